@@ -1,0 +1,95 @@
+#pragma once
+/**
+ * What risk.h looks at, as one list, and the state it is computed from in constant time per sample.
+ * Included by risk.h only. Half-lives are powers of two seconds, so that one exponential a step
+ * gives all of them by squaring. Each feature is scaled to about [-4, 4] and clamped there.
+ */
+#define DOG_RISK_FEATURE_LIST(X)                                                                             \
+        X(ONE, "ordinary level")                                                                             \
+        X(BAD_NOW, "broken right now")                                                                       \
+        X(BAD_1S, "broken lately (1 s)")                                                                     \
+        X(BAD_4S, "broken lately (4 s)")                                                                     \
+        X(BAD_16S, "broken lately (16 s)")                                                                   \
+        X(BAD_64S, "broken lately (1 min)")                                                                  \
+        X(LOG_BAD_2S, "any breach, fresh (2 s)")                                                             \
+        X(LOG_BAD_8S, "any breach, fresh (8 s)")                                                             \
+        X(LOG_BAD_32S, "any breach, fresh (32 s)")                                                           \
+        X(LOG_BAD_EVER, "breaches since it is known")                                                        \
+        X(SINCE, "time since the last breach")                                                               \
+        X(SINCE_1S, "a breach within the second")                                                            \
+        X(SINCE_5S, "a breach within 5 s")                                                                   \
+        X(RUN, "length of this breach")                                                                      \
+        X(LAST_RUN, "length of the last breach")                                                             \
+        X(RUNS, "number of breaches in a minute")                                                            \
+        X(MARGIN, "margin now")                                                                              \
+        X(MARGIN_LOW, "margin nearly used up")                                                               \
+        X(MARGIN_MID, "margin thin")                                                                         \
+        X(MARGIN_1S, "margin, mean of 1 s")                                                                  \
+        X(MARGIN_4S, "margin, mean of 4 s")                                                                  \
+        X(MARGIN_16S, "margin, mean of 16 s")                                                                \
+        X(MARGIN_64S, "margin, mean of a minute")                                                            \
+        X(FALL_1_4, "margin falling (1 s against 4 s)")                                                      \
+        X(FALL_2_16, "margin falling (2 s against 16 s)")                                                    \
+        X(FALL_8_64, "margin falling (8 s against a minute)")                                                \
+        X(STEP, "last change of margin")                                                                     \
+        X(STEP_BEFORE, "change of margin before")                                                            \
+        X(LOWEST, "lowest margin in seconds")                                                                \
+        X(LOWEST_LONG, "lowest margin in half a minute")                                                     \
+        X(LOWEST_LOW, "margin was nearly used up in half a minute")                                          \
+        X(RESTLESS_4S, "restless (4 s)")                                                                     \
+        X(RESTLESS_16S, "restless (16 s)")                                                                   \
+        X(SPREAD, "spread of the margin")                                                                    \
+        X(NEXT_Z, "expected margin over its doubt")                                                          \
+        X(NEXT_Z_LOW, "expected margin within its doubt")                                                    \
+        X(STEP_Z, "margin over its usual change")                                                            \
+        X(JUMP_SHORT, "falls this deep are usual (short)")                                                   \
+        X(JUMP_LONG, "falls this deep are usual (long)")                                                     \
+        X(BEAT, "a periodic dip is due")                                                                     \
+        X(BEAT_DOUBT, "dips are not periodic")                                                               \
+        X(UNMEASURED, "margin not measured")                                                                 \
+        X(PEERS, "has alternatives")                                                                         \
+        X(PEERS_BAD_1S, "alternatives broken (1 s)")                                                         \
+        X(PEERS_BAD_16S, "alternatives broken (16 s)")                                                       \
+        X(PEERS_MARGIN, "margin of the alternatives")                                                        \
+        X(PEERS_BEHIND, "behind the alternatives")                                                           \
+        X(CADENCE, "distance of samples")
+
+enum dog_risk_feature {
+#define X(id, words) DOG_RISK_F_##id,
+        DOG_RISK_FEATURE_LIST(X)
+#undef X
+                DOG_RISK_FEATURES
+};
+
+enum { DOG_RISK_SCALES = 7 /**< half-lives 1, 2, 4 .. 64 s */, DOG_RISK_BEATS = 8, DOG_RISK_JUMP_SPANS = 2 };
+
+/** A prediction that waits for its outcome. Features in steps of 1/31. */
+struct dog_risk_pending {
+        int64_t t_ns;  /**< INT64_MIN: free */
+        float raw, p;  /**< log-odds before calibration, and the chance that was said */
+        uint16_t seen; /**< samples since */
+        bool was_bad;  /**< at the time of the prediction */
+        bool is_bad;   /**< a bad sample has come */
+        int8_t feature[DOG_RISK_FEATURES];
+};
+
+struct dog_risk {
+        int64_t first_ns, last_ns; /**< INT64_MIN: no sample yet */
+        int64_t bad_ns, run_ns;    /**< last bad sample; start of the last run of them; INT64_MIN none */
+        int64_t taken_ns[DOG_RISK_HORIZONS];
+        int64_t jump_ns[DOG_RISK_JUMP_SPANS];
+        uint32_t count, run, last_run;
+        float step_s, bad_s; /**< typical distance of samples; seconds spent bad */
+        float runs;          /**< beginnings of runs, fading over a minute */
+        float bad[DOG_RISK_SCALES], margin[DOG_RISK_SCALES];
+        float move2_4s, move2_16s, var, cov, var_residual;
+        float lowest, lowest_long;
+        float jump_from[DOG_RISK_JUMP_SPANS], jump_low[DOG_RISK_JUMP_SPANS];
+        float jumps[DOG_RISK_JUMP_SPANS][DOG_RISK_JUMPS]; /**< fading histogram of falls, by depth */
+        float lag[DOG_RISK_LAGS];                         /**< margins; lag[at] is the newest */
+        float beat[DOG_RISK_BEATS]; /**< fading |margin - margin of k+1 samples before| */
+        uint8_t at;
+        bool is_bad, is_measured;
+        struct dog_calib calib[DOG_RISK_TARGETS];
+        struct dog_risk_pending pending[DOG_RISK_PENDING + 1]; /**< the last one is for the next sample */
+};
