@@ -17,10 +17,15 @@ struct dog_calib {
         float said[DOG_CALIB_BINS];     /**< sum of stated chances */
         float happened[DOG_CALIB_BINS]; /**< outcomes that were bad */
         float count[DOG_CALIB_BINS];
+        uint16_t at[DOG_CALIB_BINS]; /**< the correction in force, as points (said, meant) in 1/65535 */
+        uint16_t to[DOG_CALIB_BINS];
+        uint16_t pending; /**< outcomes since it was last drawn */
+        bool is_drawn;    /**< false: no correction yet */
 };
 
 void dog_calib_init(struct dog_calib *c);
-/** p in 0..1 as stated before calibration. */
+/** p in 0..1 as stated before calibration. The correction is drawn anew with every bad outcome and every
+ * 16th. */
 void dog_calib_learn(struct dog_calib *c, double p, bool happened);
 /** Monotone in p; p itself while nothing is known; within (0, 1). */
 double dog_calib_apply(const struct dog_calib *c, double p);

@@ -32,10 +32,11 @@ struct dog_window {
         uint16_t sorted[DOG_WINDOW_SLOTS]; /**< the same, ascending */
         uint16_t fresh[DOG_WINDOW_SLOT_VALUES];
         uint8_t sorted_count, fresh_count;
-        uint16_t count; /**< values ever, saturates */
+        uint16_t count; /**< values since the last silence longer than the window; saturates */
 };
 void dog_window_init(struct dog_window *w, int64_t window_ns);
 /** Values > 0; NaN and time running backwards are ignored. */
 void dog_window_learn(struct dog_window *w, double value, int64_t t_ns);
-/** Median of the values in (now - window, now]; NaN when there are fewer than `least`. */
+/** Median of the window up to now_ns; NaN while fewer than `least` values came since a silence as long as it.
+ */
 double dog_window_median(const struct dog_window *w, int64_t now_ns, int least);

@@ -83,7 +83,7 @@ struct dog_risk;
 
 struct dog_risk_peers {
         float bad_1s, bad_16s, margin, best, second;
-        uint32_t count, known;
+        uint32_t count;
 };
 
 /** What is believed at one time. Holds its features, so that it can be explained later. */

@@ -1,0 +1,261 @@
+#include "models/series.h"
+
+#include "models/series_models.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+const struct dog_series_model dog_series_models[DOG_SERIES_MODEL_COUNT] = {
+#define X(id, suffix, title, paper)                                                                          \
+        [DOG_SERIES_##id] = {.name = title,                                                                  \
+                             .source = paper,                                                                \
+                             .state_offset = offsetof(struct dog_series_states, suffix),                     \
+                             .state_size = sizeof(struct dog_series_##suffix),                               \
+                             .init = dog_series_##suffix##_init,                                             \
+                             .update = dog_series_##suffix##_update,                                         \
+                             .forecast = dog_series_##suffix##_forecast},
+        DOG_SERIES_MODELS(X)
+#undef X
+};
+
+static const struct {
+        const char *name, *unit;
+} series_signals[DOG_SIGNAL_COUNT] = {
+#define X(id, name, unit) {name, unit},
+        DOG_SIGNALS(X)
+#undef X
+};
+
+const char *dog_signal_name(enum dog_signal signal)
+{
+        return (unsigned)signal < DOG_SIGNAL_COUNT ? series_signals[signal].name : "unknown";
+}
+
+const char *dog_signal_unit(enum dog_signal signal)
+{
+        return (unsigned)signal < DOG_SIGNAL_COUNT ? series_signals[signal].unit : "";
+}
+
+struct dog_series_config dog_series_config_of(enum dog_signal signal)
+{
+        struct dog_series_config c = {
+                .horizon_ns = {INT64_C(1000000000), INT64_C(5000000000), INT64_C(30000000000)},
+                .ewma_half_life_s = 4.0F,
+                .level_half_life_s = 1.0F,
+                .trend_half_life_s = 8.0F,
+                .trend_damp_s = 3.0F,
+                .season_half_life_s = 60.0F,
+                .ar_half_life_s = 30.0F,
+                .record_outcomes = 60.0F,
+                .gap_steps = 5.0F,
+                .floor = 0,
+                .ceiling = signal == DOG_SIGNAL_LOSS ? 1.0F : FLT_MAX,
+                .is_warming_up = true,
+        };
+        if (signal == DOG_SIGNAL_OTHER)
+                c.floor = -FLT_MAX;
+        return c;
+}
+
+void dog_series_init(struct dog_series *s, const struct dog_series_config *c)
+{
+        memset(s, 0, sizeof(*s));
+        s->last_ns = INT64_MIN;
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
+                s->due_ns[h] = INT64_MIN;
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
+                dog_series_models[m].init((char *)&s->state + dog_series_models[m].state_offset, c);
+}
+
+/* Forecasts stay within what can be: the config's bounds, and the range seen lately and half of it more. */
+static float series_bound(const struct dog_series *s, const struct dog_series_config *c, float value)
+{
+        float room = 0.5F * (s->high - s->low);
+        float least = s->low - room;
+        float most = s->high + room;
+        least = least > c->floor ? least : c->floor;
+        most = most < c->ceiling ? most : c->ceiling;
+        if (!(value > least)) /* also NaN */
+                return value == value ? least : s->last;
+        return value < most ? value : most;
+}
+
+void dog_series_weights(const struct dog_series *s, int horizon, float weight[DOG_SERIES_MODEL_COUNT])
+{
+        float sum = 0;
+        float total = 0;
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
+                sum += s->abs_error[horizon][m];
+        /* Everyone gets a share of a common error, so that a short record cannot crown a king. */
+        float common =
+                sum / (float)DOG_SERIES_MODEL_COUNT / (1.0F + 0.5F * (float)s->graded[horizon]) + FLT_MIN;
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
+                float ratio = (sum + common) / (s->abs_error[horizon][m] + common);
+                ratio *= ratio;
+                weight[m] = ratio * ratio;
+                weight[m] = weight[m] < 1e12F ? weight[m] : 1e12F;
+                total += weight[m];
+        }
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
+                weight[m] /= total;
+}
+
+/* The means of every model and, last, of the ensemble: mean[horizon][model]. */
+static void series_means(const struct dog_series *s, const struct dog_series_config *c, int64_t now_ns,
+                         float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1])
+{
+        float ahead_s[DOG_SERIES_HORIZONS];
+        float one[DOG_SERIES_HORIZONS];
+        float weight[DOG_SERIES_MODEL_COUNT];
+        struct dog_series_tick tick = {.t_ns = s->last_ns, .value = s->last, .step_s = s->step_s};
+        int64_t since_ns = now_ns > s->last_ns ? now_ns - s->last_ns : 0;
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
+                ahead_s[h] = (float)(since_ns + c->horizon_ns[h]) * 1e-9F;
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
+                const struct dog_series_model *model = &dog_series_models[m];
+                model->forecast((const char *)&s->state + model->state_offset, c, &tick, ahead_s, one);
+                for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
+                        mean[h][m] = series_bound(s, c, one[h]);
+        }
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                float sum = 0;
+                dog_series_weights(s, h, weight);
+                for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
+                        sum += weight[m] * mean[h][m];
+                mean[h][DOG_SERIES_MODEL_COUNT] = series_bound(s, c, sum);
+        }
+}
+
+static void series_grade(struct dog_series *s, const struct dog_series_config *c, int h, float value)
+{
+        s->graded[h] = (uint16_t)(s->graded[h] + (s->graded[h] < UINT16_MAX));
+        /* The first outcomes count evenly; later ones fade with record_outcomes. */
+        float gain = 1.0F / (float)s->graded[h];
+        float least = 1.0F / (c->record_outcomes > 1.0F ? c->record_outcomes : 1.0F);
+        gain = gain > least ? gain : least;
+        for (int m = 0; m <= DOG_SERIES_MODEL_COUNT; m++) {
+                float error = value - s->pending[h][m];
+                s->abs_error[h][m] += gain * (fabsf(error) - s->abs_error[h][m]);
+                s->square_error[h][m] += gain * (error * error - s->square_error[h][m]);
+        }
+}
+
+/* 1. What came due with this sample is graded; what fell into a gap is thrown away. */
+static void series_settle(struct dog_series *s, const struct dog_series_config *c,
+                          const struct dog_series_tick *tick)
+{
+        /* A sample half a step early still is the sample of that time: clocks jitter. */
+        int64_t early_ns = (int64_t)(0.5F * tick->step_s * 1e9F);
+        int64_t late_ns = (int64_t)(c->gap_steps * tick->step_s * 1e9F);
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                if (s->due_ns[h] == INT64_MIN || tick->t_ns < s->due_ns[h] - early_ns)
+                        continue;
+                if (tick->t_ns <= s->due_ns[h] + late_ns)
+                        series_grade(s, c, h, tick->value);
+                s->due_ns[h] = INT64_MIN;
+        }
+}
+
+static void series_range(struct dog_series *s, const struct dog_series_config *c,
+                         const struct dog_series_tick *tick)
+{
+        if (s->count == 1) {
+                s->low = s->high = s->mean = tick->value;
+                s->var = 0;
+                return;
+        }
+        float gain = 1.0F - exp2f(-tick->dt_s / c->ar_half_life_s);
+        float first = 1.0F / (float)s->count;
+        gain = gain > first ? gain : first;
+        float d = tick->value - s->mean;
+        s->mean += gain * d;
+        s->var = (1.0F - gain) * (s->var + gain * d * d);
+        /* The ends of the range creep towards the mean, slower than everything else. */
+        float creep = 0.125F * (1.0F - exp2f(-tick->dt_s / c->ar_half_life_s));
+        s->low += creep * (s->mean - s->low);
+        s->high += creep * (s->mean - s->high);
+        s->low = tick->value < s->low ? tick->value : s->low;
+        s->high = tick->value > s->high ? tick->value : s->high;
+}
+
+void dog_series_update(struct dog_series *s, const struct dog_series_config *c, double value, int64_t t_ns)
+{
+        float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
+        bool is_wanted = false;
+        if (!isfinite(value) || fabs(value) > 1e15)
+                return;
+        if (s->last_ns != INT64_MIN && t_ns <= s->last_ns) {
+                s->late += s->late < UINT32_MAX;
+                return;
+        }
+        struct dog_series_tick tick = {.t_ns = t_ns, .value = (float)value};
+        if (s->last_ns != INT64_MIN) {
+                tick.dt_s = (float)((double)((uint64_t)t_ns - (uint64_t)s->last_ns) * 1e-9);
+                tick.step_s = s->step_s > 0 ? s->step_s : tick.dt_s;
+                tick.is_gap = tick.dt_s > c->gap_steps * tick.step_s;
+        }
+        series_settle(s, c, &tick);
+        /* 2. Learn. The typical step follows slowly, and a gap is not a step. */
+        s->count += s->count < UINT32_MAX;
+        if (tick.dt_s > 0) {
+                if (!tick.is_gap)
+                        tick.step_s += 0.05F * (tick.dt_s - tick.step_s);
+                else if (s->count > 2)
+                        tick.step_s *= 1.05F; /* a series that has become slower is no gap for ever */
+                s->step_s = tick.step_s;
+        }
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
+                const struct dog_series_model *model = &dog_series_models[m];
+                model->update((char *)&s->state + model->state_offset, c, &tick);
+        }
+        series_range(s, c, &tick);
+        s->last = tick.value;
+        s->last_ns = t_ns;
+        /* 3. Leave a forecast at every horizon that has none under way. */
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
+                is_wanted |= s->due_ns[h] == INT64_MIN;
+        if (!is_wanted)
+                return;
+        series_means(s, c, t_ns, mean);
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                if (s->due_ns[h] != INT64_MIN)
+                        continue;
+                s->due_ns[h] = t_ns + c->horizon_ns[h];
+                memcpy(s->pending[h], mean[h], sizeof(s->pending[h]));
+        }
+}
+
+void dog_series_forecast_by(const struct dog_series *s, const struct dog_series_config *c, int64_t now_ns,
+                            enum dog_series_model_id model, struct dog_forecast out[DOG_SERIES_HORIZONS])
+{
+        float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
+        bool is_known = s->count > 0 && (unsigned)model <= DOG_SERIES_MODEL_COUNT;
+        if (is_known)
+                series_means(s, c, now_ns, mean);
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                out[h] = (struct dog_forecast){.mean = NAN, .spread = NAN};
+                if (!is_known)
+                        continue;
+                out[h].mean = mean[h][model];
+                out[h].count = s->graded[h];
+                /* While its own errors are few, the spread of the series itself speaks with them. */
+                float n = (float)s->graded[h];
+                float prior = 3.0F;
+                out[h].spread = sqrtf((n * s->square_error[h][model] + prior * s->var) / (n + prior));
+        }
+}
+
+void dog_series_forecast(const struct dog_series *s, const struct dog_series_config *c, int64_t now_ns,
+                         struct dog_forecast out[DOG_SERIES_HORIZONS])
+{
+        dog_series_forecast_by(s, c, now_ns, DOG_SERIES_ENSEMBLE, out);
+}
+
+float dog_series_error(const struct dog_series *s, int horizon, enum dog_series_model_id model)
+{
+        if (horizon < 0 || horizon >= DOG_SERIES_HORIZONS || (unsigned)model > DOG_SERIES_MODEL_COUNT ||
+            s->graded[horizon] == 0)
+                return NAN;
+        return s->abs_error[horizon][model];
+}

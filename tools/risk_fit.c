@@ -1,0 +1,235 @@
+#include "risk_fit.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { F = DOG_RISK_FEATURES };
+
+static int8_t risk_rows_outcome(const struct trace *t, int p, int k, int64_t horizon_ns)
+{
+        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        int steps = (int)(horizon_ns / (t->step_ms * DOG_MS));
+        int seen = 0;
+        bool is_bad = false;
+        if (k + steps >= t->length || steps < 1)
+                return -1;
+        for (int i = k + 1; i <= k + steps; i++) {
+                seen += row[i].is_seen;
+                is_bad |= row[i].is_bad;
+        }
+        if (seen * 10 < steps * 8)
+                return -1;
+        return is_bad ? 1 : 0;
+}
+
+static int risk_rows_add(struct risk_rows *rows, const struct risk_row *row)
+{
+        if (rows->count == rows->room) {
+                size_t room = rows->room ? 2 * rows->room : 4096;
+                struct risk_row *more = realloc(rows->list, room * sizeof(*more));
+                if (!more)
+                        return -ENOMEM;
+                rows->list = more;
+                rows->room = room;
+        }
+        rows->list[rows->count++] = *row;
+        return 0;
+}
+
+static int risk_rows_step(struct risk_rows *rows, const struct trace *t, int index, int k,
+                          struct dog_risk *member, struct dog_risk_model *m, const struct dog_risk_config *c,
+                          const struct risk_fit_options *o)
+{
+        struct dog_risk_peers peers = {0};
+        int64_t t_ns = k * t->step_ms * DOG_MS;
+        for (int p = 0; p < t->paths; p++) {
+                const struct trace_point *q = &t->point[p * t->length + k];
+                struct dog_risk_sample sample = {.t_ns = t_ns, .margin = q->margin, .is_bad = q->is_bad_seen};
+                if (q->is_seen)
+                        dog_risk_observe(&member[p], m, c, &sample, NULL);
+                dog_risk_peers_add(&peers, &member[p]);
+        }
+        for (int p = 0; p < t->paths; p++) {
+                const struct trace_point *q = &t->point[p * t->length + k];
+                struct dog_risk_belief belief;
+                struct risk_row row = {.trace = index, .path = p, .step = k};
+                if (!q->is_seen || t_ns - member[p].first_ns < 2 * DOG_S)
+                        continue;
+                dog_risk_predict(&member[p], m, c, &peers, t_ns, &belief);
+                memcpy(row.feature, belief.feature, sizeof(row.feature));
+                for (int h = 0; h < DOG_RISK_HORIZONS; h++)
+                        row.outcome[h] = risk_rows_outcome(t, p, k, o->horizon_ns[h]);
+                row.outcome[DOG_RISK_NEXT] = risk_rows_outcome(t, p, k, t->step_ms * DOG_MS);
+                row.is_onset = member[p].bad_ns == INT64_MIN || t_ns - member[p].bad_ns >= DOG_S;
+                if (risk_rows_add(rows, &row) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+int risk_rows_make(struct risk_rows *rows, const struct traces *t, const struct risk_fit_options *o,
+                   struct dog_err *e)
+{
+        struct dog_risk_config c = dog_risk_config_default();
+        struct dog_risk_model m;
+        memset(rows, 0, sizeof(*rows));
+        c.learn_rate = 0;
+        c.is_calibrating = false;
+        dog_risk_model_init(&m, &c);
+        for (int i = 0; i < t->count; i++) {
+                struct dog_risk member[TRACE_PATHS];
+                for (int p = 0; p < TRACE_PATHS; p++)
+                        dog_risk_init(&member[p]);
+                for (int k = 0; k < t->list[i].length; k++)
+                        if (risk_rows_step(rows, &t->list[i], i, k, member, &m, &c, o) < 0) {
+                                risk_rows_free(rows);
+                                return dog_err_set(e, -ENOMEM, "out of memory for the rows of %s",
+                                                   t->list[i].name);
+                        }
+        }
+        return 0;
+}
+
+void risk_rows_free(struct risk_rows *rows)
+{
+        free(rows->list);
+        memset(rows, 0, sizeof(*rows));
+}
+
+/* Solves a x = b for a positive definite a, in place (Cholesky). */
+static int risk_fit_solve(double a[F][F], double b[F])
+{
+        for (int i = 0; i < F; i++) {
+                for (int j = 0; j <= i; j++) {
+                        double sum = a[i][j];
+                        for (int k = 0; k < j; k++)
+                                sum -= a[i][k] * a[j][k];
+                        if (i == j && sum <= 0)
+                                return -EDOM;
+                        a[i][j] = i == j ? sqrt(sum) : sum / a[j][j];
+                }
+        }
+        for (int i = 0; i < F; i++) {
+                for (int k = 0; k < i; k++)
+                        b[i] -= a[i][k] * b[k];
+                b[i] /= a[i][i];
+        }
+        for (int i = F - 1; i >= 0; i--) {
+                for (int k = i + 1; k < F; k++)
+                        b[i] -= a[k][i] * b[k];
+                b[i] /= a[i][i];
+        }
+        return 0;
+}
+
+static bool risk_fit_is_used(const struct risk_row *row, const struct traces *t,
+                             const struct risk_fit_options *o)
+{
+        for (const char *const *d = o->skip_dates; d && *d; d++)
+                if (strcmp(*d, t->list[row->trace].date) == 0)
+                        return false;
+        return true;
+}
+
+struct risk_fit_sums {
+        double hessian[F][F], gradient[F];
+};
+
+/* One Newton step over all rows of one target. */
+static int risk_fit_newton(double weight[F], const double scale[F], const struct risk_rows *rows,
+                           const struct traces *t, const struct risk_fit_options *o, int target,
+                           struct risk_fit_sums *s, double *moved)
+{
+        memset(s, 0, sizeof(*s));
+        for (size_t r = 0; r < rows->count; r++) {
+                const struct risk_row *row = &rows->list[r];
+                if (row->outcome[target] < 0 || !risk_fit_is_used(row, t, o))
+                        continue;
+                double x[F];
+                double z = 0;
+                for (int i = 0; i < F; i++) {
+                        x[i] = (double)row->feature[i];
+                        z += weight[i] * x[i];
+                }
+                double p = 1 / (1 + exp(-z));
+                double error = row->outcome[target] - p;
+                double curve = p * (1 - p);
+                for (int i = 0; i < F; i++) {
+                        s->gradient[i] += error * x[i];
+                        for (int j = 0; j <= i; j++)
+                                s->hessian[i][j] += curve * x[i] * x[j];
+                }
+        }
+        for (int i = 0; i < F; i++) {
+                /* The ridge is on the scale of each feature, and not on the constant. */
+                double ridge = i == DOG_RISK_F_ONE ? 1e-6 : o->ridge * scale[i] * scale[i] + 1e-6;
+                s->hessian[i][i] += ridge;
+                s->gradient[i] -= ridge * weight[i];
+                for (int j = 0; j < i; j++)
+                        s->hessian[j][i] = s->hessian[i][j];
+        }
+        if (risk_fit_solve(s->hessian, s->gradient) < 0)
+                return -EDOM;
+        *moved = 0;
+        for (int i = 0; i < F; i++) {
+                weight[i] += s->gradient[i];
+                *moved += fabs(s->gradient[i]);
+        }
+        return 0;
+}
+
+int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct traces *t,
+             const struct risk_fit_options *o, struct dog_err *e)
+{
+        static struct risk_fit_sums sums;
+        double square[F] = {0};
+        double scale[F];
+        double used = 0;
+        memset(prior, 0, sizeof(*prior));
+        for (size_t r = 0; r < rows->count; r++) {
+                const struct risk_row *row = &rows->list[r];
+                if (!risk_fit_is_used(row, t, o))
+                        continue;
+                used++;
+                for (int i = 0; i < F; i++) {
+                        prior->mean[i] += (double)row->feature[i];
+                        square[i] += (double)row->feature[i] * (double)row->feature[i];
+                }
+                for (int g = 0; g < DOG_RISK_TARGETS; g++)
+                        if (row->outcome[g] >= 0) {
+                                prior->rows[g]++;
+                                prior->base[g] += row->outcome[g];
+                        }
+        }
+        if (used < 100)
+                return dog_err_set(e, -ENODATA, "only %.0f moments to learn from; at least 100 are needed",
+                                   used);
+        for (int i = 0; i < F; i++) {
+                prior->mean[i] /= used;
+                double var = square[i] / used - prior->mean[i] * prior->mean[i];
+                scale[i] = sqrt(var > 1e-8 ? var : 1e-8);
+        }
+        for (int g = 0; g < DOG_RISK_TARGETS; g++) {
+                double moved = 1;
+                if (prior->rows[g] == 0)
+                        return dog_err_set(e, -ENODATA,
+                                           "no outcome is known at horizon %d; are the traces too short?", g);
+                prior->base[g] /= (double)prior->rows[g];
+                double base = prior->base[g] > 1e-4 ? prior->base[g] : 1e-4;
+                prior->weight[g][DOG_RISK_F_ONE] = log(base / (1 - base));
+                for (int round = 0; round < 25 && moved > 1e-6; round++)
+                        if (risk_fit_newton(prior->weight[g], scale, rows, t, o, g, &sums, &moved) < 0)
+                                return dog_err_set(e, -EDOM, "the features of horizon %d are degenerate", g);
+        }
+        return 0;
+}
+
+void risk_prior_use(const struct risk_prior *prior, struct dog_risk_model *m)
+{
+        for (int g = 0; g < DOG_RISK_TARGETS; g++)
+                for (int i = 0; i < F; i++)
+                        m->prior[g][i] = m->weight[g][i] = (float)prior->weight[g][i];
+}
