@@ -571,7 +571,8 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
                         continue;
                 int last = count < most ? count : most - 1;
                 memmove(out + at + 1, out + at, (size_t)(last - at) * sizeof(*out));
-                out[at] = (struct dog_driver){.name = dog_risk_feature_name(i), .log_odds = odds};
+                out[at] = (struct dog_driver){
+                        .name = dog_risk_feature_name(i), .feature = (uint8_t)i, .log_odds = odds};
                 count = last + 1;
         }
         return count;

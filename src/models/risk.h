@@ -97,6 +97,7 @@ struct dog_risk_belief {
 /** One reason behind a prediction. */
 struct dog_driver {
         const char *name; /**< static text, words for people */
+        uint8_t feature;  /**< its number, for records: dog_risk_feature_name() */
         float log_odds;   /**< what it adds to (or takes from) the log-odds, against an ordinary moment */
 };
 

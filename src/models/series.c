@@ -21,23 +21,23 @@ const struct dog_series_model dog_series_models[DOG_SERIES_MODEL_COUNT] = {
 
 static const struct {
         const char *name, *unit;
-} series_signals[DOG_SIGNAL_COUNT] = {
+} series_signals[DOG_SERIES_OF_COUNT] = {
 #define X(id, name, unit) {name, unit},
-        DOG_SIGNALS(X)
+        DOG_SERIES_SIGNALS(X)
 #undef X
 };
 
-const char *dog_signal_name(enum dog_signal signal)
+const char *dog_series_signal_name(enum dog_series_signal signal)
 {
-        return (unsigned)signal < DOG_SIGNAL_COUNT ? series_signals[signal].name : "unknown";
+        return (unsigned)signal < DOG_SERIES_OF_COUNT ? series_signals[signal].name : "unknown";
 }
 
-const char *dog_signal_unit(enum dog_signal signal)
+const char *dog_series_signal_unit(enum dog_series_signal signal)
 {
-        return (unsigned)signal < DOG_SIGNAL_COUNT ? series_signals[signal].unit : "";
+        return (unsigned)signal < DOG_SERIES_OF_COUNT ? series_signals[signal].unit : "";
 }
 
-struct dog_series_config dog_series_config_of(enum dog_signal signal)
+struct dog_series_config dog_series_config_of(enum dog_series_signal signal)
 {
         struct dog_series_config c = {
                 .horizon_ns = {INT64_C(1000000000), INT64_C(5000000000), INT64_C(30000000000)},
@@ -50,10 +50,10 @@ struct dog_series_config dog_series_config_of(enum dog_signal signal)
                 .record_outcomes = 60.0F,
                 .gap_steps = 5.0F,
                 .floor = 0,
-                .ceiling = signal == DOG_SIGNAL_LOSS ? 1.0F : FLT_MAX,
+                .ceiling = signal == DOG_SERIES_OF_LOSS ? 1.0F : FLT_MAX,
                 .is_warming_up = true,
         };
-        if (signal == DOG_SIGNAL_OTHER)
+        if (signal == DOG_SERIES_OF_OTHER)
                 c.floor = -FLT_MAX;
         return c;
 }

@@ -6,7 +6,7 @@
  * come, and weighs them by that record. Numbers in, belief out: no clock, no allocation, no pointer in
  * the state, so a struct dog_series may be embedded, copied with memcpy and compared bit by bit.
  *
- *     struct dog_series_config c = dog_series_config_of(DOG_SIGNAL_LATENCY);
+ *     struct dog_series_config c = dog_series_config_of(DOG_SERIES_OF_LATENCY);
  *     struct dog_series s;
  *     struct dog_forecast f[DOG_SERIES_HORIZONS];
  *     dog_series_init(&s, &c);
@@ -35,18 +35,18 @@
 enum { DOG_SERIES_HORIZONS = 3 };
 
 /** What kind of number it is: sets units, bounds and memory in dog_series_config_of. */
-#define DOG_SIGNALS(X)                                                                                       \
+#define DOG_SERIES_SIGNALS(X)                                                                                       \
         X(LATENCY, "latency", "ms")                                                                          \
         X(JITTER, "jitter", "ms")                                                                            \
         X(LOSS, "loss", "share")                                                                             \
         X(RATE, "rate", "kbit/s")                                                                            \
         X(OTHER, "other", "")
 
-enum dog_signal {
-#define X(id, name, unit) DOG_SIGNAL_##id,
-        DOG_SIGNALS(X)
+enum dog_series_signal {
+#define X(id, name, unit) DOG_SERIES_OF_##id,
+        DOG_SERIES_SIGNALS(X)
 #undef X
-                DOG_SIGNAL_COUNT
+                DOG_SERIES_OF_COUNT
 };
 
 /**
@@ -136,7 +136,7 @@ struct dog_series {
         float square_error[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
 };
 
-struct dog_series_config dog_series_config_of(enum dog_signal signal);
+struct dog_series_config dog_series_config_of(enum dog_series_signal signal);
 void dog_series_init(struct dog_series *s, const struct dog_series_config *c);
 /** Take one sample: grade what has come true, learn, leave new forecasts to be graded. */
 void dog_series_update(struct dog_series *s, const struct dog_series_config *c, double value, int64_t t_ns);
@@ -151,5 +151,5 @@ void dog_series_weights(const struct dog_series *s, int horizon, float weight[DO
 /** Mean absolute error on record, in the unit of the series; NaN while nothing was graded. */
 float dog_series_error(const struct dog_series *s, int horizon, enum dog_series_model_id model);
 
-const char *dog_signal_name(enum dog_signal signal);
-const char *dog_signal_unit(enum dog_signal signal);
+const char *dog_series_signal_name(enum dog_series_signal signal);
+const char *dog_series_signal_unit(enum dog_series_signal signal);
