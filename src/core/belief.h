@@ -1,0 +1,37 @@
+#pragma once
+/**
+ * Belief: what is expected of one member, at one moment, for three horizons.
+ * A value: no pointers; safe to copy, log, replay.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DOG_HORIZONS 3
+#define DOG_DRIVERS  3
+
+/** What one number is expected to be. */
+struct dog_expect {
+        float mean;
+        float spread; /**< one standard deviation; 0 means "no doubt", NaN "unknown" */
+};
+
+/** A feature that moved the risk, and by how much. A value: the name is a number for dog_risk_feature_name().
+ */
+struct dog_reason_share {
+        uint8_t feature;
+        float log_odds; /**< > 0 raised the risk, < 0 lowered it, against an ordinary moment */
+};
+
+struct dog_belief {
+        int64_t made_ns;
+        struct dog_expect rtt_ms[DOG_HORIZONS];
+        struct dog_expect jitter_ms[DOG_HORIZONS];
+        struct dog_expect loss[DOG_HORIZONS];
+        float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
+        float p_next;                 /**< the same for the very next sample */
+        float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
+        bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
+                          0 */
+        bool is_bad;   /**< the promise is broken by the newest sample */
+        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0]; the largest first */
+};

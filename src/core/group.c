@@ -1,0 +1,40 @@
+#include "core/group.h"
+
+const char *dog_state_name(enum dog_state s)
+{
+        static const char *const name[] = {
+#define X(id, word, help) word,
+                DOG_STATES(X)
+#undef X
+        };
+        return (unsigned)s < DOG_STATE_COUNT ? name[s] : "?";
+}
+
+const char *dog_warmth_name(enum dog_warmth w)
+{
+        static const char *const name[] = {
+#define X(id, word, help) word,
+                DOG_WARMTHS(X)
+#undef X
+        };
+        return (unsigned)w < DOG_WARMTH_COUNT ? name[w] : "?";
+}
+
+const char *dog_act_name(enum dog_act a)
+{
+        static const char *const name[] = {
+#define X(id, word) word,
+                DOG_ACTS(X)
+#undef X
+        };
+        return (unsigned)a < DOG_ACT_COUNT ? name[a] : "?";
+}
+
+bool dog_members_share_fate(const struct dog_member *a, const struct dog_member *b)
+{
+        for (int i = 0; i < DOG_FATES_MAX; i++)
+                for (int j = 0; j < DOG_FATES_MAX; j++)
+                        if (a->fate[i] != DOG_FATE_NONE && a->fate[i] == b->fate[j])
+                                return true;
+        return false;
+}

@@ -1,0 +1,71 @@
+#include "core/promise.h"
+
+#include "models/risk.h"
+
+const char *dog_signal_name(enum dog_signal s)
+{
+        static const char *const name[] = {
+#define X(id, word, unit, help) word,
+                DOG_SIGNALS(X)
+#undef X
+        };
+        return (unsigned)s < DOG_SIGNAL_COUNT ? name[s] : "?";
+}
+
+const char *dog_signal_unit(enum dog_signal s)
+{
+        static const char *const name[] = {
+#define X(id, word, unit, help) unit,
+                DOG_SIGNALS(X)
+#undef X
+        };
+        return (unsigned)s < DOG_SIGNAL_COUNT ? name[s] : "?";
+}
+
+static void verdict_take(struct dog_verdict *v, enum dog_signal signal, double margin, bool is_bad)
+{
+        if (isnan(v->margin) || margin < v->margin) {
+                v->margin = margin;
+                v->worst = signal;
+        }
+        v->is_bad |= is_bad;
+}
+
+static void verdict_most(struct dog_verdict *v, enum dog_signal signal, double value, double limit)
+{
+        if (limit > 0 && !isnan(value))
+                verdict_take(v, signal, (double)dog_margin_rtt(value, limit), value > limit);
+}
+
+struct dog_verdict dog_promise_judge(const struct dog_promise *p, const struct dog_sample *s,
+                                     double median_rtt_ms, double rate_1s_kbps)
+{
+        struct dog_verdict v = {.margin = (double)NAN, .worst = DOG_SIGNAL_COUNT};
+        double rtt_limit_ms = p->rtt_ms;
+        if (p->rtt_factor > 0 && p->rtt_factor * median_rtt_ms > rtt_limit_ms)
+                rtt_limit_ms = p->rtt_factor * median_rtt_ms;
+        verdict_most(&v, DOG_SIGNAL_RTT, s->value[DOG_SIGNAL_RTT], rtt_limit_ms);
+        verdict_most(&v, DOG_SIGNAL_JITTER, s->value[DOG_SIGNAL_JITTER], p->jitter_ms);
+        verdict_most(&v, DOG_SIGNAL_RESPONSE, s->value[DOG_SIGNAL_RESPONSE], p->response_ms);
+
+        double loss = s->value[DOG_SIGNAL_LOSS];
+        if (p->loss_ratio > 0 && !isnan(loss)) {
+                /* No loss says nothing about how near the limit is, unless loss is all that is promised. */
+                if (loss >= p->loss_ratio)
+                        verdict_take(&v, DOG_SIGNAL_LOSS, (double)DOG_MARGIN_LOST * loss, true);
+                else if (isnan(v.margin))
+                        verdict_take(&v, DOG_SIGNAL_LOSS, 1, false);
+        }
+        if (p->rate_kbps > 0 && !isnan(rate_1s_kbps))
+                verdict_take(&v, DOG_SIGNAL_RATE, (double)dog_margin_rate(rate_1s_kbps, p->rate_kbps),
+                             rate_1s_kbps < p->rate_kbps);
+        return v;
+}
+
+struct dog_promise dog_promise_default(void)
+{
+        struct dog_promise p = {.rtt_ms = 1000, .loss_ratio = 0.05, .breach_price = 1};
+        for (int i = 0; i < DOG_SIGNAL_COUNT; i++)
+                p.weight[i] = 1;
+        return p;
+}
