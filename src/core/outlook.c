@@ -102,12 +102,11 @@ static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_ins
 {
         enum dog_outlook_news news = DOG_OUTLOOK_TAKEN;
         for (int i = 0; i < outcomes; i++) {
-                if (out[i].target == DOG_RISK_NEXT) {
-                        o->said_next = out[i].p;
-                        o->is_judged = true;
-                }
                 if (out[i].target != DOG_RISK_H0)
                         continue;
+                o->said_near = out[i].p;
+                o->was_bad = out[i].is_bad;
+                o->is_judged = true;
                 dog_reliability_learn(&shared->reliability, (double)out[i].p, out[i].is_bad);
                 switch (dog_brier_learn(&o->brier, (double)out[i].p, (double)out[i].p_persistence,
                                         out[i].is_bad)) {

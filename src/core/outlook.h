@@ -20,8 +20,9 @@ struct dog_outlook {
         struct dog_verdict verdict; /**< of the newest sample */
         bool has_sample;
         bool is_fresh;   /**< a sample came since the last belief */
-        bool is_judged;  /**< said_next has come true or not since the last step */
-        float said_next; /**< the chance that was given for the newest sample to be bad */
+        bool is_judged; /**< a near forecast has come true, or not, since the last step */
+        bool was_bad;   /**< which of the two */
+        float said_near; /**< the chance it had given */
         uint8_t rates;   /**< filled entries of the ring of rates */
         uint8_t rate_at;
         float jitter_ms; /**< RFC 3550 6.4.1, kept when nobody measures jitter; NaN: none yet */

@@ -347,8 +347,8 @@ static void group_learn_pairs(struct dog_group *g)
                 const struct dog_outlook *m = &g->member[a].outlook;
                 const struct dog_outlook *n = &g->member[a + 1].outlook;
                 if (m->is_judged && n->is_judged)
-                        dog_risk_pair_learn(&g->insight.pair, (double)m->said_next, m->verdict.is_bad,
-                                            (double)n->said_next, n->verdict.is_bad);
+                        dog_risk_pair_learn(&g->insight.pair, (double)m->said_near, m->was_bad,
+                                            (double)n->said_near, n->was_bad);
         }
         for (unsigned a = 0; a < g->members; a++)
                 g->member[a].outlook.is_judged = false;

@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * A model is worse when the difference is more than a hundredth of a percent an outcome (being
+ * always right is persistence's to win, and no harm) and more than chance: two standard errors
+ * over the blocks of the window.
+ */
+static const double brier_least = 0.0001;
+static const double brier_errors = 2;
 /* How much better than persistence, as a share of it, a disarmed model must be to come back. */
 static const double brier_rearm_margin = 0.02;
 
@@ -18,6 +25,20 @@ static double brier_sum(const float *block)
         for (int i = 0; i < DOG_BRIER_BLOCKS; i++)
                 sum += (double)block[i];
         return sum;
+}
+
+/* Is the model worse than persistence over the window, beyond chance? */
+static bool brier_is_worse(const struct dog_brier *b)
+{
+        double sum = 0;
+        double squares = 0;
+        for (int i = 0; i < DOG_BRIER_BLOCKS; i++) {
+                double d = (double)b->model[i] - (double)b->persistence[i];
+                sum += d;
+                squares += d * d;
+        }
+        double variance = (squares - sum * sum / DOG_BRIER_BLOCKS) * DOG_BRIER_BLOCKS / (DOG_BRIER_BLOCKS - 1);
+        return sum > brier_least * b->in_window && sum > brier_errors * sqrt(fmax(variance, 0));
 }
 
 double dog_brier_model(const struct dog_brier *b)
@@ -61,7 +82,7 @@ enum dog_brier_change dog_brier_learn(struct dog_brier *b, double p_model, doubl
         double model = brier_sum(b->model);
         double persistence = brier_sum(b->persistence);
         /* 2. Worse than saying "as it was": step back. */
-        if (!b->is_disarmed && model > persistence) {
+        if (!b->is_disarmed && brier_is_worse(b)) {
                 b->is_disarmed = true;
                 return DOG_BRIER_DISARMED;
         }

@@ -606,14 +606,17 @@ void dog_risk_pair_learn(struct dog_risk_pair *pair, double p_a, bool was_a_bad,
         if (!(p_a >= 0 && p_a <= 1) || !(p_b >= 0 && p_b <= 1))
                 return;
         float keep = pair->weight >= risk_pair_memory ? 1.0F - 1.0F / risk_pair_memory : 1.0F;
-        double surprise = ((was_a_bad ? 1 : 0) - p_a) * ((was_b_bad ? 1 : 0) - p_b);
-        pair->product = pair->product * keep + (float)surprise;
-        pair->scale = pair->scale * keep + (float)sqrt(p_a * (1 - p_a) * p_b * (1 - p_b));
+        float a = (was_a_bad ? 1.0F : 0.0F) - (float)p_a;
+        float b = (was_b_bad ? 1.0F : 0.0F) - (float)p_b;
+        pair->product = pair->product * keep + a * b;
+        pair->square_a = pair->square_a * keep + a * a;
+        pair->square_b = pair->square_b * keep + b * b;
         pair->weight = pair->weight * keep + 1.0F;
 }
 
 double dog_risk_pair_rho(const struct dog_risk_pair *pair)
 {
-        float rho = (pair->product + risk_pair_doubt * risk_pair_start) / (pair->scale + risk_pair_doubt);
+        float rho = (pair->product + risk_pair_doubt * risk_pair_start) /
+                    (sqrtf(pair->square_a * pair->square_b) + risk_pair_doubt);
         return (double)risk_clamp(rho, 1.0F);
 }

@@ -148,7 +148,7 @@ double dog_risk_joint(double p_a, double p_b, double rho);
  * Shrunk towards a small positive value (things share fates that nobody wrote down) while thin.
  */
 struct dog_risk_pair {
-        float product, scale, weight;
+        float product, square_a, square_b, weight;
 };
 void dog_risk_pair_init(struct dog_risk_pair *pair);
 /** Both predictions were made for the same time and have come true. */
