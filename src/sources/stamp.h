@@ -97,7 +97,11 @@ int64_t dog_stamp_session_interval_for(const struct dog_stamp_session_conf *conf
 
 /** Write the next probe as sent now. @return its size; `to` holds DOG_STAMP_MOST octets */
 size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int64_t wall_ns, uint8_t *to);
-/** Take one packet that arrived at the given times. @return DOG_STAMP_FINE, or why it was not used */
+/**
+ * Take one packet that arrived at the given times.
+ * @return DOG_STAMP_FINE, or why it was not used. DOG_STAMP_BAD_TLV and _BAD_TLV_TAG: its times were used,
+ *         its TLVs were not; that is how a reflector answers that copies what it does not know.
+ */
 enum dog_stamp_drop dog_stamp_session_take(struct dog_stamp_session *s, const void *packet, size_t size,
                                            int64_t arrived_ns, int64_t arrived_wall_ns);
 /** Give up on probes that are overdue. */

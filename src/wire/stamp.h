@@ -40,6 +40,7 @@ enum {
         X(WRONG_SESSION, "wrong-session", "the session identifier is not ours")                              \
         X(NOT_SENT, "not-sent", "answers a probe that was never sent or is long forgotten")                  \
         X(DUPLICATE, "duplicate", "answers a probe that was answered before")                                \
+        X(LOOP, "loop", "comes from a reflector's port: two reflectors would answer each other for ever")    \
         X(OVER_RATE, "over-rate", "its source sends more than the limit")                                    \
         X(NOT_ANSWERED, "not-answered", "the kernel did not take our answer")
 
@@ -176,12 +177,13 @@ enum {
         DOG_STAMP_REPORT_GROUPS = 8, /**< most class groups in one report */
 };
 
-/** The share of one class group in a path's counters. */
+/** One class group (the classes its owner gave this number) as the far end sees it. */
 struct dog_stamp_report_group {
         uint16_t group;
-        uint64_t received;
-        uint64_t first;    /**< of these, how many were the first copy to arrive */
-        uint64_t expected; /**< how many were sent on this path */
+        uint64_t packets;    /**< delivered, each once, whichever path was first */
+        uint64_t bytes;      /**< their inner octets */
+        uint64_t newest_seq; /**< highest sequence number seen on this path: its advance less that of
+                                  `packets` is what was lost on every path */
 };
 
 /**
@@ -197,16 +199,16 @@ struct dog_stamp_report {
         uint32_t epoch;       /**< changes when the counters start again from 0 */
         uint64_t at_ns;       /**< far end's monotonic time of the snapshot: rates need it */
         uint64_t received;    /**< copies that arrived and verified */
-        uint64_t bytes;       /**< their inner octets */
+        uint64_t bytes;       /**< their octets, from the outer IP header on */
         uint64_t first;       /**< copies that arrived before any other of theirs */
         uint64_t duplicate;   /**< copies whose packet had come before */
         uint64_t late;        /**< copies too old for the window to tell */
         uint64_t reordered;   /**< copies with a sequence number below one already seen on this path */
         uint64_t expected;    /**< packets sent on this path, by the subset mask each carried */
-        uint64_t highest_seq; /**< highest sequence number seen on this path */
+        uint64_t bad_tag;     /**< copies that did not verify; not in `received` */
         uint64_t delay_count; /**< copies that carried a time */
-        int64_t delay_sum_ns;
-        int64_t delay_min_ns;
+        int64_t delay_sum_ns; /**< of these */
+        int64_t delay_min_ns; /**< the smallest of the far end's last full interval */
         struct dog_stamp_report_group group[DOG_STAMP_REPORT_GROUPS];
 };
 
@@ -232,7 +234,8 @@ struct dog_stamp_reflect {
         uint64_t sent;
         struct dog_stamp_clock clock;
         uint8_t ttl;                 /**< the probe's; 255: not known */
-        uint32_t rx, tx;             /**< this session's counts, for Direct Measurement */
+        bool has_counts;             /**< rx and tx are known: Direct Measurement is understood */
+        uint32_t rx, tx;             /**< packets of this session received and answered, this one included */
         dog_stamp_report_fn *report; /**< NULL: we have no tunnel */
         void *user;
 };
