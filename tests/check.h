@@ -49,6 +49,7 @@ extern int check_failures;
 #define CHECK_RUN(...)                                                                                       \
         ({                                                                                                   \
                 const struct CMUnitTest check_list_[] = {__VA_ARGS__};                                       \
+                check_begin_();                                                                              \
                 cmocka_set_message_output(CM_OUTPUT_TAP);                                                    \
                 cmocka_run_group_tests(check_list_, NULL, NULL);                                             \
         })
@@ -63,3 +64,4 @@ extern int check_failures;
         } while (0)
 
 void check_call_(void **state);
+void check_begin_(void);
