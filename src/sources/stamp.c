@@ -5,6 +5,7 @@
 #include "sources/stamp_socket.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ struct dog_stamp_session {
 
 static int stamp_session_check(const struct dog_stamp_session_conf *c, struct dog_err *e)
 {
-        if (!c->sample)
+        if (!c->seen)
                 return dog_err_set(e, -EINVAL, "STAMP session: nobody takes the samples");
         if (c->interval_ns && (c->interval_ns < STAMP_INTERVAL_MIN || c->interval_ns > STAMP_INTERVAL_MAX))
                 return dog_err_set(e, -EINVAL, "STAMP session: an interval of %.3f ms is not in 5 ms .. 1 h",
@@ -145,17 +146,13 @@ const struct dog_stamp_session_stats *dog_stamp_session_stats(const struct dog_s
         return &s->stats;
 }
 
-static void stamp_session_say(struct dog_stamp_session *s, enum dog_stamp_measure what, int64_t at_ns,
-                              double value)
-{
-        s->conf.sample(s->conf.user, what, at_ns, value);
-}
-
 static void stamp_session_lose(struct dog_stamp_session *s, struct stamp_slot *slot)
 {
         slot->state = STAMP_GONE;
         s->stats.lost++;
-        stamp_session_say(s, DOG_STAMP_LOSS, slot->sent_ns, 1);
+        struct dog_stamp_seen seen = {.sample = dog_sample_at(slot->sent_ns), .out_ms = NAN, .back_ms = NAN};
+        seen.sample.value[DOG_SIGNAL_LOSS] = 1;
+        s->conf.seen(s->conf.user, &seen);
 }
 
 void dog_stamp_session_expire(struct dog_stamp_session *s, int64_t now_ns)
@@ -262,16 +259,17 @@ static void stamp_session_report(struct dog_stamp_session *s, const struct stamp
         s->report_due_ns = slot->sent_ns + STAMP_REPORT_PAUSE;
 }
 
-static void stamp_session_jitter(struct dog_stamp_session *s, int64_t at_ns, double rtt_ms)
+/* RFC 3550, 6.4.1, on round trips. @return the jitter in ms, NaN before the second answer */
+static double stamp_session_jitter(struct dog_stamp_session *s, double rtt_ms)
 {
         if (s->has_rtt) {
-                double change = rtt_ms > s->last_rtt_ms ? rtt_ms - s->last_rtt_ms : s->last_rtt_ms - rtt_ms;
+                double change = fabs(rtt_ms - s->last_rtt_ms);
                 s->jitter_ms = s->has_jitter ? s->jitter_ms + (change - s->jitter_ms) / 16 : change;
                 s->has_jitter = true;
-                stamp_session_say(s, DOG_STAMP_JITTER_MS, at_ns, s->jitter_ms);
         }
         s->has_rtt = true;
         s->last_rtt_ms = rtt_ms;
+        return s->has_jitter ? s->jitter_ms : (double)NAN;
 }
 
 static void stamp_session_answered(struct dog_stamp_session *s, struct stamp_slot *slot,
@@ -293,12 +291,16 @@ static void stamp_session_answered(struct dog_stamp_session *s, struct stamp_slo
                 return;
         }
         double rtt_ms = (double)rtt_ns * 1e-6;
+        struct dog_stamp_seen seen = {
+                .sample = dog_sample_at(slot->sent_ns),
+                .out_ms = (double)(t2 - t1) * 1e-6,
+                .back_ms = (double)(arrived_wall_ns - t3) * 1e-6,
+        };
+        seen.sample.value[DOG_SIGNAL_RTT] = rtt_ms;
+        seen.sample.value[DOG_SIGNAL_JITTER] = stamp_session_jitter(s, rtt_ms);
+        seen.sample.value[DOG_SIGNAL_LOSS] = 0;
         s->stats.answered++;
-        stamp_session_say(s, DOG_STAMP_LOSS, slot->sent_ns, 0);
-        stamp_session_say(s, DOG_STAMP_RTT_MS, slot->sent_ns, rtt_ms);
-        stamp_session_jitter(s, slot->sent_ns, rtt_ms);
-        stamp_session_say(s, DOG_STAMP_OUT_MS, slot->sent_ns, (double)(t2 - t1) * 1e-6);
-        stamp_session_say(s, DOG_STAMP_BACK_MS, slot->sent_ns, (double)(arrived_wall_ns - t3) * 1e-6);
+        s->conf.seen(s->conf.user, &seen);
 }
 
 static enum dog_stamp_drop stamp_session_judge(const struct dog_stamp_session *s, const void *packet,
@@ -466,4 +468,19 @@ int64_t dog_stamp_session_interval_for(const struct dog_stamp_session_conf *conf
                         high = middle;
         }
         return high;
+}
+
+double dog_stamp_race_note(struct dog_stamp_race *race, unsigned path, int64_t at_ns, double out_ms,
+                           int64_t age_ns)
+{
+        if (path >= DOG_STAMP_RACERS)
+                return 0;
+        race->at_ns[path] = at_ns;
+        race->out_ms[path] = out_ms;
+        double fastest_ms = out_ms;
+        for (unsigned p = 0; p < DOG_STAMP_RACERS; p++) {
+                if (race->at_ns[p] != 0 && at_ns - race->at_ns[p] <= age_ns && race->out_ms[p] < fastest_ms)
+                        fastest_ms = race->out_ms[p];
+        }
+        return out_ms - fastest_ms;
 }

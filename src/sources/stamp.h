@@ -12,18 +12,42 @@
  * 84 MB in 30 days, both directions together; dog_stamp_session_month_bytes computes it for any setting.
  */
 #include "base/err.h"
+#include "core/sample.h"
 #include "wire/stamp.h"
 
 #include <sys/socket.h>
 
-/** What a session measures. Values are in the unit of the name. */
-enum dog_stamp_measure {
-        DOG_STAMP_RTT_MS,    /**< round trip less the time inside the reflector */
-        DOG_STAMP_JITTER_MS, /**< smoothed change of the round trip between answers (as RFC 3550, 6.4.1) */
-        DOG_STAMP_LOSS,      /**< 0 the probe was answered in time, 1 it was not */
-        DOG_STAMP_OUT_MS,    /**< delay towards the peer plus the unknown difference of the clocks: compare */
-        DOG_STAMP_BACK_MS,   /**< delay from the peer, less the same difference: compare paths, not values */
+enum { DOG_STAMP_RACERS = 16 };
+
+/**
+ * One probe, once its fate is known. The sample holds RTT (round trip less the time inside the reflector),
+ * JITTER (its smoothed change between answers, as RFC 3550, 6.4.1) and LOSS (0 or 1); at_ns is when the
+ * probe was sent, and since a loss is known only after the timeout, at_ns can go back from one call to the
+ * next by as much.
+ */
+struct dog_stamp_seen {
+        struct dog_sample sample;
+        double out_ms;  /**< delay to the peer plus the unknown difference of the clocks; NaN when lost */
+        double back_ms; /**< delay from the peer less the same difference; NaN when lost */
 };
+
+/**
+ * One-way delay without a common clock: what several sessions between the same two hosts see, held against
+ * each other. A value; all zero is empty.
+ */
+struct dog_stamp_race {
+        int64_t at_ns[DOG_STAMP_RACERS];
+        double out_ms[DOG_STAMP_RACERS];
+};
+
+/**
+ * Note a session's newest out_ms (or back_ms, in a race of its own).
+ * @param path    0 .. DOG_STAMP_RACERS - 1
+ * @param age_ns  what others saw longer ago than this does not count
+ * @return how far it is above the fastest, >= 0 ms; for DOG_SIGNAL_DELAY
+ */
+double dog_stamp_race_note(struct dog_stamp_race *race, unsigned path, int64_t at_ns, double out_ms,
+                           int64_t age_ns);
 
 struct dog_stamp_session_conf {
         int fd;       /**< UDP, non-blocking, bound and connected to the reflector; stays the caller's */
@@ -40,8 +64,7 @@ struct dog_stamp_session_conf {
         uint16_t tunnel;         /**< whose counters */
         uint8_t path;
         uint64_t seed; /**< spreads the sending times by 5 %, so that sessions do not march in step */
-        /** A measurement. at_ns is when the probe was sent, also for a loss, which is known only later. */
-        void (*sample)(void *user, enum dog_stamp_measure what, int64_t at_ns, double value);
+        void (*seen)(void *user, const struct dog_stamp_seen *seen);
         /** The far end's counters, verified. NULL: not wanted, never asked for. */
         void (*report)(void *user, int64_t at_ns, const struct dog_stamp_report *r);
         void *user;

@@ -4,14 +4,14 @@
  * replay, backtest and tests see what a live probe would have said. Pulls; never sleeps, never waits.
  */
 #include "base/err.h"
+#include "core/sample.h"
 #include "wire/trace.h"
-
-enum dog_trace_measure { DOG_TRACE_RTT_MS, DOG_TRACE_LOSS, DOG_TRACE_RATE_KBPS };
 
 struct dog_trace_feed_conf {
         const char *file;
         int64_t start_ns; /**< the monotonic time that stands for t_ms 0 */
-        void (*sample)(void *user, unsigned path, enum dog_trace_measure what, int64_t at_ns, double value);
+        /** One row: RTT, LOSS and RATE, NaN where its field was empty. */
+        void (*sample)(void *user, unsigned path, const struct dog_sample *s);
         void *user;
 };
 
