@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Write the first inputs of the wire targets into corpus/. Layouts are spelled out here a second time, from
+the RFCs and from the tunnel's header, so that a seed is not merely what our own encoder made."""
+import gzip
+import hashlib
+import hmac
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).parent / "corpus"
+KEY = bytes([7]) + bytes(31)
+
+
+def tag(*parts):
+    return hmac.new(KEY, b"".join(parts), hashlib.sha256).digest()[:16]
+
+
+def put(target, name, data):
+    folder = HERE / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def tlv(kind, value, flags=0x80):
+    return bytes([flags, kind]) + struct.pack(">H", len(value)) + value
+
+
+def extended(base, seq, *tlvs):
+    body = b"".join(tlvs)
+    return base + body + tlv(8, tag(seq, body))
+
+
+def stamp():
+    seq, sent = struct.pack(">I", 0), struct.pack(">II", 2208988800, 0)
+    error = bytes([0x96, 0x43]) + b"\0\0"
+    plain = seq + sent + error + bytes(28)
+    sealed = seq + bytes(12) + sent + error + bytes(68)
+    sealed += tag(sealed)
+    # as answers to the probe 0 that the target has sent, with a 1970 clock
+    zero = struct.pack(">II", 2208988800, 0x00400000)
+    answer = seq + zero + error + zero + seq + sent + error + bytes([64, 0, 0, 0])
+    sealed_answer = (seq + bytes(12) + zero + error + bytes(4) + zero + bytes(8) + seq + bytes(12) + sent
+                     + error[:2] + bytes(6) + bytes([64]) + bytes(15))
+    sealed_answer += tag(sealed_answer)
+    head = struct.pack(">IHBBII", 0x53445201, 1, 2, 0, 9, 0)
+    report = head + bytes(96) + bytes(56)
+    filled = (struct.pack(">IHBBII", 0x53445201, 0, 0, 1, 9, 0) + b"".join(struct.pack(">Q", n) for n in range(12))
+              + struct.pack(">HHQQQ", 5, 0, 1, 2, 3))
+    direct = struct.pack(">III", 1000, 0, 0)
+    put("stamp", "probe-plain", b"\x00" + plain)
+    put("stamp", "probe-plain-tlvs", b"\x08" + plain + tlv(5, direct) + tlv(99, b"what") + tlv(1, bytes(8)))
+    put("stamp", "probe-plain-cut", b"\x08" + plain + tlv(5, direct[:5]) + tlv(1, bytes(80))[:20])
+    put("stamp", "probe-sealed", b"\x03" + sealed)
+    put("stamp", "probe-sealed-report", b"\x03" + extended(sealed, seq, tlv(250, report)))
+    put("stamp", "probe-sealed-direct", b"\x0b" + extended(sealed, seq, tlv(5, direct)) + tlv(1, b"\xa5" * 4))
+    put("stamp", "probe-sealed-bad-tlv", b"\x05" + extended(sealed, b"none", tlv(250, report)))
+    put("stamp", "answer-plain", b"\x00" + answer)
+    put("stamp", "answer-sealed", b"\x01" + sealed_answer)
+    put("stamp", "answer-sealed-report", b"\x03" + extended(sealed_answer, seq, tlv(250, filled, 0)))
+    put("stamp", "answer-sealed-unknown", b"\x03" + extended(sealed_answer, seq, tlv(250, report)))
+    put("stamp", "report-alone", b"\x00" + tlv(250, filled, 0))
+
+
+def tunnel():
+    def header(flags, path, seq, inner=b""):
+        return struct.pack(">BBBBHHQQ", 1, flags, path, 0, 7, 2, seq, 1500000) + bytes(range(8)) + inner
+
+    inner = bytes.fromhex("4500001c000040004001f97dc0a80001c0a800020800f7ff00000000")
+    put("tunnel", "copy", header(3, 1, 1716811200 * 10**9, inner))
+    put("tunnel", "control", header(0x81, 0, 2**64 - 1))
+    put("tunnel", "bad-subset", header(0, 0, 1))
+    put("tunnel", "bad-path", header(2, 0, 1))
+    put("tunnel", "cut", header(1, 0, 1)[:20])
+
+
+def trace():
+    head = b"t_ms,path,rtt_ms,loss,rate_kbps\n"
+    rows = head + b"0,lte,25.5,0,\n0,sat,,,1e3\n200,lte,,1,\n200,sat,31,0,250.5\n"
+    put("trace", "rows", b"\0" + rows)
+    put("trace", "gzip", b"\0" + gzip.compress(rows, mtime=0))
+    put("trace", "gzip-twice", b"\0" + gzip.compress(head, mtime=0) + gzip.compress(rows[len(head):], mtime=0))
+    put("trace", "gzip-cut", b"\0" + gzip.compress(rows, mtime=0)[:-9])
+    put("trace", "quoted", b'\0"t_ms",path,loss,"rtt_ms",rate_kbps\r\n0,"a""b",0,1,\r\n')
+    put("trace", "extra-column", b"\0" + head[:-1] + b",snr\n0,a,1,0,,3\n")
+    put("trace", "back", b"\0" + head + b"5,a,1,0,\n4,a,1,0,\n")
+    put("trace", "nan", b"\0" + head + b"5,a,nan,0,\n")
+    put("trace", "index", b'\1trace,family,step_ms,need_kbps,note\none,svc,1000,5000,"a, b"\ntwo,pam,200,,\n')
+    put("trace", "index-bad-name", b"\1trace,step_ms,need_kbps\n../x,1,\n")
+
+
+stamp()
+tunnel()
+trace()
