@@ -1,0 +1,187 @@
+#pragma once
+/**
+ * The configuration: sundog.conf(5). One YAML file, then conf.d/NAME.yaml beside it in name order.
+ *
+ * In a drop-in a single value replaces the one before it; profiles, tunnels and classes are
+ * added to the lists. A name may be defined once over all files.
+ *
+ * Everything that can be written is a row of config_keys.h: its type, default, limits and help.
+ * The parser, the printer, the manual page and the "did you mean" all read that table.
+ *
+ * The reader walks the document tree of libyaml itself and does not use libcyaml. libcyaml
+ * reports an unknown key through a log callback, as a text with the line but without knowing the
+ * other keys of the mapping; it has no type of our own (80ms, 0.1%, 10.0.0.0/8), and after
+ * loading it keeps no positions, so "two paths on one device" or "no such profile" could not name
+ * their lines. Walking the tree costs about 200 lines and gives file, line and column to all of them.
+ *
+ * An error is one sentence that begins with FILE:LINE:COLUMN and says what to write instead:
+ *     /etc/sundog/sundog.yaml:14:5: unknown key "latncy" in a profile; did you mean "latency"?
+ * Nothing is changed by a configuration that has one.
+ *
+ * Memory: a configuration is one pool; everything in it lives until dog_config_free().
+ */
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define DOG_CONFIG_FILE "/etc/sundog/sundog.yaml"
+
+/** Where a thing was written; file is never NULL. */
+struct dog_config_where {
+        const char *file;
+        unsigned line, column; /**< from 1 */
+};
+
+/** An IPv4 address in host byte order, and how many of its leading bits count. */
+struct dog_config_prefix {
+        uint32_t address;
+        uint8_t bits;
+};
+
+/** Both ends included. */
+struct dog_config_range {
+        uint16_t first, last;
+};
+
+/** A promise; see core/promise.h. A limit of 0 is not promised. */
+struct dog_config_profile {
+        struct dog_config_where where;
+        const char *name;
+        int64_t latency_ns;
+        double latency_factor; /**< ... or so many medians of the last minute, whichever is more; 0: not used */
+        int64_t jitter_ns;
+        double loss_share;
+        double rate_bps;
+        int64_t response_ns;
+        struct {
+                double latency, jitter, loss, rate, response;
+        } weight;
+        int64_t priority;    /**< 0..7, 7 first */
+        double breach_price; /**< of one second of broken promise */
+};
+
+enum dog_config_role { DOG_CONFIG_PRIMARY, DOG_CONFIG_BACKUP, DOG_CONFIG_NEVER };
+
+struct dog_config_path {
+        struct dog_config_where where;
+        const char *name;
+        int64_t id;          /**< 0..15, the same at both ends; its place in the list unless written */
+        const char *device;
+        uint32_t local;      /**< IPv4, host byte order */
+        uint32_t remote;     /**< 0: learnt from authenticated packets */
+        uint32_t gateway;    /**< 0: as the routing table says */
+        double price_per_gb; /**< in the unit of breach_price */
+        int64_t role;        /**< enum dog_config_role */
+        uint64_t quota_bytes; /**< a billing period's allowance; 0: not metered */
+        int64_t quota_day;   /**< 1..31: the day of the month on which it starts again */
+};
+
+struct dog_config_tunnel {
+        struct dog_config_where where;
+        const char *name;
+        int64_t id;          /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
+        const char *device;
+        const char *peer;    /**< the far site's name */
+        struct dog_config_prefix address; /**< of the device, with the prefix length of its net */
+        int64_t mtu;         /**< 0: found per path */
+        const char *key_file;
+        int64_t udp_port;
+        int64_t stamp_port;
+        int64_t stamp_interval_ns;
+        struct dog_config_path *path;
+        size_t paths;        /**< 1..16 */
+};
+
+enum dog_config_mirror { DOG_CONFIG_MIRROR_AUTO, DOG_CONFIG_MIRROR_ALWAYS, DOG_CONFIG_MIRROR_NEVER };
+
+/** A class picks packets; within a list any entry does, over the lists all must. Empty: any. */
+struct dog_config_match {
+        struct dog_config_prefix *prefix; /**< of the destination */
+        size_t prefixes;
+        int64_t protocol;    /**< IP protocol number; 0: any */
+        struct dog_config_range *port; /**< of the destination; only with tcp, udp, sctp */
+        size_t ports;
+        uint8_t *dscp;
+        size_t dscps;
+};
+
+struct dog_config_class {
+        struct dog_config_where where;
+        const char *name;
+        int64_t id;          /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
+        const char *tunnel;  /**< NULL: every tunnel */
+        const char *profile;
+        const struct dog_config_profile *promise; /**< the profile of that name */
+        struct dog_config_match match;
+        int64_t mirror;      /**< enum dog_config_mirror */
+        double mirror_budget; /**< extra copies as a share of the time; < 0: policy.mirror_budget */
+};
+
+/** See core/policy.h, which says what each of them does. */
+struct dog_config_policy {
+        double margin;
+        double doubt;
+        double move_price;
+        int64_t hold_ns;
+        int64_t overlap_ns;
+        int64_t dead_ns;
+        int64_t recover_ns;
+        int64_t copies;
+        double mirror_price;
+        double mirror_budget;
+        int64_t mirror_burst_ns;
+        int64_t mirror_hold_ns;
+        int64_t horizon_near_ns, horizon_middle_ns, horizon_far_ns;
+        int64_t moves_per_step;
+        double copies_share;
+};
+
+struct dog_config {
+        const char *site;
+        const char *user;    /**< the decider's account */
+        struct {
+                const char *path;
+                uint64_t size_bytes;
+        } store;
+        struct {
+                const char *socket;
+        } api;
+        struct dog_config_policy policy;
+        struct dog_config_profile *profile;
+        size_t profiles;
+        struct dog_config_tunnel *tunnel;
+        size_t tunnels;      /**< 0..32 */
+        struct dog_config_class *class;
+        size_t classes;      /**< 0..255, in the order of matching */
+
+        struct dog_config_pool *pool; /**< private */
+};
+
+/**
+ * Read `path` and the drop-ins of conf.d beside it, and check everything, key files included: each must
+ * be there, be a file, and be readable by its owner alone.
+ * @return 0; -EINVAL: something written is wrong; -ENOENT, -EACCES, ...: a file cannot be read;
+ *         -EPERM: others may read a key file; -ENOMEM. *config is NULL unless 0.
+ */
+int dog_config_load(const char *path, struct dog_config **config, struct dog_err *e);
+
+/**
+ * The same from memory: one text, no drop-ins, and no look at key files. `name` stands for the
+ * file in sentences.
+ */
+int dog_config_parse(const char *text, size_t size, const char *name, struct dog_config **config,
+                     struct dog_err *e);
+
+void dog_config_free(struct dog_config *config);
+
+/**
+ * Print the configuration in effect as YAML, defaults included. Reading it back gives an equal
+ * configuration. @return 0 or -EIO
+ */
+int dog_config_write_effective(const struct dog_config *config, FILE *to);
+
+/** Print the key reference of sundog.conf(5) in scdoc. @return 0 or -EIO */
+int dog_config_write_manual(FILE *to);
