@@ -51,7 +51,8 @@ struct dog_config_profile {
         struct dog_config_where where;
         const char *name;
         int64_t latency_ns;
-        double latency_factor; /**< ... or so many medians of the last minute, whichever is more; 0: not used */
+        double latency_factor; /**< ... or so many medians of the last minute, whichever is more; 0: not used
+                                */
         int64_t jitter_ns;
         double loss_share;
         double rate_bps;
@@ -68,31 +69,31 @@ enum dog_config_role { DOG_CONFIG_PRIMARY, DOG_CONFIG_BACKUP, DOG_CONFIG_NEVER }
 struct dog_config_path {
         struct dog_config_where where;
         const char *name;
-        int64_t id;          /**< 0..15, the same at both ends; its place in the list unless written */
+        int64_t id; /**< 0..15, the same at both ends; its place in the list unless written */
         const char *device;
-        uint32_t local;      /**< IPv4, host byte order */
-        uint32_t remote;     /**< 0: learnt from authenticated packets */
-        uint32_t gateway;    /**< 0: as the routing table says */
-        double price_per_gb; /**< in the unit of breach_price */
-        int64_t role;        /**< enum dog_config_role */
+        uint32_t local;       /**< IPv4, host byte order */
+        uint32_t remote;      /**< 0: learnt from authenticated packets */
+        uint32_t gateway;     /**< 0: as the routing table says */
+        double price_per_gb;  /**< in the unit of breach_price */
+        int64_t role;         /**< enum dog_config_role */
         uint64_t quota_bytes; /**< a billing period's allowance; 0: not metered */
-        int64_t quota_day;   /**< 1..31: the day of the month on which it starts again */
+        int64_t quota_day;    /**< 1..31: the day of the month on which it starts again */
 };
 
 struct dog_config_tunnel {
         struct dog_config_where where;
         const char *name;
-        int64_t id;          /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
+        int64_t id; /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
         const char *device;
-        const char *peer;    /**< the far site's name */
+        const char *peer;                 /**< the far site's name */
         struct dog_config_prefix address; /**< of the device, with the prefix length of its net */
-        int64_t mtu;         /**< 0: found per path */
+        int64_t mtu;                      /**< 0: found per path */
         const char *key_file;
         int64_t udp_port;
         int64_t stamp_port;
         int64_t stamp_interval_ns;
         struct dog_config_path *path;
-        size_t paths;        /**< 1..16 */
+        size_t paths; /**< 1..16 */
 };
 
 enum dog_config_mirror { DOG_CONFIG_MIRROR_AUTO, DOG_CONFIG_MIRROR_ALWAYS, DOG_CONFIG_MIRROR_NEVER };
@@ -101,7 +102,7 @@ enum dog_config_mirror { DOG_CONFIG_MIRROR_AUTO, DOG_CONFIG_MIRROR_ALWAYS, DOG_C
 struct dog_config_match {
         struct dog_config_prefix *prefix; /**< of the destination */
         size_t prefixes;
-        int64_t protocol;    /**< IP protocol number; 0: any */
+        int64_t protocol;              /**< IP protocol number; 0: any */
         struct dog_config_range *port; /**< of the destination; only with tcp, udp, sctp */
         size_t ports;
         uint8_t *dscp;
@@ -111,12 +112,12 @@ struct dog_config_match {
 struct dog_config_class {
         struct dog_config_where where;
         const char *name;
-        int64_t id;          /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
-        const char *tunnel;  /**< NULL: every tunnel */
+        int64_t id; /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
+        const char *tunnel; /**< NULL: every tunnel */
         const char *profile;
         const struct dog_config_profile *promise; /**< the profile of that name */
         struct dog_config_match match;
-        int64_t mirror;      /**< enum dog_config_mirror */
+        int64_t mirror;       /**< enum dog_config_mirror */
         double mirror_budget; /**< extra copies as a share of the time; < 0: policy.mirror_budget */
 };
 
@@ -141,7 +142,7 @@ struct dog_config_policy {
 
 struct dog_config {
         const char *site;
-        const char *user;    /**< the decider's account */
+        const char *user; /**< the decider's account */
         struct {
                 const char *path;
                 uint64_t size_bytes;
@@ -153,9 +154,9 @@ struct dog_config {
         struct dog_config_profile *profile;
         size_t profiles;
         struct dog_config_tunnel *tunnel;
-        size_t tunnels;      /**< 0..32 */
+        size_t tunnels; /**< 0..32 */
         struct dog_config_class *class;
-        size_t classes;      /**< 0..255, in the order of matching */
+        size_t classes; /**< 0..255, in the order of matching */
 
         struct dog_config_pool *pool; /**< private */
 };

@@ -41,30 +41,30 @@
 struct dog_store;
 
 struct dog_store_options {
-        const char *path;          /**< the file; its folder is made when missing (one level, 0750) */
-        uint64_t size_max_bytes;   /**< oldest telemetry is deleted beyond this; 0: 200 MB; at least 1 MB */
-        int64_t flush_ns;          /**< an unfinished block is written this often; 0: 30 s */
-        size_t queue_rows_max;     /**< ledger, grade, event and configuration rows waiting; 0: 8192 */
-        size_t queue_blocks_max;   /**< blocks of telemetry waiting; 0: 8192, about 16 MB at most */
+        const char *path;        /**< the file; its folder is made when missing (one level, 0750) */
+        uint64_t size_max_bytes; /**< oldest telemetry is deleted beyond this; 0: 200 MB; at least 1 MB */
+        int64_t flush_ns;        /**< an unfinished block is written this often; 0: 30 s */
+        size_t queue_rows_max;   /**< ledger, grade, event and configuration rows waiting; 0: 8192 */
+        size_t queue_blocks_max; /**< blocks of telemetry waiting; 0: 8192, about 16 MB at most */
 };
 
 enum dog_store_health { DOG_STORE_OK, DOG_STORE_DEGRADED };
 
 struct dog_store_status {
         enum dog_store_health health;
-        char text[512];            /**< one sentence; empty when nothing ever went wrong */
-        uint64_t rows_written;     /**< ledger, grade, event, configuration rows committed since the start */
+        char text[512];        /**< one sentence; empty when nothing ever went wrong */
+        uint64_t rows_written; /**< ledger, grade, event, configuration rows committed since the start */
         uint64_t points_written;
-        uint64_t rows_lost;        /**< refused or given up, since the start */
+        uint64_t rows_lost; /**< refused or given up, since the start */
         uint64_t points_lost;
-        uint64_t rows_damaged;     /**< met while reading, left out: their checksum did not match */
+        uint64_t rows_damaged; /**< met while reading, left out: their checksum did not match */
         uint64_t rows_queued;
-        uint64_t points_queued;    /**< in the queue and in unfinished blocks */
+        uint64_t points_queued; /**< in the queue and in unfinished blocks */
         uint64_t files_moved_aside;
-        uint64_t file_bytes;       /**< pages in use, without the free ones */
-        int64_t step_last_ns;      /**< how long the last step took */
+        uint64_t file_bytes;  /**< pages in use, without the free ones */
+        int64_t step_last_ns; /**< how long the last step took */
         int64_t step_worst_ns;
-        int64_t retry_in_ns;       /**< 0 when not waiting to try again */
+        int64_t retry_in_ns; /**< 0 when not waiting to try again */
 };
 
 /**
@@ -138,14 +138,14 @@ int dog_store_series_each(struct dog_store *store, dog_store_name_fn *each, void
 /* ---- ledger: one row per decision; only its grade is ever added to ---- */
 
 struct dog_store_decision {
-        uint64_t id;            /**< the ledger's number; 0 is refused */
+        uint64_t id; /**< the ledger's number; 0 is refused */
         int64_t at_ns;
         const char *group;
-        const char *reason;     /**< the reason's word */
-        const void *plan;       /**< the plan and the belief behind it, as its writer encodes them (JSON) */
+        const char *reason; /**< the reason's word */
+        const void *plan;   /**< the plan and the belief behind it, as its writer encodes them (JSON) */
         size_t plan_size;
-        const char *grade;      /**< reading: HELPED, NEUTRAL, HURT or "" while unknown; adding: ignored */
-        const void *outcome;    /**< reading: what happened, as given to the grade; adding: ignored */
+        const char *grade;   /**< reading: HELPED, NEUTRAL, HURT or "" while unknown; adding: ignored */
+        const void *outcome; /**< reading: what happened, as given to the grade; adding: ignored */
         size_t outcome_size;
         int64_t graded_at_ns;
 };
@@ -166,10 +166,10 @@ int dog_store_decision_grade(struct dog_store *store, uint64_t id, int64_t at_ns
 
 typedef int dog_store_decision_fn(void *context, const struct dog_store_decision *row);
 struct dog_store_decision_query {
-        uint64_t first_id;      /**< this id and later; 0: from the start */
-        uint64_t last_id;       /**< 0: to the end */
-        const char *group;      /**< NULL: all */
-        uint64_t limit;         /**< 0: no limit */
+        uint64_t first_id; /**< this id and later; 0: from the start */
+        uint64_t last_id;  /**< 0: to the end */
+        const char *group; /**< NULL: all */
+        uint64_t limit;    /**< 0: no limit */
         bool newest_first;
 };
 /** Read written rows; a row appears after the step that wrote it. Its texts live during the call. */
@@ -180,9 +180,9 @@ int dog_store_decision_each(struct dog_store *store, const struct dog_store_deci
 
 struct dog_store_event {
         int64_t at_ns;
-        const char *kind;       /**< one word: "alert", "reload", "reflex" */
-        const char *subject;    /**< what it is about; may be "" */
-        const char *text;       /**< one sentence */
+        const char *kind;    /**< one word: "alert", "reload", "reflex" */
+        const char *subject; /**< what it is about; may be "" */
+        const char *text;    /**< one sentence */
 };
 int dog_store_event_add(struct dog_store *store, const struct dog_store_event *event);
 typedef int dog_store_event_fn(void *context, const struct dog_store_event *event);
@@ -196,7 +196,7 @@ int dog_store_event_each(struct dog_store *store, int64_t from_ns, int64_t to_ns
 
 struct dog_store_config {
         int64_t at_ns;
-        const char *who;        /**< "file", "api:uid=1000", "undo" */
+        const char *who; /**< "file", "api:uid=1000", "undo" */
         const char *text;
         size_t text_size;
         uint8_t hash[DOG_STORE_HASH_SIZE]; /**< BLAKE2b-256 of the text; adding: ignored, computed here */
