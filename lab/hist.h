@@ -1,0 +1,16 @@
+#pragma once
+/**
+ * A histogram of times, 1 ns to 292 years, each bucket within 1/32 of its value: percentiles of
+ * millions of packets in 15 KB. Negative values count as 0.
+ */
+#include <stdint.h>
+
+struct lab_hist {
+        uint64_t count;
+        int64_t max_ns;
+        uint64_t bucket[60 * 32];
+};
+
+void lab_hist_add(struct lab_hist *h, int64_t ns);
+/** Value below which the share (0..1) lies; 0 when empty. */
+int64_t lab_hist_at(const struct lab_hist *h, double share);
