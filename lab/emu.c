@@ -323,6 +323,8 @@ static bool port_read(struct lab_emu *m, struct lab_link *k, int side)
         if (spares_fill(m, io) < 0)
                 return false;
         int n = recvmmsg(k->port[side].fd, io->in, BATCH, MSG_DONTWAIT, NULL);
+        if (n < 0 && errno == ENETDOWN)
+                k->port[side].is_down = true;
         int64_t now_ns = dog_clock_mono_ns();
         for (int i = 0; i < n; i++)
                 frame_in(m, io, &k->way[side], i, now_ns);
@@ -409,6 +411,23 @@ static int emu_sleep(struct lab_emu *m, struct pollfd *fds, nfds_t n, struct dog
         return 0;
 }
 
+/* An interface that is down may come up again; one that is gone never does, nor does its namespace. */
+static int ports_check(struct lab_emu *m, struct dog_err *e)
+{
+        for (size_t i = 0; i < m->links; i++) {
+                for (int side = 0; side < 2; side++) {
+                        struct lab_port *p = &m->link[i]->port[side];
+                        if (!p->is_down)
+                                continue;
+                        p->is_down = false;
+                        if (if_nametoindex(p->ifname) == 0)
+                                return dog_err_set(e, -ENODEV, "link %s: interface %s is gone",
+                                                   m->link[i]->name, p->ifname);
+                }
+        }
+        return 0;
+}
+
 int lab_emu_turn(struct lab_emu *m, int extra_fd, bool *extra_ready, struct dog_err *e)
 {
         struct pollfd fds[2 * LAB_LINKS + 1];
@@ -440,7 +459,7 @@ int lab_emu_turn(struct lab_emu *m, int extra_fd, bool *extra_ready, struct dog_
                 emu_flush(m);
         }
         *extra_ready = fds[n - 1].revents != 0;
-        return 0;
+        return ports_check(m, e);
 }
 
 void lab_emu_missed_update(struct lab_emu *m)

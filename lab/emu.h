@@ -33,6 +33,7 @@ struct lab_port {
         char ifname[IF_NAMESIZE];
         int fd;
         uint64_t missed; /**< frames the kernel dropped because we did not read in time */
+        bool is_down;    /**< the kernel said so; looked into at the end of the turn */
 };
 
 /** One direction: 0 is from port a to port b ("ab"), 1 the other one ("ba"). */
@@ -88,6 +89,7 @@ int64_t lab_emu_trace_ms(const struct lab_emu *m, int64_t now_ns);
  * Wait until something is to be done and do it: move frames, follow the trace. Returns after at
  * most one sleep, also when one of the caller's descriptors (its control socket) is readable or a
  * signal came: all signals are let in while it sleeps, so block those that end the caller's loop.
+ * -ENODEV when an interface is gone: the namespace is being taken down.
  */
 int lab_emu_turn(struct lab_emu *m, int extra_fd, bool *extra_ready, struct dog_err *e);
 

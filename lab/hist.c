@@ -1,20 +1,24 @@
 #include "lab/hist.h"
 
-/* Values below 32 have a bucket each; above, 32 buckets to every doubling. */
+/* Values below FINE have a bucket each; above, FINE buckets to every doubling. */
+#define FINE      LAB_HIST_FINE
+#define FINE_BITS 7
+_Static_assert(FINE == 1 << FINE_BITS, "LAB_HIST_FINE and FINE_BITS tell the same");
+
 static unsigned bucket_of(uint64_t v)
 {
-        if (v < 32)
+        if (v < FINE)
                 return (unsigned)v;
         unsigned top = 63U - (unsigned)__builtin_clzll(v);
-        return (top - 4) * 32 + (unsigned)((v >> (top - 5)) & 31);
+        return (top - FINE_BITS + 1) * FINE + (unsigned)((v >> (top - FINE_BITS)) & (FINE - 1));
 }
 
 static int64_t bucket_middle(unsigned b)
 {
-        if (b < 32)
+        if (b < FINE)
                 return b;
-        unsigned shift = b / 32 - 1;
-        uint64_t low = ((uint64_t)32 + b % 32) << shift;
+        unsigned shift = b / FINE - 1;
+        uint64_t low = ((uint64_t)FINE + b % FINE) << shift;
         return (int64_t)(low + (((uint64_t)1 << shift) >> 1));
 }
 

@@ -1,14 +1,16 @@
 #pragma once
 /**
- * A histogram of times, 1 ns to 292 years, each bucket within 1/32 of its value: percentiles of
- * millions of packets in 15 KB. Negative values count as 0.
+ * A histogram of times, 1 ns to 292 years, each bucket within 1/128 of its value: percentiles of
+ * millions of packets in 57 KB. Negative values count as 0.
  */
 #include <stdint.h>
+
+#define LAB_HIST_FINE 128
 
 struct lab_hist {
         uint64_t count;
         int64_t max_ns;
-        uint64_t bucket[60 * 32];
+        uint64_t bucket[57 * LAB_HIST_FINE];
 };
 
 void lab_hist_add(struct lab_hist *h, int64_t ns);
