@@ -163,6 +163,13 @@ static void path_settle(struct lab_trace_path *p)
         }
 }
 
+static int path_compare(const void *a, const void *b)
+{
+        const struct lab_trace_path *p = a;
+        const struct lab_trace_path *q = b;
+        return strcmp(p->name, q->name);
+}
+
 static void trace_measure(struct lab_trace *t)
 {
         int64_t last_ms = 0;
@@ -213,11 +220,13 @@ static int csv_load(struct lab_trace *t, const char *file, struct dog_err *e)
                         rc = dog_err_set(e, -EINVAL, "trace %s has no samples", file);
         }
         gzclose(in);
-        for (size_t i = 0; rc >= 0 && i < t->paths; i++)
+        if (rc < 0)
+                return rc;
+        for (size_t i = 0; i < t->paths; i++)
                 path_settle(&t->path[i]);
-        if (rc >= 0)
-                trace_measure(t);
-        return rc;
+        qsort(t->path, t->paths, sizeof(t->path[0]), path_compare);
+        trace_measure(t);
+        return 0;
 }
 
 /* ---- playlists ---- */

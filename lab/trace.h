@@ -45,7 +45,8 @@ struct lab_trace_path {
 };
 
 struct lab_trace {
-        struct lab_trace_path path[LAB_TRACE_PATHS];
+        struct lab_trace_path
+                path[LAB_TRACE_PATHS]; /**< by name: an operator's index is the same in every file */
         size_t paths;
         int64_t step_ms;   /**< smallest distance of two samples of a path */
         int64_t length_ms; /**< end of the last step */

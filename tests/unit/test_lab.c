@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "lab/hist.h"
 #include "lab/line.h"
+#include "lab/plot.h"
 #include "lab/trace.h"
 
 #include <errno.h>
@@ -380,6 +381,129 @@ static void bad_traces_get_one_sentence_with_a_line(void)
         OK(lab_trace_load(&t, "/nonexistent.csv", NULL) == -ENOENT, "an absent file");
 }
 
+/* ---- the picture ---- */
+
+/*
+ * Well-formed, as far as our own output goes: one root, every element closed in order, every attribute
+ * quoted, no bare < or & in text. Returns what is wrong, NULL when nothing is.
+ */
+static const char *xml_fault(const char *at)
+{
+        char open[16][16];
+        unsigned depth = 0;
+        unsigned roots = 0;
+        for (; *at; at++) {
+                if (*at == '&') {
+                        size_t n = strcspn(at, "; <");
+                        if (at[n] != ';' || n > 5)
+                                return "a bare &";
+                }
+                if ((unsigned char)*at < 0x20 && *at != '\n')
+                        return "a control character";
+                if (*at != '<')
+                        continue;
+                char name[16] = "";
+                if (at[1] == '?') {
+                        at = strchr(at, '>');
+                        continue;
+                }
+                bool closes = at[1] == '/';
+                size_t n = strspn(at + 1 + closes, "abcdefghijklmnopqrstuvwxyz");
+                if (n == 0 || n >= sizeof(name))
+                        return "a bare <";
+                memcpy(name, at + 1 + closes, n);
+                const char *end = at + 1 + closes + n;
+                for (; *end && *end != '>'; end++) {
+                        if (*end == '<')
+                                return "an unclosed tag";
+                        if (*end == '"' && !(end = strchr(end + 1, '"')))
+                                return "an open quote";
+                }
+                if (!*end)
+                        return "an unclosed tag";
+                if (closes && (depth == 0 || strcmp(open[--depth], name) != 0))
+                        return "closed what was not open";
+                if (!closes && end[-1] != '/') {
+                        roots += depth == 0;
+                        if (depth == ARRAY_SIZE(open))
+                                return "too deep";
+                        memcpy(open[depth++], name, sizeof(name));
+                }
+                at = end;
+        }
+        return depth ? "something is left open" : roots == 1 ? NULL : "not one root";
+}
+
+static unsigned times_in(const char *text, const char *what)
+{
+        unsigned n = 0;
+        for (const char *at = text; (at = strstr(at, what)); at++)
+                n++;
+        return n;
+}
+
+static char *picture_of(const struct lab_plot *p, int want_rc)
+{
+        char *text = NULL;
+        size_t size = 0;
+        struct dog_err e = {0};
+        FILE *out = open_memstream(&text, &size);
+        int rc = lab_plot_write(p, out, &e);
+        fclose(out);
+        OK(rc == want_rc, "%d: %s", rc, e.text);
+        return text;
+}
+
+static void the_picture_is_well_formed_and_shows_what_it_was_given(void)
+{
+        static const struct lab_plot_point fast[] = {{0, 20, false}, {200, 25, true}, {400, 9000, false}};
+        static const struct lab_plot_point slow[] = {
+                {0, 90, false}, {200, (double)NAN, false}, {400, 95, false}};
+        static const struct lab_plot_carried carried[] = {{0, 1}, {200, 3}, {400, 2}};
+        static const struct lab_plot_mark bad[] = {{0, 10, 0, 0}, {100, 10, 4, 0}, {200, 10, 0, 2}};
+        static const struct lab_plot_mark good[] = {{0, 10, 0, 0}, {100, 10, 0, 0}, {200, 10, 0, 0}};
+        struct lab_plot p = {.title = "<A> & \"B\"",
+                             .subtitle = "a\tb",
+                             .to_ms = 600,
+                             .late_ms = 150,
+                             .slot_ms = 100,
+                             .path = {{"fast<", fast, 3}, {"slow", slow, 3}},
+                             .paths = 2,
+                             .carried = carried,
+                             .carried_count = 3,
+                             .run = {{"alone", bad, 3}, {"mirrored", good, 3}},
+                             .runs = 2};
+        char *text = picture_of(&p, 0);
+        const char *fault = xml_fault(text);
+        OK(fault == NULL, "%s", fault);
+        OK(strstr(text, "&lt;A&gt; &amp; &quot;B&quot;") != NULL, "the title, in XML's words");
+        OK(times_in(text, "<polyline class=\"thin s0\"") == 1, "one line for a path without a gap");
+        OK(times_in(text, "<polyline class=\"thin s1\"") == 2, "a gap makes two");
+        OK(strstr(text, "20.00 % bad") && strstr(text, "0.00 % bad"), "6 of 30 are bad, and 0 of 30");
+        OK(times_in(text, "<rect class=\"lost\"") == 2 && times_in(text, "<rect class=\"late\"") == 2,
+           "one mark of each kind, and the legend");
+        OK(times_in(text, "<rect class=\"f0\"") == 1 + 2 && times_in(text, "<rect class=\"f1\"") == 2,
+           "one loss; each path carried in two of three stretches");
+        OK(strstr(text, "nan") == NULL && strstr(text, "inf") == NULL, "no coordinate is not a number");
+        free(text);
+        OK(xml_fault("<a><b></a></b>") && xml_fault("<a b=\"></a>") && xml_fault("<a>&</a>") &&
+                   xml_fault("<a/><b>"),
+           "the checker finds faults");
+}
+
+static void a_picture_of_nothing_is_refused(void)
+{
+        struct lab_plot p = {.title = "", .subtitle = "", .late_ms = 150, .slot_ms = 100};
+        free(picture_of(&p, -EINVAL));
+        p.to_ms = 10;
+        p.paths = LAB_PLOT_PATHS + 1;
+        free(picture_of(&p, -EINVAL));
+        p.paths = 0;
+        char *text = picture_of(&p, 0);
+        OK(xml_fault(text) == NULL, "an empty picture is well-formed too");
+        free(text);
+}
+
 int main(void)
 {
         return CHECK_RUN(
@@ -390,5 +514,7 @@ int main(void)
                 TEST(the_same_seed_gives_the_same_fate), TEST(a_histogram_is_within_a_hundredth),
                 TEST(a_sample_becomes_delay_and_loss_by_the_rule),
                 TEST(a_playlist_plays_what_all_paths_have_in_common),
-                TEST(bad_traces_get_one_sentence_with_a_line));
+                TEST(bad_traces_get_one_sentence_with_a_line),
+                TEST(the_picture_is_well_formed_and_shows_what_it_was_given),
+                TEST(a_picture_of_nothing_is_refused));
 }
