@@ -36,11 +36,12 @@ ok() {
 
 # check SENTENCE COMMAND...: holds when the command succeeds; its output explains a failure.
 check() {
-        local say=$1 out rc
+        local say=$1 rc
         shift
-        out=$("$@" 2>&1)
+        # Not $(...): what the command spawns must be this shell's child, to be waited for and ended.
+        "$@" >"$lab_dir/check.out" 2>&1
         rc=$?
-        [ $rc -eq 0 ] || note "${out:-$* gave $rc}"
+        [ $rc -eq 0 ] || { note "$* gave $rc"; note "$(cat "$lab_dir/check.out")"; }
         ok $rc "$say"
         return $rc
 }
@@ -71,8 +72,12 @@ wait_for() {
         done
 }
 
-# is COMPARISON, in numbers: is 3.9 '<' 4
-is() { awk -v a="$1" -v b="$3" "BEGIN { exit !(a $2 b) }" || { echo "$1 is not $2 $3"; return 1; }; }
+# is COMPARISON, in numbers: is 3.9 '<' 4. Nothing is not a number.
+is() {
+        local number='^-?[0-9.]+(e[-+]?[0-9]+)?$'
+        [[ $1 =~ $number && $3 =~ $number ]] || { echo "\"$1\" $2 \"$3\": not numbers"; return 1; }
+        awk -v a="$1" -v b="$3" "BEGIN { exit !(a $2 b) }" || { echo "$1 is not $2 $3"; return 1; }
+}
 
 # json FILE PATH: one value, like: json r.json '["delay_ms"]["p50"]'
 json() { python3 -c 'import json,sys; print(eval("json.load(open(sys.argv[1]))" + sys.argv[2]))' "$1" "$2"; }
