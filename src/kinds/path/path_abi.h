@@ -61,6 +61,7 @@ _Static_assert(sizeof(struct path_wire) == 32, "path_wire is the wire format");
 #define PATH_OUTER_IP6         48 /* IPv6 + UDP */
 #define PATH_OVERHEAD          60 /* outer IPv4 + UDP + wire: device MTU = smallest path MTU - this */
 #define PATH_OVERHEAD_6        80
+#define PATH_INNER_MIN         20 /* bytes after the header: an IPv4 header, or a control message */
 #define PATH_ID(tunnel, klass) ((__u32)(tunnel) << 16 | (__u32)(klass))
 
 /** A SipHash key: two little-endian words. `epoch` above 255 means "no key here". */
