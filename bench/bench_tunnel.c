@@ -1,0 +1,385 @@
+/**
+ * What the tunnel costs, against the least that any tunnel of this form can cost.
+ *
+ * Every chain of veth pairs is made beforehand, in a network namespace that only this process
+ * knows, so that the things compared can take turns within one second. A chain is fed with live
+ * frames on one core; its cost is the CPU time of that thread and of the core's ksoftirqd, its
+ * yield what the last sink counts. bench/README.md says more.
+ */
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "figure.h"
+#include "path_rig.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include "bench_tunnel.skel.h"
+#pragma GCC diagnostic pop
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <jansson.h>
+#include <linux/if_link.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CLASSES 1000
+#define ROUNDS  5
+#define PAYLOAD 64
+#define FRAME   (14 + 20 + 8 + PAYLOAD)
+#define REPEAT  32768 /* frames of one call */
+#define BATCH   64
+
+static struct bench_tunnel *plain; /* the programs we compare with */
+static struct path_rig rig;
+
+/* ---- small helpers ----------------------------------------------------------------------- */
+
+/* Run a command with text on its standard input, in the caller's namespace. */
+static int bench_command(const char *command, const char *input)
+{
+        FILE *to = popen(command, "w");
+        if (!to)
+                return -errno;
+        fputs(input, to);
+        return pclose(to) == 0 ? 0 : -EIO;
+}
+
+static void bench_write(const char *file, const char *text)
+{
+        int fd = open(file, O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return;
+        if (write(fd, text, strlen(text)) < 0)
+                fprintf(stderr, "cannot write %s: %s\n", file, strerror(errno));
+        close(fd);
+}
+
+static void bench_pin(size_t cpu)
+{
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(cpu, &set);
+        sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* The process that runs softirqs of one CPU when they are too many for the interrupted task. */
+static int bench_ksoftirqd(int cpu)
+{
+        char want[32], name[300], comm[32];
+        int found = 0;
+        DIR *proc = opendir("/proc");
+
+        snprintf(want, sizeof(want), "ksoftirqd/%d\n", cpu);
+        for (struct dirent *d; proc && !found && (d = readdir(proc));) {
+                snprintf(name, sizeof(name), "/proc/%s/comm", d->d_name);
+                FILE *f = atoi(d->d_name) ? fopen(name, "r") : NULL;
+                if (!f)
+                        continue;
+                if (fgets(comm, sizeof(comm), f) && !strcmp(comm, want))
+                        found = atoi(d->d_name);
+                fclose(f);
+        }
+        if (proc)
+                closedir(proc);
+        return found;
+}
+
+static int64_t bench_run_ns(int pid)
+{
+        char name[64];
+        long long ns = 0;
+        snprintf(name, sizeof(name), "/proc/%d/schedstat", pid);
+        FILE *f = fopen(name, "r");
+        if (f) {
+                if (fscanf(f, "%lld", &ns) != 1)
+                        ns = 0;
+                fclose(f);
+        }
+        return ns;
+}
+
+/* ---- chains ------------------------------------------------------------------------------ */
+
+struct chain {
+        const char *name;
+        const char *in;   /* the generator sends into this device */
+        const char *sink; /* what arrives here was delivered */
+        __u32 subset;     /* steer the tunnel's classes to this before running; 0: not a tunnel */
+        double rate[64];  /* delivered packets per second of CPU, by round */
+        __u64 offered, delivered;
+};
+
+enum { HOP, FLOOR2, FLOOR3, SINGLE, MIRROR2, MIRROR3, CHAINS };
+static struct chain chains[CHAINS] = {
+        [HOP] = {"bare hop", "h0a", "h1b", 0, {0}, 0, 0},
+        [FLOOR2] = {"floor, 2 copies", "f0a", "f3b", 0, {0}, 0, 0},
+        [FLOOR3] = {"floor, 3 copies", "g0a", "g4b", 0, {0}, 0, 0},
+        [SINGLE] = {"tunnel, 1 path", "t0a", "t5b", 1, {0}, 0, 0},
+        [MIRROR2] = {"tunnel, 2 paths", "t0a", "t5b", 3, {0}, 0, 0},
+        [MIRROR3] = {"tunnel, 3 paths", "t0a", "t5b", 7, {0}, 0, 0},
+};
+
+static const char *const pairs[] = {"h0", "h1", "f0", "f1", "f2", "f3", "g0", "g1",
+                                    "g2", "g3", "g4", "t0", "t1", "t2", "t3", "t4", "t5"};
+
+static int bench_devices(struct dog_err *e)
+{
+        char text[8192];
+        size_t n = 0;
+
+        bench_write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+        bench_write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+                n += (size_t)snprintf(text + n, sizeof(text) - n,
+                                      "link add %sa numtxqueues 2 numrxqueues 2 type veth peer name %sb "
+                                      "numtxqueues 2 numrxqueues 2\nlink set %sa up\nlink set %sb up\n",
+                                      pairs[i], pairs[i], pairs[i], pairs[i]);
+        if (bench_command("ip -batch -", text) < 0)
+                return dog_err_set(e, -EIO, "ip(8) could not make the veth pairs");
+        return 0;
+}
+
+static int bench_attach(const char *device, const struct bpf_program *prog, struct dog_err *e)
+{
+        int rc = bpf_xdp_attach((int)if_nametoindex(device), bpf_program__fd(prog), XDP_FLAGS_DRV_MODE, NULL);
+        return rc < 0 ? dog_err_set(e, rc, "cannot attach %s to %s: %s", bpf_program__name(prog), device,
+                                    strerror(-rc))
+                      : 0;
+}
+
+static int bench_hop(const char *from, const char *to, struct dog_err *e)
+{
+        __u32 key = if_nametoindex(from), value = if_nametoindex(to);
+        int rc = bpf_map__update_elem(plain->maps.hop_to, &key, 4, &value, 4, BPF_ANY);
+        if (rc < 0)
+                return dog_err_set(e, rc, "cannot forward %s to %s: %s", from, to, strerror(-rc));
+        return bench_attach(from, plain->progs.hop, e);
+}
+
+static int bench_copies(const struct bpf_map *map, const char *const *to, __u32 count, struct dog_err *e)
+{
+        for (__u32 i = 0; i < count; i++) {
+                __u32 value = if_nametoindex(to[i]);
+                int rc = bpf_map__update_elem(map, &i, 4, &value, 4, BPF_ANY);
+                if (rc < 0)
+                        return dog_err_set(e, rc, "cannot copy to %s: %s", to[i], strerror(-rc));
+        }
+        return 0;
+}
+
+/* Each row: where, which program. The order does not matter; nothing flows yet. */
+static int bench_wire(struct dog_err *e)
+{
+        const struct {
+                const char *device;
+                const struct bpf_program *prog;
+        } row[] = {
+                {"h1b", plain->progs.sink},        {"f0b", plain->progs.broadcast_2},
+                {"f2b", plain->progs.sink},        {"f3b", plain->progs.sink},
+                {"g0b", plain->progs.broadcast_3}, {"g2b", plain->progs.sink},
+                {"g3b", plain->progs.sink},        {"g4b", plain->progs.sink},
+                {"t5b", plain->progs.sink},        {"t0b", rig.replicate->progs.path_replicate},
+                {"t1b", rig.eliminate->progs.path_eliminate},
+                {"t2b", rig.eliminate->progs.path_eliminate},
+                {"t3b", rig.eliminate->progs.path_eliminate},
+                {"t4b", rig.eliminate->progs.path_eliminate},
+        };
+        const int paths[PATH_PATHS_MAX] = {(int)if_nametoindex("t1a"), (int)if_nametoindex("t2a"),
+                                           (int)if_nametoindex("t3a"), (int)if_nametoindex("t4a")};
+        int rc = 0;
+        for (size_t i = 0; !rc && i < ARRAY_SIZE(row); i++)
+                rc = bench_attach(row[i].device, row[i].prog, e);
+        if (!rc)
+                rc = bench_hop("h0b", "h1a", e);
+        if (!rc)
+                rc = bench_hop("f1b", "f3a", e);
+        if (!rc)
+                rc = bench_hop("g1b", "g4a", e);
+        if (!rc)
+                rc = bench_copies(plain->maps.copies_2, (const char *const[]){"f1a", "f2a"}, 2, e);
+        if (!rc)
+                rc = bench_copies(plain->maps.copies_3, (const char *const[]){"g1a", "g2a", "g3a"}, 3, e);
+        if (!rc)
+                rc = path_rig_paths(&rig, paths, e);
+        if (!rc)
+                rc = path_rig_out(&rig, (int)if_nametoindex("t5a"), e);
+        return rc;
+}
+
+static int bench_rules(struct dog_err *e)
+{
+        static struct path_rule rules[CLASSES];
+        for (__u32 i = 0; i < CLASSES; i++)
+                rules[i] = (struct path_rule){.dst = htonl(0x0a010000 + i),
+                                              .dst_mask = 0xffffffff,
+                                              .sport_high = 0xffff,
+                                              .dport_low = (__u16)(1000 + i),
+                                              .dport_high = (__u16)(1000 + i),
+                                              .flags = PATH_RULE_PROTO,
+                                              .proto = IPPROTO_UDP,
+                                              .klass = i};
+        return path_rig_rules(&rig, rules, CLASSES, e);
+}
+
+/* Flows that exist but do not speak now: the table the fast ones are found in is not empty. */
+static int bench_flows(struct dog_err *e)
+{
+        for (__u32 i = 0; i < 1000; i++) {
+                struct path_flow_key key = {.src = htonl(0x0a000001),
+                                            .dst = htonl(0x0a010000 + i),
+                                            .sport = htons(5000),
+                                            .dport = htons((__u16)(1000 + i)),
+                                            .proto = IPPROTO_UDP,
+                                            .has_ports = 1};
+                struct path_flow flow = {.klass = i, .rules = rig.settings->rules};
+                int rc = bpf_map__update_elem(rig.replicate->maps.path_flows, &key, sizeof(key), &flow,
+                                              sizeof(flow), BPF_ANY);
+                if (rc < 0)
+                        return dog_err_set(e, rc, "cannot install flow %u: %s", i, strerror(-rc));
+        }
+        return 0;
+}
+
+static __u64 bench_sink(const char *device)
+{
+        __u64 all[PATH_CPUS_MAX] = {0}, sum = 0;
+        __u32 at = if_nametoindex(device);
+        if (bpf_map__lookup_elem(plain->maps.sink_count, &at, 4, all, sizeof(__u64) * (size_t)rig.cpus, 0) < 0)
+                return 0;
+        for (int i = 0; i < rig.cpus; i++)
+                sum += all[i];
+        return sum;
+}
+
+static int bench_feed(__u32 frames)
+{
+        __u8 frame[FRAME] = {0};
+        struct xdp_md ctx = {.data_end = FRAME};
+        LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = FRAME, .ctx_in = &ctx,
+                    .ctx_size_in = sizeof(ctx), .repeat = (int)frames, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+                    .batch_size = BATCH);
+        return bpf_prog_test_run_opts(bpf_program__fd(plain->progs.gen), &o);
+}
+
+static void bench_steer(__u32 subset)
+{
+        for (__u32 i = 0; i < CLASSES; i++)
+                __atomic_store_n(&rig.classes[i].subset, subset, __ATOMIC_RELAXED);
+}
+
+/* Feed one chain for a while; what came out per second of CPU is its rate in this round. */
+static int chain_run(struct chain *c, int round, double seconds, int softirqd)
+{
+        int64_t stop_ns = dog_clock_mono_ns() + (int64_t)(seconds * 1e9);
+        __u64 before = bench_sink(c->sink), offered = 0;
+        int64_t cpu_ns = dog_clock_cpu_ns(), soft_ns = bench_run_ns(softirqd);
+
+        if (c->subset)
+                bench_steer(c->subset);
+        plain->data->gen_flows = 64;
+        plain->bss->gen_ifindex = if_nametoindex(c->in);
+        do {
+                int rc = bench_feed(REPEAT);
+                if (rc < 0)
+                        return rc;
+                offered += REPEAT;
+        } while (dog_clock_mono_ns() < stop_ns);
+        cpu_ns = dog_clock_cpu_ns() - cpu_ns;
+        usleep(2000); /* what ksoftirqd still has in hand */
+        soft_ns = bench_run_ns(softirqd) - soft_ns;
+        __u64 delivered = bench_sink(c->sink) - before;
+        if (round < 0)
+                return 0;
+        c->rate[round] = (double)delivered * 1e9 / (double)(cpu_ns + soft_ns);
+        c->offered += offered;
+        c->delivered += delivered;
+        return 0;
+}
+
+static void chain_ratio(const char *name, const struct chain *a, const struct chain *b, int rounds)
+{
+        double ratio[ARRAY_SIZE(a->rate)];
+        for (int i = 0; i < rounds; i++)
+                ratio[i] = a->rate[i] / b->rate[i];
+        figure_print(name, "ratio", ratio, (size_t)rounds);
+}
+
+static int bench_chains(struct dog_err *e)
+{
+        double seconds = figure_seconds(0.25);
+        int softirqd = bench_ksoftirqd(0), rounds = ROUNDS + 2, rc;
+
+        bench_pin(0);
+        for (int round = -1; round < rounds; round++) {
+                for (int i = 0; i < CHAINS; i++) {
+                        rc = chain_run(&chains[i], round, round < 0 ? seconds / 3 : seconds, softirqd);
+                        if (rc < 0)
+                                return dog_err_set(e, rc, "cannot feed %s: %s", chains[i].name, strerror(-rc));
+                }
+        }
+        fprintf(stderr, "%-20s %14s %10s %10s\n", "chain, 64 B payload", "M/cpu-s", "ns/packet", "delivered");
+        for (int i = 0; i < CHAINS; i++) {
+                double rate[ARRAY_SIZE(chains[i].rate)];
+                memcpy(rate, chains[i].rate, sizeof(rate));
+                double median = figure_median(rate, (size_t)rounds);
+                fprintf(stderr, "%-20s %14.3f %10.0f %10.6f\n", chains[i].name, median / 1e6, 1e9 / median,
+                        (double)chains[i].delivered / (double)chains[i].offered);
+        }
+        chain_ratio("tunnel.mirror2_of_floor", &chains[MIRROR2], &chains[FLOOR2], rounds);
+        chain_ratio("tunnel.mirror3_of_floor", &chains[MIRROR3], &chains[FLOOR3], rounds);
+        chain_ratio("tunnel.single_of_hop", &chains[SINGLE], &chains[HOP], rounds);
+        chain_ratio("tunnel.mirror2_of_hop", &chains[MIRROR2], &chains[HOP], rounds);
+        return 0;
+}
+
+int main(void)
+{
+        struct dog_err err = {{0}}, *e = &err;
+        const struct path_rig_setup setup = {.classes = CLASSES, .rules_max = 1024};
+        int rc;
+
+        if (unshare(CLONE_NEWNET) < 0) {
+                figure_null("tunnel.mirror2_of_floor", "ratio", "needs root: no network namespace");
+                return 0;
+        }
+        rc = path_rig_open(&rig, &setup, e);
+        plain = bench_tunnel__open_and_load();
+        if (!rc && !plain)
+                rc = dog_err_set(e, -errno, "cannot load the bench's own programs: %s", strerror(errno));
+        if (!rc)
+                rc = bench_devices(e);
+        if (!rc)
+                rc = bench_wire(e);
+        if (!rc)
+                rc = bench_rules(e);
+        if (!rc)
+                rc = bench_flows(e);
+        if (!rc) {
+                plain->data->gen_stride = CLASSES / 64;
+                rc = bench_chains(e);
+        }
+        if (rc)
+                fprintf(stderr, "bench_tunnel: %s\n", err.text);
+        bench_tunnel__destroy(plain);
+        path_rig_close(&rig);
+        return rc ? 1 : 0;
+}
