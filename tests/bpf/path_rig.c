@@ -200,8 +200,8 @@ int path_rig_paths(struct path_rig *rig, const int ifindex[PATH_PATHS_MAX], stru
                                                    strerror(-rc));
                         }
                 }
-                int rc = bpf_map_update_elem(bpf_map__fd(rig->replicate->maps.path_subsets), &s, &fd,
-                                             BPF_ANY);
+                int rc =
+                        bpf_map_update_elem(bpf_map__fd(rig->replicate->maps.path_subsets), &s, &fd, BPF_ANY);
                 if (rig->subset_fd[s] > 0)
                         close(rig->subset_fd[s]);
                 rig->subset_fd[s] = fd;

@@ -159,7 +159,7 @@ struct path_flow_key {
         __be16 dport;
         __u8 proto;
         __u8 dscp;
-        __u16 has_ports;
+        __be16 has_ports; /**< 1 or 0 */
 };
 _Static_assert(sizeof(struct path_flow_key) == 16, "path_flow_key is part of the map ABI");
 

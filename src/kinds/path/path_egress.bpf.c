@@ -38,8 +38,9 @@ int path_egress(struct xdp_md *ctx)
         s.v1 = path_word(data + 8);
         s.v2 = path_word(data + 16);
         s.v3 = path_word(data + 24);
-        ((struct path_wire *)(data + PATH_WIRE_AT))->path = (__u8)path_number;
-        path_word_set(data + PATH_WIRE_AT + 24, path_tag_end(&s, path_word(data + PATH_WIRE_AT)));
+        __u64 first = path_word(data + PATH_WIRE_AT) | path_tag_word((__u64)path_number << 16);
+        path_word_set(data + PATH_WIRE_AT, first);
+        path_word_set(data + PATH_WIRE_AT + 24, path_tag_end(&s, first));
 
         /* 2. The outer headers: constant but for two lengths and one checksum. */
         sum = path_ip_sum + ip_bytes;
@@ -47,13 +48,10 @@ int path_egress(struct xdp_md *ctx)
         sum = (sum & 0xffff) + (sum >> 16);
         path_word_set(data, path_outer[0]);
         path_word_set(data + 8, path_outer[1]);
-        path_word_set(data + 16, path_outer[2]);
-        path_word_set(data + 24, path_outer[3]);
-        path_word_set(data + 32, path_outer[4]);
+        path_word_set(data + 16, path_outer[2] | path_to_net((__u64)ip_bytes << 48));
+        path_word_set(data + 24, path_outer[3] | path_to_net((__u64)(~sum & 0xffff) << 48));
+        path_word_set(data + 32, path_outer[4] | path_to_net(ip_bytes - sizeof(struct iphdr)));
         *(__u16 *)(data + 40) = 0;
-        *(__be16 *)(data + 16) = bpf_htons((__u16)ip_bytes);
-        *(__be16 *)(data + 24) = bpf_htons((__u16)~sum);
-        *(__be16 *)(data + 38) = bpf_htons((__u16)(ip_bytes - sizeof(struct iphdr)));
 
         struct path_sent *sent = bpf_map_lookup_elem(&path_sent, &key);
         if (sent) {

@@ -156,8 +156,10 @@ int path_eliminate(struct xdp_md *ctx)
                      outer_bytes < PATH_OVERHEAD + PATH_INNER_MIN ||
                      bpf_ntohs(udp->len) != outer_bytes - sizeof(*ip)))
                 return path_leave(PATH_DROP_RX_SHORT, XDP_DROP);
-        __u32 flags = w->flags, path = w->path, id = bpf_ntohl(w->id), tunnel = id >> 16;
-        if (unlikely(w->version != PATH_WIRE_VERSION || (flags & ~PATH_WIRE_KNOWN)))
+        __u64 raw_first = path_word(w), first = bpf_be64_to_cpu(raw_first);
+        __u32 flags = (__u32)(first >> 48) & 0xff, path = (__u32)(first >> 40) & 0xff;
+        __u32 epoch = (__u32)(first >> 32) & 0xff, tunnel = (__u32)first >> 16;
+        if (unlikely(first >> 56 != PATH_WIRE_VERSION || (flags & ~PATH_WIRE_KNOWN)))
                 return path_leave(PATH_DROP_RX_VERSION, XDP_DROP);
 
         /* 3. A tunnel, path, class and key that we have. */
@@ -166,7 +168,7 @@ int path_eliminate(struct xdp_md *ctx)
                 return path_leave(PATH_DROP_RX_NO_TUNNEL, XDP_DROP);
         if (unlikely(path >= PATH_PATHS_MAX || !((t->path_mask & flags) >> path & 1)))
                 return path_leave(PATH_DROP_RX_BAD_PATH, XDP_DROP);
-        __u32 at = id & 0xffff;
+        __u32 at = (__u32)first & 0xffff;
         if (unlikely(at >= t->class_count))
                 return path_leave(PATH_DROP_RX_NO_CLASS, XDP_DROP);
         at += t->class_base;
@@ -181,8 +183,8 @@ int path_eliminate(struct xdp_md *ctx)
         __u64 *slot = bpf_map_lookup_elem(&path_slots, &slot_at);
         if (unlikely(!slot))
                 return path_leave(PATH_DROP_RX_NO_CLASS, XDP_DROP);
-        const struct path_key *k = w->epoch & 1 ? &t->key[1] : &t->key[0];
-        if (unlikely(k->epoch != w->epoch))
+        const struct path_key *k = epoch & 1 ? &t->key[1] : &t->key[0];
+        if (unlikely(k->epoch != epoch))
                 return path_leave(PATH_DROP_RX_NO_KEY, XDP_DROP);
 
         /* 4. Authentic? A copy that is certainly late is dropped anyway: check some of those. */
@@ -190,7 +192,7 @@ int path_eliminate(struct xdp_md *ctx)
         if (seq > old || raw_sent || (flags & PATH_WIRE_CONTROL) || !(seq & (path_check_every - 1))) {
                 struct path_sip s;
                 path_tag_begin(&s, k->k0, k->k1, raw_seq, raw_sent);
-                if (unlikely(path_tag_end(&s, path_word(w)) != path_word(&w->tag))) {
+                if (unlikely(path_tag_end(&s, raw_first) != path_word(&w->tag))) {
                         stats->bad_tag++;
                         return path_leave(PATH_DROP_RX_BAD_TAG, XDP_DROP);
                 }

@@ -79,6 +79,11 @@ struct {
 
 /* ---- which class ------------------------------------------------------------------------- */
 
+/* A flow key in two registers: written to the stack field by field it would be read back slowly. */
+struct path_words {
+        __u64 a, b;
+};
+
 struct path_scan {
         struct path_flow_key key;
         __u16 sport, dport; /* host order */
@@ -115,45 +120,53 @@ static long path_rule_step(__u32 index, void *context)
 }
 
 /* The slow half: flows decided before, then the rules in order. */
-static __noinline __u32 path_decide(const struct path_flow_key *key, const struct path_settings *set)
+static __noinline __u32 path_decide(__u64 a, __u64 b, __u32 default_class)
 {
-        struct path_scan scan = {.key = *key, .klass = set->default_class};
-        __u32 rules = set->rules, bank = rules & 1, count;
-        const struct path_flow *known = bpf_map_lookup_elem(&path_flows, key);
+        __u32 zero = 0, bank, count;
+        union {
+                struct path_words words;
+                struct path_flow_key key;
+        } flow = {.words = {a, b}};
+        const struct path_settings *set = bpf_map_lookup_elem(&path_settings, &zero);
+        const struct path_flow *known = bpf_map_lookup_elem(&path_flows, &flow.key);
 
-        if (known && ((known->flags & PATH_FLOW_PINNED) || known->rules == rules))
+        if (!set)
+                return default_class;
+        struct path_flow decided = {.klass = default_class, .rules = set->rules};
+        if (known && ((known->flags & PATH_FLOW_PINNED) || known->rules == decided.rules))
                 return known->klass;
+
+        struct path_scan scan = {.key = flow.key, .klass = default_class};
+        bank = decided.rules & 1;
         scan.first = bank * path_rules_max;
-        scan.sport = bpf_ntohs(key->sport);
-        scan.dport = bpf_ntohs(key->dport);
+        scan.sport = bpf_ntohs(flow.key.sport);
+        scan.dport = bpf_ntohs(flow.key.dport);
         count = bank ? set->rule_count[1] : set->rule_count[0];
         if (count > path_rules_max)
                 count = path_rules_max;
         bpf_loop(count, path_rule_step, &scan, 0);
-
-        struct path_flow decided = {.klass = scan.klass, .rules = rules};
-        bpf_map_update_elem(&path_flows, key, &decided, BPF_ANY);
-        return scan.klass;
+        decided.klass = scan.klass;
+        bpf_map_update_elem(&path_flows, &flow.key, &decided, BPF_ANY);
+        return decided.klass;
 }
 
 /* The fast half: a direct-mapped cache of this CPU, valid while the generation stands. */
-PATH_INLINE __u32 path_classify(const struct path_flow_key *key, const struct path_settings *set)
+PATH_INLINE __u32 path_classify(struct path_words key, const struct path_settings *set)
 {
-        const __u64 *word = (const __u64 *)key;
-        __u64 mix = (word[0] ^ set->hash_seed) * 0x9e3779b97f4a7c15ULL;
+        __u64 mix = (key.a ^ set->hash_seed) * 0x9e3779b97f4a7c15ULL;
         __u32 generation = set->generation;
 
-        mix = (mix ^ mix >> 32 ^ word[1]) * 0xd6e8feb86659fd93ULL;
+        mix = (mix ^ mix >> 32 ^ key.b) * 0xd6e8feb86659fd93ULL;
         __u32 at = (__u32)(mix >> 40) & path_cache_mask;
         struct path_flow_slot *slot = bpf_map_lookup_elem(&path_flow_cache, &at);
         if (!slot)
                 return set->default_class;
-        const __u64 *have = (const __u64 *)&slot->key;
-        if (likely(have[0] == word[0] && have[1] == word[1] && slot->generation == generation))
+        struct path_words *have = (struct path_words *)&slot->key;
+        if (likely(have->a == key.a && have->b == key.b && slot->generation == generation))
                 return slot->klass;
 
-        __u32 klass = path_decide(key, set);
-        slot->key = *key;
+        __u32 klass = path_decide(key.a, key.b, set->default_class);
+        *have = key;
         slot->klass = klass;
         slot->generation = generation;
         return klass;
@@ -196,7 +209,7 @@ int path_replicate(struct xdp_md *ctx)
         void *end = (void *)(long)ctx->data_end;
         __u32 zero = 0;
         const struct path_settings *set = bpf_map_lookup_elem(&path_settings, &zero);
-        struct path_flow_key key;
+        struct path_words key;
         __u32 ip_bytes;
 
         /* 1. IPv4, and as long as it says. */
@@ -212,34 +225,29 @@ int path_replicate(struct xdp_md *ctx)
         if (unlikely(ip_bytes > set->mtu))
                 return path_leave(PATH_DROP_TX_BIG, XDP_DROP);
 
-        /* 2. The flow it belongs to. */
-        key.src = ip->saddr;
-        key.dst = ip->daddr;
-        key.sport = 0;
-        key.dport = 0;
-        key.proto = ip->protocol;
-        key.dscp = ip->tos >> 2;
-        key.has_ports = 0;
+        /* 2. The flow it belongs to, laid out as struct path_flow_key. */
+        __u32 proto = ip->protocol;
+        key.a = path_word(&ip->saddr);
+        key.b = (__u64)proto << 24 | (__u64)(ip->tos >> 2) << 16;
         if (unlikely(ip->frag_off & bpf_htons(0x3fff))) {
                 path_leave(PATH_DROP_TX_FRAGMENT, 0);
-        } else if (key.proto == IPPROTO_TCP || key.proto == IPPROTO_UDP || key.proto == IPPROTO_SCTP ||
-                   key.proto == IPPROTO_DCCP || key.proto == IPPROTO_UDPLITE) {
-                __be16 *ports = (void *)(ip + 1);
+        } else if (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
+                   proto == IPPROTO_DCCP || proto == IPPROTO_UDPLITE) {
+                __u32 *ports = (void *)(ip + 1);
                 if (unlikely(ip->ihl != 5)) {
                         path_leave(PATH_DROP_TX_OPTIONS, 0);
                         ports = (void *)ip + ip->ihl * 4;
                 }
-                if (unlikely((void *)(ports + 2) > end))
+                if (unlikely((void *)(ports + 1) > end))
                         return path_leave(PATH_DROP_TX_SHORT, XDP_DROP);
-                key.sport = ports[0];
-                key.dport = ports[1];
-                key.has_ports = 1;
+                key.b |= (__u64)bpf_ntohl(*ports) << 32 | 1;
         } else if (unlikely(ip->ihl != 5)) {
                 path_leave(PATH_DROP_TX_OPTIONS, 0);
         }
+        key.b = path_to_net(key.b);
 
         /* 3. Its class, and the paths of it. */
-        __u32 klass = path_classify(&key, set);
+        __u32 klass = path_classify(key, set);
         const struct path_class *c = bpf_map_lookup_elem(&path_classes, &klass);
         struct path_seq *seqs = bpf_map_lookup_elem(&path_seqs, &klass);
         struct path_class_tx *tx = bpf_map_lookup_elem(&path_class_tx, &klass);
@@ -272,8 +280,8 @@ int path_replicate(struct xdp_md *ctx)
         path_word_set(data + 8, s.v1);
         path_word_set(data + 16, s.v2);
         path_word_set(data + 24, s.v3);
-        *(__u32 *)w = bpf_htonl(PATH_WIRE_VERSION << 24 | subset << 16 | epoch);
-        w->id = bpf_htonl(PATH_ID(path_wire_tunnel, klass));
+        path_word_set(w, path_to_net((__u64)PATH_WIRE_VERSION << 56 | (__u64)subset << 48 |
+                                     (__u64)epoch << 32 | PATH_ID(path_wire_tunnel, klass)));
         path_word_set(&w->seq, raw_seq);
         path_word_set(&w->sent_ns, raw_sent);
 
