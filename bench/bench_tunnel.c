@@ -42,10 +42,11 @@
 #include <unistd.h>
 
 #define CLASSES 1000
-#define ROUNDS  5
+#define ROUNDS  7
 #define PAYLOAD 64
 #define FRAME   (14 + 20 + 8 + PAYLOAD)
-#define REPEAT  32768 /* frames of one call */
+#define REPEAT  16384 /* frames of one burst */
+#define BURSTS  256   /* of one round, at most */
 #define BATCH   64
 
 static struct bench_tunnel *plain; /* the programs we compare with */
@@ -121,23 +122,21 @@ static int64_t bench_run_ns(int pid)
 
 struct chain {
         const char *name;
-        const char *in;   /* the generator sends into this device */
-        const char *sink; /* what arrives here was delivered */
-        __u32 subset;     /* steer the tunnel's classes to this before running; 0: not a tunnel */
-        double rate[64];  /* delivered packets per second of CPU, by round */
+        const char *in;              /* the generator sends into this device */
+        const char *sink;            /* what arrives here was delivered */
+        __u32 subset;                /* steer the tunnel's classes to this before running; 0: not a tunnel */
+        double rate[ROUNDS][BURSTS]; /* delivered packets per second of CPU */
         __u64 offered, delivered;
-        __u64 round_delivered;
-        int64_t round_cost_ns;
 };
 
 enum { HOP, FLOOR2, FLOOR3, SINGLE, MIRROR2, MIRROR3, CHAINS };
 static struct chain chains[CHAINS] = {
-        [HOP] = {"bare hop", "h0a", "h1b", 0, {0}, 0, 0, 0, 0},
-        [FLOOR2] = {"floor, 2 copies", "f0a", "f3b", 0, {0}, 0, 0, 0, 0},
-        [FLOOR3] = {"floor, 3 copies", "g0a", "g4b", 0, {0}, 0, 0, 0, 0},
-        [SINGLE] = {"tunnel, 1 path", "t0a", "t5b", 1, {0}, 0, 0, 0, 0},
-        [MIRROR2] = {"tunnel, 2 paths", "t0a", "t5b", 3, {0}, 0, 0, 0, 0},
-        [MIRROR3] = {"tunnel, 3 paths", "t0a", "t5b", 7, {0}, 0, 0, 0, 0},
+        [HOP] = {.name = "bare hop", .in = "h0a", .sink = "h1b", .subset = 0},
+        [FLOOR2] = {.name = "floor, 2 copies", .in = "f0a", .sink = "f3b", .subset = 0},
+        [FLOOR3] = {.name = "floor, 3 copies", .in = "g0a", .sink = "g4b", .subset = 0},
+        [SINGLE] = {.name = "tunnel, 1 path", .in = "t0a", .sink = "t5b", .subset = 1},
+        [MIRROR2] = {.name = "tunnel, 2 paths", .in = "t0a", .sink = "t5b", .subset = 3},
+        [MIRROR3] = {.name = "tunnel, 3 paths", .in = "t0a", .sink = "t5b", .subset = 7},
 };
 
 static const char *const pairs[] = {"h0", "h1", "f0", "f1", "f2", "f3", "g0", "g1", "g2",
@@ -294,10 +293,10 @@ static void bench_steer(__u32 subset)
                 __atomic_store_n(&rig.classes[i].subset, subset, __ATOMIC_RELAXED);
 }
 
-/* Feed one chain with one burst, and add what it cost and yielded to the round's sums. */
-static int chain_burst(struct chain *c, int softirqd)
+/* Feed one chain with one burst. What came out per second of CPU, or 0 when it could not be fed. */
+static double chain_burst(struct chain *c, int softirqd)
 {
-        __u64 before = bench_sink(c->sink);
+        __u64 before = bench_sink(c->sink), delivered;
         int64_t cpu_ns, soft_ns;
 
         if (c->subset)
@@ -305,78 +304,79 @@ static int chain_burst(struct chain *c, int softirqd)
         plain->bss->gen_ifindex = if_nametoindex(c->in);
         cpu_ns = dog_clock_cpu_ns();
         soft_ns = bench_run_ns(softirqd);
-        int rc = bench_feed(REPEAT);
-        if (rc < 0)
-                return rc;
+        if (bench_feed(REPEAT) < 0)
+                return 0;
         cpu_ns = dog_clock_cpu_ns() - cpu_ns;
         usleep(1000); /* what ksoftirqd still has in hand */
         soft_ns = bench_run_ns(softirqd) - soft_ns;
+        delivered = bench_sink(c->sink) - before;
         c->offered += REPEAT;
-        c->round_cost_ns += cpu_ns + soft_ns;
-        c->round_delivered += bench_sink(c->sink) - before;
-        return 0;
+        c->delivered += delivered;
+        return (double)delivered * 1e9 / (double)(cpu_ns + soft_ns);
 }
 
 /*
- * One round: all chains in turn, burst by burst, until the time is over. Bursts are short (tens
- * of milliseconds) because neighbours on the machine are not: they then disturb all alike.
+ * One round: all chains in turn, burst by burst, until the time is over. Bursts are short (some
+ * milliseconds) because neighbours on the machine are not: they then disturb all chains alike.
+ * @return bursts made, 0 when the generator failed
  */
 static int chain_round(int round, double seconds, int softirqd)
 {
         int64_t stop_ns = dog_clock_mono_ns() + (int64_t)(seconds * 1e9);
+        int n = 0;
 
-        for (int i = 0; i < CHAINS; i++)
-                chains[i].round_cost_ns = 0, chains[i].round_delivered = 0;
         do {
                 for (int i = 0; i < CHAINS; i++) {
-                        if (getenv("ONLY") && atoi(getenv("ONLY")) != i)
-                                continue;
-                        int rc = chain_burst(&chains[i], softirqd);
-                        if (rc < 0)
-                                return rc;
+                        chains[i].rate[round][n] = chain_burst(&chains[i], softirqd);
+                        if (chains[i].rate[round][n] <= 0)
+                                return 0;
                 }
-        } while (dog_clock_mono_ns() < stop_ns);
-        for (int i = 0; round >= 0 && i < CHAINS; i++) {
-                chains[i].rate[round] =
-                        (double)chains[i].round_delivered * 1e9 / (double)chains[i].round_cost_ns;
-                chains[i].delivered += chains[i].round_delivered;
-        }
-        return 0;
+        } while (++n < BURSTS && dog_clock_mono_ns() < stop_ns);
+        return n;
 }
 
-static void chain_ratio(const char *name, const struct chain *a, const struct chain *b, int rounds)
+/* In each round the median over the pairs of bursts; of the rounds, again the median. */
+static void chain_ratio(const char *name, const struct chain *a, const struct chain *b,
+                        const int bursts[ROUNDS])
 {
-        double ratio[ARRAY_SIZE(a->rate)];
-        for (int i = 0; i < rounds; i++)
-                ratio[i] = a->rate[i] / b->rate[i];
-        figure_print(name, "ratio", ratio, (size_t)rounds);
+        double ratio[ROUNDS], pair[BURSTS];
+        for (int r = 0; r < ROUNDS; r++) {
+                for (int i = 0; i < bursts[r]; i++)
+                        pair[i] = a->rate[r][i] / b->rate[r][i];
+                ratio[r] = figure_median(pair, (size_t)bursts[r]);
+        }
+        figure_print(name, "ratio", ratio, ROUNDS);
 }
 
 static int bench_chains(struct dog_err *e)
 {
         double seconds = figure_seconds(1.5);
-        int softirqd = bench_ksoftirqd(0), rounds = ROUNDS + 2;
+        int softirqd = bench_ksoftirqd(0), bursts[ROUNDS] = {0};
 
         bench_pin(0);
-        for (int round = -1; round < rounds; round++) {
-                int rc = chain_round(round, round < 0 ? seconds / 3 : seconds, softirqd);
-                if (rc < 0)
-                        return dog_err_set(e, rc, "cannot feed live frames: %s", strerror(-rc));
-                for (int i = 0; round < 0 && i < CHAINS; i++)
-                        chains[i].offered = 0;
+        chain_round(0, seconds / 3, softirqd); /* warm up */
+        for (int i = 0; i < CHAINS; i++)
+                chains[i].offered = chains[i].delivered = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+                bursts[round] = chain_round(round, seconds, softirqd);
+                if (!bursts[round])
+                        return dog_err_set(e, -EIO, "cannot feed live frames (needs kernel 5.18 or later)");
         }
         fprintf(stderr, "%-20s %14s %10s %10s\n", "chain, 64 B payload", "M/cpu-s", "ns/packet", "delivered");
         for (int i = 0; i < CHAINS; i++) {
-                double rate[ARRAY_SIZE(chains[i].rate)];
-                memcpy(rate, chains[i].rate, sizeof(rate));
-                double median = figure_median(rate, (size_t)rounds);
+                double all[ROUNDS * BURSTS];
+                size_t n = 0;
+                for (int r = 0; r < ROUNDS; r++)
+                        for (int k = 0; k < bursts[r]; k++)
+                                all[n++] = chains[i].rate[r][k];
+                double median = figure_median(all, n);
                 fprintf(stderr, "%-20s %14.3f %10.0f %10.6f\n", chains[i].name, median / 1e6, 1e9 / median,
                         (double)chains[i].delivered / (double)chains[i].offered);
         }
-        chain_ratio("tunnel.mirror2_of_floor", &chains[MIRROR2], &chains[FLOOR2], rounds);
-        chain_ratio("tunnel.mirror3_of_floor", &chains[MIRROR3], &chains[FLOOR3], rounds);
-        chain_ratio("tunnel.single_of_hop", &chains[SINGLE], &chains[HOP], rounds);
-        chain_ratio("tunnel.mirror2_of_hop", &chains[MIRROR2], &chains[HOP], rounds);
+        chain_ratio("tunnel.mirror2_of_floor", &chains[MIRROR2], &chains[FLOOR2], bursts);
+        chain_ratio("tunnel.mirror3_of_floor", &chains[MIRROR3], &chains[FLOOR3], bursts);
+        chain_ratio("tunnel.single_of_hop", &chains[SINGLE], &chains[HOP], bursts);
+        chain_ratio("tunnel.mirror2_of_hop", &chains[MIRROR2], &chains[HOP], bursts);
         return 0;
 }
 
