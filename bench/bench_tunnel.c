@@ -51,6 +51,7 @@
 
 static struct bench_tunnel *plain; /* the programs we compare with */
 static struct path_rig rig;
+static int only = -1; /* CHAIN=n: feed this chain alone, for a profiler */
 
 /* ---- small helpers ----------------------------------------------------------------------- */
 
@@ -327,6 +328,8 @@ static int chain_round(int round, double seconds, int softirqd)
 
         do {
                 for (int i = 0; i < CHAINS; i++) {
+                        if (only >= 0 && only != i)
+                                continue;
                         chains[i].rate[round][n] = chain_burst(&chains[i], softirqd);
                         if (chains[i].rate[round][n] <= 0)
                                 return 0;
@@ -366,6 +369,8 @@ static int bench_chains(struct dog_err *e)
         for (int i = 0; i < CHAINS; i++) {
                 double all[ROUNDS * BURSTS];
                 size_t n = 0;
+                if (only >= 0 && only != i)
+                        continue;
                 for (int r = 0; r < ROUNDS; r++)
                         for (int k = 0; k < bursts[r]; k++)
                                 all[n++] = chains[i].rate[r][k];
@@ -373,6 +378,8 @@ static int bench_chains(struct dog_err *e)
                 fprintf(stderr, "%-20s %14.3f %10.0f %10.6f\n", chains[i].name, median / 1e6, 1e9 / median,
                         (double)chains[i].delivered / (double)chains[i].offered);
         }
+        if (only >= 0)
+                return 0;
         chain_ratio("tunnel.mirror2_of_floor", &chains[MIRROR2], &chains[FLOOR2], bursts);
         chain_ratio("tunnel.mirror3_of_floor", &chains[MIRROR3], &chains[FLOOR3], bursts);
         chain_ratio("tunnel.single_of_hop", &chains[SINGLE], &chains[HOP], bursts);
@@ -386,6 +393,8 @@ int main(void)
         const struct path_rig_setup setup = {.classes = CLASSES, .rules_max = 1024};
         int rc;
 
+        if (getenv("CHAIN"))
+                only = atoi(getenv("CHAIN"));
         if (unshare(CLONE_NEWNET) < 0) {
                 figure_null("tunnel.mirror2_of_floor", "ratio", "needs root: no network namespace");
                 return 0;

@@ -47,7 +47,7 @@ static int rig_eliminate(struct path_rig *rig)
                 o->rodata->path_check_every = rig->is.check_every;
         bpf_map__set_max_entries(o->maps.path_rx_classes, rig->is.classes);
         bpf_map__set_max_entries(o->maps.path_class_rx, rig->is.classes);
-        bpf_map__set_max_entries(o->maps.path_slots, rig->is.classes * rig->is.window);
+        bpf_map__set_max_entries(o->maps.path_slots, rig->is.classes * PATH_WINDOW_WORDS(rig->is.window));
         return path_eliminate__load(o);
 }
 
@@ -114,8 +114,8 @@ static void rig_fill(struct path_rig *rig)
         memcpy(t->mac_to, (__u8[]){2, 1, 1, 1, 1, 1}, 6);
         memcpy(t->mac_from, (__u8[]){2, 2, 2, 2, 2, 2}, 6);
         for (__u32 i = 0; i < rig->is.classes; i++) {
-                rig->rx_classes[i].offset = i * rig->is.window;
-                rig->rx_classes[i].mask = rig->is.window - 1;
+                rig->rx_classes[i].offset = i * PATH_WINDOW_WORDS(rig->is.window);
+                rig->rx_classes[i].mask = PATH_WINDOW_WORDS(rig->is.window) - 1;
                 rig->classes[i].subset = rig->is.subset;
                 rig->classes[i].sample_mask = rig->is.sample_mask;
                 rig->seqs[i].next = 1700000000000000000ULL;

@@ -15,7 +15,7 @@
 struct path_rig_setup {
         __u32 classes;     /**< default 1 */
         __u32 rules_max;   /**< default 64 */
-        __u32 window;      /**< slots a class; default PATH_WINDOW */
+        __u32 window;      /**< sequences a class; default PATH_WINDOW */
         __u32 sample_mask; /**< as struct path_class; default 15 */
         __u32 subset;      /**< of every class; default 3 */
         __u32 tunnel;      /**< the tunnel's number at the receiver; default 0 */

@@ -23,7 +23,7 @@
 #define PATH_PATHS_MAX   4    /* paths of one tunnel: a subset is a mask of these */
 #define PATH_SUBSETS     16   /* 1 << PATH_PATHS_MAX */
 #define PATH_TUNNELS_MAX 256  /* tunnels of one host */
-#define PATH_WINDOW_MIN  64   /* slots of a window: powers of two */
+#define PATH_WINDOW_MIN  256  /* sequences of a window: powers of two */
 #define PATH_WINDOW      4096 /* the default: 20 ms of skew at 200 kpps */
 #define PATH_WINDOW_MAX  (1u << 20)
 #define PATH_CPUS_MAX    256
@@ -219,7 +219,7 @@ _Static_assert(sizeof(struct path_sent) == 16, "path_sent is part of the map ABI
  *
  * .rodata of eliminate:
  *   path_port         u32: our UDP port, host order
- *   path_check_every  u32: a certain duplicate's tag is checked when it is sampled or 1 in this
+ *   path_check_every  u32: the tag of a second copy is checked when it is sampled or 1 in this
  *                     many (a power of two; 1: always)
  */
 
@@ -251,17 +251,21 @@ _Static_assert(sizeof(struct path_rx_tunnel) == 128, "path_rx_tunnel is part of 
  */
 struct path_rx_class {
         __u32 offset;                 /**< the window is path_slots[offset .. offset + mask] */
-        __u32 mask;                   /**< slots - 1 */
+        __u32 mask;                   /**< PATH_WINDOW_WORDS(window) - 1 */
         __u64 newest[PATH_PATHS_MAX]; /**< highest authentic sequence by path */
         __u64 spare[3];
 };
 _Static_assert(sizeof(struct path_rx_class) == 64, "path_rx_class is part of the map ABI");
 
 /*
- * path_slots: flat array of u64, mmapable. slot[seq & mask] is the last sequence accepted there;
- * a packet is accepted if its sequence is higher and the compare-and-swap wins, so nothing is
- * accepted twice, however old the replay.
+ * path_slots: flat array of u64, mmapable; 0 to begin with, then written by BPF only. One word for
+ * eight sequences: slots[offset + (seq >> 3 & mask)] is the sequence of the newest such eight with
+ * its low byte replaced by eight marks, one for each that was accepted. A packet is accepted when
+ * the word is of older ones, or is of its own eight and its mark is not set, and the
+ * compare-and-swap wins: so nothing is accepted twice, however old the replay. 4,096 sequences
+ * are 512 words, one page. The index covers bits 3 to 7 (hence PATH_WINDOW_MIN), the word the rest.
  */
+#define PATH_WINDOW_WORDS(window) ((window) / 8)
 
 /** Delays of sampled packets in one interval, minus delay_base_ns. */
 struct path_delay {
@@ -275,7 +279,7 @@ _Static_assert(sizeof(struct path_delay) == 32, "path_delay is part of the map A
 
 /**
  * path_rx_stats: per-CPU array, index = tunnel * PATH_PATHS_MAX + path; BPF only. Apart from
- * bad_tag, only authentic packets count (and, see path_check_every, certain duplicates).
+ * bad_tag, only authentic packets count (and, see path_check_every, second copies).
  *
  * Loss of path p over an interval, though packets go out on different subsets: of the packets
  * known to have been sent on p (sum of path_rx_subsets over subsets with bit p) those that came

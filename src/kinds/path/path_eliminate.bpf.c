@@ -7,7 +7,7 @@
 #include "path_maps.bpf.h"
 
 const volatile __u32 path_port = 0;
-const volatile __u32 path_check_every = 1;
+const volatile __u32 path_check_every = 16;
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -94,39 +94,41 @@ static __noinline void path_sample(struct path_rx_stats *stats, struct path_rx_t
         stats->newest_ns = now_ns;
 }
 
-/* What an authentic packet tells about its path, whether it was first or not. */
-PATH_INLINE void path_note(struct path_rx_stats *stats, struct path_rx_class *c, struct path_rx_tunnel *t,
-                           __u32 path, __u64 seq, __u64 raw_sent, const struct iphdr *ip,
-                           const struct udphdr *udp)
+/* What a packet of a known flow tells about its path, whether it was first or not. */
+PATH_INLINE void path_note(struct path_rx_stats *stats, __u64 *newest, __u64 seq, __u32 outer_bytes)
 {
-        __u64 *newest = &c->newest[path & (PATH_PATHS_MAX - 1)];
-
         stats->received++;
-        stats->bytes += bpf_ntohs(ip->tot_len);
-        if (likely(seq > *newest)) {
+        stats->bytes += outer_bytes;
+        if (likely(seq > *newest))
                 *newest = seq;
-                stats->peer = ip->saddr;
-                stats->peer_port = udp->source;
-        } else if (seq < *newest) {
+        else if (seq < *newest)
                 stats->reordered++;
-        }
-        if (unlikely(raw_sent))
-                path_sample(stats, t, bpf_be64_to_cpu(raw_sent));
+}
+
+/* Without touching the window: is this sequence new to its word? See path_slots in path_abi.h. */
+PATH_INLINE int path_window_look(__u64 word, __u64 block, __u64 bit)
+{
+        if ((word & ~0xffULL) == block)
+                return word & bit ? PATH_DROP_RX_DUPLICATE : PATH_DROP_COUNT;
+        return (word & ~0xffULL) > block ? PATH_DROP_RX_STALE : PATH_DROP_COUNT;
 }
 
 /*
- * The window. Accepted when the sequence is higher than what the slot holds and the swap wins.
- * Losing a swap means that another CPU has just put a sequence there: look again, a few times.
+ * Take the sequence: it is ours when the compare-and-swap wins. Losing means that another CPU
+ * has just taken one of the same eight: look again. A CPU can lose at most once to each of the
+ * others' packets in hand, so eight tries are for machines larger than we have met.
  */
-PATH_INLINE int path_claim(__u64 *slot, __u64 seq, __u64 old)
+PATH_INLINE int path_window_take(__u64 *at, __u64 word, __u64 block, __u64 bit)
 {
-        for (int i = 0; i < 4; i++) {
-                if (seq <= old)
-                        return seq == old ? PATH_DROP_RX_DUPLICATE : PATH_DROP_RX_STALE;
-                __u64 was = __sync_val_compare_and_swap(slot, old, seq);
-                if (was == old)
+        for (int i = 0; i < 8; i++) {
+                int way = path_window_look(word, block, bit);
+                if (way != PATH_DROP_COUNT)
+                        return way;
+                __u64 next = (word & ~0xffULL) == block ? word | bit : block | bit;
+                __u64 was = __sync_val_compare_and_swap(at, word, next);
+                if (was == word)
                         return PATH_DROP_DELIVERED;
-                old = was;
+                word = was;
         }
         return PATH_DROP_RX_CONTENDED;
 }
@@ -178,33 +180,46 @@ int path_eliminate(struct xdp_md *ctx)
         if (unlikely(!c || !stats))
                 return path_leave(PATH_DROP_RX_NO_CLASS, XDP_DROP);
         __u64 raw_seq = path_word(&w->seq), raw_sent = path_word(&w->sent_ns);
-        __u64 seq = bpf_be64_to_cpu(raw_seq);
-        __u32 slot_at = c->offset + ((__u32)seq & c->mask);
-        __u64 *slot = bpf_map_lookup_elem(&path_slots, &slot_at);
-        if (unlikely(!slot))
+        __u64 seq = bpf_be64_to_cpu(raw_seq), bit = 1ULL << (seq & 7);
+        __u64 block = seq & ~0xffULL;
+        __u32 word_at = c->offset + ((__u32)(seq >> 3) & c->mask);
+        __u64 *word = bpf_map_lookup_elem(&path_slots, &word_at);
+        if (unlikely(!word))
                 return path_leave(PATH_DROP_RX_NO_CLASS, XDP_DROP);
         const struct path_key *k = epoch & 1 ? &t->key[1] : &t->key[0];
         if (unlikely(k->epoch != epoch))
                 return path_leave(PATH_DROP_RX_NO_KEY, XDP_DROP);
 
-        /* 4. Authentic? A copy that is certainly late is dropped anyway: check some of those. */
-        __u64 old = *(volatile __u64 *)slot;
-        if (seq > old || raw_sent || (flags & PATH_WIRE_CONTROL) || !(seq & (path_check_every - 1))) {
+        /*
+         * 4. Authentic? The second copy of a packet in the window is dropped in any case, and who
+         * can name its sequence could as well replay it: of those, some are checked.
+         */
+        __u64 seen = *(volatile __u64 *)word;
+        int way = path_window_look(seen, block, bit);
+        if (way != PATH_DROP_RX_DUPLICATE || raw_sent || !(seq & (path_check_every - 1)) ||
+            (flags & PATH_WIRE_CONTROL)) {
                 struct path_sip s;
                 path_tag_begin(&s, k->k0, k->k1, raw_seq, raw_sent);
                 if (unlikely(path_tag_end(&s, raw_first) != path_word(&w->tag))) {
                         stats->bad_tag++;
                         return path_leave(PATH_DROP_RX_BAD_TAG, XDP_DROP);
                 }
-        }
-        if (unlikely(flags & PATH_WIRE_CONTROL)) {
-                stats->control++;
-                return path_leave(PATH_DROP_RX_CONTROL, XDP_PASS);
+                if (unlikely(flags & PATH_WIRE_CONTROL)) {
+                        stats->control++;
+                        return path_leave(PATH_DROP_RX_CONTROL, XDP_PASS);
+                }
+                if (raw_sent)
+                        path_sample(stats, t, bpf_be64_to_cpu(raw_sent));
+                if (seq > c->newest[path]) {
+                        stats->peer = ip->saddr;
+                        stats->peer_port = udp->source;
+                }
         }
 
         /* 5. First? */
-        path_note(stats, c, t, path, seq, raw_sent, ip, udp);
-        int way = path_claim(slot, seq, old);
+        path_note(stats, &c->newest[path], seq, outer_bytes);
+        if (way == PATH_DROP_COUNT)
+                way = path_window_take(word, seen, block, bit);
         if (way != PATH_DROP_DELIVERED) {
                 if (way == PATH_DROP_RX_STALE)
                         stats->stale++;
