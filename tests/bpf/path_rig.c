@@ -192,7 +192,9 @@ int path_rig_paths(struct path_rig *rig, const int ifindex[PATH_PATHS_MAX], stru
                                 continue;
                         struct bpf_devmap_val v = {
                                 .ifindex = (__u32)ifindex[p],
-                                .bpf_prog.fd = bpf_program__fd(rig->egress[p]->progs.path_egress)};
+                                .bpf_prog.fd = rig->is.runnable
+                                                       ? -1
+                                                       : bpf_program__fd(rig->egress[p]->progs.path_egress)};
                         int rc = bpf_map_update_elem(fd, &p, &v, BPF_ANY);
                         if (rc < 0) {
                                 close(fd);

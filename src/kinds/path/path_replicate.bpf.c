@@ -220,7 +220,8 @@ int path_replicate(struct xdp_md *ctx)
         if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4))
                 return path_leave(PATH_DROP_TX_NOT_IP, XDP_DROP);
         ip_bytes = (__u32)(end - data) - PATH_L2;
-        if (unlikely(bpf_ntohs(ip->tot_len) > ip_bytes || ip->ihl < 5))
+        __u32 own_bytes = bpf_ntohs(ip->tot_len), header_bytes = ip->ihl * 4;
+        if (unlikely(own_bytes > ip_bytes || own_bytes < header_bytes || header_bytes < sizeof(*ip)))
                 return path_leave(PATH_DROP_TX_SHORT, XDP_DROP);
         if (unlikely(ip_bytes > set->mtu))
                 return path_leave(PATH_DROP_TX_BIG, XDP_DROP);
@@ -233,17 +234,13 @@ int path_replicate(struct xdp_md *ctx)
                 path_leave(PATH_DROP_TX_FRAGMENT, 0);
         } else if (proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP ||
                    proto == IPPROTO_DCCP || proto == IPPROTO_UDPLITE) {
-                __u32 *ports = (void *)(ip + 1);
-                if (unlikely(ip->ihl != 5)) {
-                        path_leave(PATH_DROP_TX_OPTIONS, 0);
-                        ports = (void *)ip + ip->ihl * 4;
-                }
+                __u32 *ports = (void *)ip + header_bytes;
                 if (unlikely((void *)(ports + 1) > end))
                         return path_leave(PATH_DROP_TX_SHORT, XDP_DROP);
                 key.b |= (__u64)bpf_ntohl(*ports) << 32 | 1;
-        } else if (unlikely(ip->ihl != 5)) {
-                path_leave(PATH_DROP_TX_OPTIONS, 0);
         }
+        if (unlikely(header_bytes != sizeof(*ip)))
+                path_leave(PATH_DROP_TX_OPTIONS, 0);
         key.b = path_to_net(key.b);
 
         /* 3. Its class, and the paths of it. */
