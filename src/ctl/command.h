@@ -1,0 +1,70 @@
+#pragma once
+/**
+ * Commands of `sundog`: each is a row of the table in sundog.c and a function in a file of its
+ * own. Help text, usage and shell completion are made from the rows.
+ */
+#include "base/err.h"
+#include "ctl/out.h"
+
+#include <stddef.h>
+
+/** Exit codes, the same for every command. */
+enum exit_code {
+        EXIT_FINE = 0,
+        EXIT_FAILED = 1,
+        EXIT_USAGE = 2,
+        EXIT_DEGRADED = 3,    /**< it works, but something needs a person */
+        EXIT_UNREACHABLE = 4, /**< the daemon does not answer */
+        EXIT_CONFIG = 5,      /**< the configuration is wrong */
+        EXIT_REFUSED = 6,     /**< policy does not allow it */
+};
+
+enum option_type { OPTION_FLAG, OPTION_TEXT, OPTION_TIME, OPTION_SHARE, OPTION_RATE, OPTION_NUMBER, OPTION_COUNT };
+
+/** One option of one command, stored at `offset` of the command's own struct. */
+struct option_row {
+        const char *name; /**< without the dashes; NULL ends the list */
+        const char *arg;  /**< what stands for the value in help; NULL for a flag */
+        enum option_type type;
+        size_t offset; /**< bool, const char *, int64_t (ns), double (0..1), double (bit/s), double, unsigned */
+        const char *help;
+};
+
+/** What every command gets. */
+struct ctl {
+        struct out out;
+        const char *socket;
+        const char *config;
+        const struct command *command;
+};
+
+struct command {
+        const char *name;
+        const char *arguments; /**< for usage: "FILE..." */
+        const char *help;      /**< one line */
+        int (*run)(struct ctl *ctl, int argc, char **argv);
+        const struct option_row *option; /**< NULL: none of its own */
+};
+
+/**
+ * Take the options of a command out of argv, which is left with the other words.
+ * @return how many words are left, or -1 after a sentence on standard error
+ */
+int options_take(const struct ctl *ctl, void *to, int argc, char **argv);
+/** A sentence on standard error, "sundog: ..."; returns code. */
+int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Ask the daemon one question (the reference is taken) and hand the answer over; or say why not. */
+json_t *ctl_ask(struct ctl *ctl, json_t *question, int *code);
+/** Local time of a wall clock in ns, "12:03:07.412". `to` holds at least 32 bytes. */
+const char *ctl_time_text(int64_t wall_ns, char *to);
+
+int command_check(struct ctl *ctl, int argc, char **argv);
+int command_status(struct ctl *ctl, int argc, char **argv);
+int command_paths(struct ctl *ctl, int argc, char **argv);
+int command_explain(struct ctl *ctl, int argc, char **argv);
+int command_events(struct ctl *ctl, int argc, char **argv);
+int command_forecast(struct ctl *ctl, int argc, char **argv);
+int command_replay(struct ctl *ctl, int argc, char **argv);
+int command_demo(struct ctl *ctl, int argc, char **argv);
+
+extern const struct option_row option_status[], option_events[], option_replay[], option_demo[], option_forecast[];

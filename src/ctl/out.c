@@ -1,0 +1,164 @@
+#include "ctl/out.h"
+
+#include "base/units.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COLUMNS_MAX = 24, CELL_MAX = 160 };
+
+bool out_format_parse(const char *word, enum out_format *format)
+{
+        static const char *const name[] = {"table", "json", "jsonl"};
+        for (int i = 0; i < 3; i++) {
+                if (strcmp(word, name[i]) == 0) {
+                        *format = (enum out_format)i;
+                        return true;
+                }
+        }
+        return false;
+}
+
+struct out out_open(FILE *to, enum out_format format)
+{
+        const char *none = getenv("NO_COLOR");
+        return (struct out){.format = format, .to = to, .has_colour = isatty(fileno(to)) && !(none && *none)};
+}
+
+const char *out_colour(const struct out *o, const char *name)
+{
+        static const struct {
+                const char *name, *code;
+        } row[] = {{"bold", "\033[1m"},    {"dim", "\033[2m"},     {"red", "\033[31m"},  {"green", "\033[32m"},
+                   {"yellow", "\033[33m"}, {"cyan", "\033[36m"}, {"plain", "\033[0m"}};
+        for (size_t i = 0; o->has_colour && i < sizeof(row) / sizeof(row[0]); i++)
+                if (strcmp(row[i].name, name) == 0)
+                        return row[i].code;
+        return "";
+}
+
+size_t out_width(const char *text)
+{
+        size_t width = 0;
+        for (; *text; text++)
+                width += ((unsigned char)*text & 0xc0) != 0x80;
+        return width;
+}
+
+/* One value as a person reads it. */
+static void cell_text(const json_t *value, const struct out_column *c, char *to)
+{
+        const char *unit = c->unit ? c->unit : "";
+        if (!value || json_is_null(value)) {
+                snprintf(to, CELL_MAX, "-");
+        } else if (json_is_string(value)) {
+                snprintf(to, CELL_MAX, "%s", json_string_value(value));
+        } else if (json_is_boolean(value)) {
+                snprintf(to, CELL_MAX, "%s", json_is_true(value) ? "yes" : "no");
+        } else if (!json_is_number(value)) {
+                char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+                snprintf(to, CELL_MAX, "%s", text ? text : "?");
+                free(text);
+        } else {
+                double v = json_number_value(value);
+                char size[16];
+                if (isnan(v))
+                        snprintf(to, CELL_MAX, "-");
+                else if (strcmp(unit, "%") == 0)
+                        snprintf(to, CELL_MAX, "%.*f%%", c->digits, 100 * v);
+                else if (strcmp(unit, "bytes") == 0)
+                        snprintf(to, CELL_MAX, "%s", dog_units_size_text((uint64_t)v, size));
+                else if (strcmp(unit, "ns") == 0)
+                        snprintf(to, CELL_MAX, "%s", dog_units_time_text((int64_t)v, size));
+                else
+                        snprintf(to, CELL_MAX, "%.*f%s", c->digits, v, unit);
+        }
+}
+
+static void out_table(const struct out *o, const json_t *rows, const struct out_column *column)
+{
+        size_t width[COLUMNS_MAX] = {0};
+        size_t columns = 0;
+        char cell[CELL_MAX];
+        char title[COLUMNS_MAX][32];
+        for (; columns < COLUMNS_MAX && column[columns].key; columns++) {
+                const struct out_column *c = &column[columns];
+                snprintf(title[columns], sizeof(title[0]), "%s", c->title ? c->title : c->key);
+                for (char *t = title[columns]; !c->title && *t; t++)
+                        *t = (char)(*t >= 'a' && *t <= 'z' ? *t - 'a' + 'A' : *t == '_' ? ' ' : *t);
+                width[columns] = out_width(title[columns]);
+        }
+        size_t i;
+        const json_t *row;
+        json_array_foreach (rows, i, row) {
+                for (size_t k = 0; k < columns; k++) {
+                        cell_text(json_object_get(row, column[k].key), &column[k], cell);
+                        size_t w = out_width(cell);
+                        width[k] = w > width[k] ? w : width[k];
+                }
+        }
+        fputs(out_colour(o, "bold"), o->to);
+        for (size_t k = 0; k < columns; k++) {
+                int pad = (int)(width[k] - out_width(title[k]));
+                if (column[k].is_right)
+                        fprintf(o->to, "%*s%s", pad, "", title[k]);
+                else
+                        fprintf(o->to, "%s%*s", title[k], k + 1 < columns ? pad : 0, "");
+                fputs(k + 1 < columns ? "  " : "", o->to);
+        }
+        fprintf(o->to, "%s\n", out_colour(o, "plain"));
+        json_array_foreach (rows, i, row) {
+                for (size_t k = 0; k < columns; k++) {
+                        cell_text(json_object_get(row, column[k].key), &column[k], cell);
+                        int pad = (int)(width[k] - out_width(cell));
+                        if (column[k].is_right)
+                                fprintf(o->to, "%*s%s", pad, "", cell);
+                        else
+                                fprintf(o->to, "%s%*s", cell, k + 1 < columns ? pad : 0, "");
+                        fputs(k + 1 < columns ? "  " : "\n", o->to);
+                }
+        }
+}
+
+static void out_json(const struct out *o, const json_t *value, size_t flags)
+{
+        json_dumpf(value, o->to, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
+        fputc('\n', o->to);
+}
+
+void out_rows(const struct out *o, const json_t *rows, const struct out_column *column)
+{
+        size_t i;
+        const json_t *row;
+        switch (o->format) {
+        case OUT_TABLE:
+                out_table(o, rows, column);
+                break;
+        case OUT_JSON:
+                out_json(o, rows, JSON_INDENT(2));
+                break;
+        case OUT_JSONL:
+                json_array_foreach (rows, i, row)
+                        out_json(o, row, JSON_COMPACT);
+                break;
+        }
+        fflush(o->to);
+}
+
+void out_object(const struct out *o, const json_t *object)
+{
+        if (o->format != OUT_TABLE) {
+                out_json(o, object, o->format == OUT_JSON ? JSON_INDENT(2) : JSON_COMPACT);
+                return;
+        }
+        const char *key;
+        json_t *value;
+        char cell[CELL_MAX];
+        const struct out_column plain = {.digits = 3};
+        json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+                cell_text(value, &plain, cell);
+                fprintf(o->to, "%-18s %s\n", key, cell);
+        }
+}

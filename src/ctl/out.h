@@ -1,0 +1,39 @@
+#pragma once
+/**
+ * Output of every command: the same rows as a table for people, JSON, or JSON lines.
+ *
+ * A command makes a JSON array of flat objects and says which members are columns. Nothing is
+ * printed in one form that is missing in another. Colour only on a terminal, never with NO_COLOR.
+ */
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum out_format { OUT_TABLE, OUT_JSON, OUT_JSONL };
+
+struct out_column {
+        const char *key;    /**< member of the object */
+        const char *title;  /**< NULL: the key in capitals */
+        const char *unit;   /**< "ms", "%" (value x 100), "bytes", "ns", "ago"...; NULL: as it is */
+        int digits;         /**< after the point, for numbers */
+        bool is_right;      /**< align to the right */
+};
+
+struct out {
+        enum out_format format;
+        bool has_colour;
+        FILE *to;
+};
+
+/** "table", "json" or "jsonl"; false for anything else. */
+bool out_format_parse(const char *word, enum out_format *format);
+/** Sets up colour by looking at the stream and NO_COLOR. */
+struct out out_open(FILE *to, enum out_format format);
+/** Print rows; `column` ends with a NULL key. The rows stay the caller's. */
+void out_rows(const struct out *o, const json_t *rows, const struct out_column *column);
+/** Print one object whole: in JSON as it is, as a table one member a line. */
+void out_object(const struct out *o, const json_t *object);
+/** Escape codes, or "" without colour: "bold", "dim", "red", "green", "yellow", "plain". */
+const char *out_colour(const struct out *o, const char *name);
+/** Width of a text on a terminal: UTF-8 code points. */
+size_t out_width(const char *text);

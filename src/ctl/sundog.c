@@ -1,0 +1,240 @@
+/**
+ * sundog: look at, ask and try out Sundog. See command.h; every row here is a command.
+ */
+#include "ctl/command.h"
+
+#include "base/units.h"
+#include "ctl/client.h"
+#include "daemon/api.h"
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int command_help(struct ctl *ctl, int argc, char **argv);
+static int command_version(struct ctl *ctl, int argc, char **argv);
+
+static const struct command commands[] = {
+        {"status", "", "where things stand: paths, classes, what was decided", command_status, option_status},
+        {"paths", "", "every path: now, forecast, score, what it carries and costs", command_paths, NULL},
+        {"forecast", "[PATH]", "latency, jitter, loss and risk ahead, with what drives the risk", command_forecast, option_forecast},
+        {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest", command_explain, NULL},
+        {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events, option_events},
+        {"replay", "FILE...|DIR", "what it would have done on recorded links, before it may act", command_replay, option_replay},
+        {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check, NULL},
+        {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo, option_demo},
+        {"help", "[COMMAND]", "this list, or a command's options", command_help, NULL},
+        {"version", "", "which one this is", command_version, NULL},
+};
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+int ctl_fail(int code, const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        fputs("sundog: ", stderr);
+        vfprintf(stderr, format, args);
+        fputc('\n', stderr);
+        va_end(args);
+        return code;
+}
+
+/* ---- options ---- */
+
+static int option_set(const struct option_row *row, void *to, const char *value, struct dog_err *e)
+{
+        void *at = (char *)to + row->offset;
+        char *end = NULL;
+        switch (row->type) {
+        case OPTION_FLAG:
+                *(bool *)at = true;
+                return 0;
+        case OPTION_TEXT:
+                *(const char **)at = value;
+                return 0;
+        case OPTION_TIME:
+                return dog_units_time(value, at, e);
+        case OPTION_SHARE:
+                return dog_units_share(value, at, e);
+        case OPTION_RATE:
+                return dog_units_rate(value, at, e);
+        case OPTION_NUMBER:
+                *(double *)at = strtod(value, &end);
+                return *end || end == value ? dog_err_set(e, -EINVAL, "\"%s\" is not a number", value) : 0;
+        case OPTION_COUNT:
+                *(unsigned *)at = (unsigned)strtoul(value, &end, 10);
+                return *end || end == value || *value == '-'
+                               ? dog_err_set(e, -EINVAL, "\"%s\" is not a whole number", value)
+                               : 0;
+        }
+        return -EINVAL;
+}
+
+int options_take(const struct ctl *ctl, void *to, int argc, char **argv)
+{
+        int left = 0;
+        for (int i = 0; i < argc; i++) {
+                if (argv[i][0] != '-' || !argv[i][1]) {
+                        argv[left++] = argv[i];
+                        continue;
+                }
+                const char *word = argv[i] + (argv[i][1] == '-' ? 2 : 1);
+                size_t length = strcspn(word, "=");
+                const struct option_row *row = ctl->command->option;
+                while (row && row->name && !(strlen(row->name) == length && strncmp(row->name, word, length) == 0))
+                        row++;
+                if (!row || !row->name) {
+                        ctl_fail(EXIT_USAGE, "%s has no option %s; see: sundog help %s", ctl->command->name, argv[i],
+                                 ctl->command->name);
+                        return -1;
+                }
+                const char *value = word[length] == '=' ? word + length + 1 : NULL;
+                if (row->type != OPTION_FLAG && !value && i + 1 < argc)
+                        value = argv[++i];
+                struct dog_err e = {0};
+                if (row->type != OPTION_FLAG && !value) {
+                        ctl_fail(EXIT_USAGE, "--%s needs a value: %s", row->name, row->arg);
+                        return -1;
+                }
+                if (option_set(row, to, value, &e) < 0) {
+                        ctl_fail(EXIT_USAGE, "--%s: %s", row->name, e.text);
+                        return -1;
+                }
+        }
+        return left;
+}
+
+/* ---- the daemon ---- */
+
+json_t *ctl_ask(struct ctl *ctl, json_t *question, int *code)
+{
+        struct dog_err e = {0};
+        struct client *c = NULL;
+        json_t *answer = NULL;
+        *code = EXIT_UNREACHABLE;
+        if (client_open(&c, ctl->socket, &e) == 0)
+                answer = client_ask(c, question, code, &e);
+        if (!answer)
+                ctl_fail(*code, "%s", e.text);
+        client_close(c);
+        json_decref(question);
+        return answer;
+}
+
+const char *ctl_time_text(int64_t wall_ns, char *to)
+{
+        time_t s = (time_t)(wall_ns / 1000000000);
+        struct tm t;
+        localtime_r(&s, &t);
+        size_t n = strftime(to, 24, "%H:%M:%S", &t);
+        snprintf(to + n, 32 - n, ".%03d", (int)(wall_ns / 1000000 % 1000));
+        return to;
+}
+
+/* ---- help ---- */
+
+static int command_version(struct ctl *ctl, int argc, char **argv)
+{
+        (void)argc, (void)argv;
+        json_t *v = json_pack("{s:s, s:s}", "name", "sundog", "version", SUNDOG_VERSION);
+        out_object(&ctl->out, v);
+        json_decref(v);
+        return EXIT_FINE;
+}
+
+static void help_command(FILE *to, const struct command *c)
+{
+        fprintf(to, "usage: sundog %s %s\n  %s\n", c->name, c->arguments, c->help);
+        for (const struct option_row *row = c->option; row && row->name; row++) {
+                char left[64];
+                snprintf(left, sizeof(left), "%s%s%s%s", row->name[1] ? "--" : "-", row->name, row->arg ? " " : "",
+                         row->arg ? row->arg : "");
+                fprintf(to, "  %-24s %s\n", left, row->help);
+        }
+}
+
+static void help_all(FILE *to)
+{
+        fputs("usage: sundog [-o table|json|jsonl] [--socket PATH] [--config FILE] COMMAND ...\n", to);
+        for (int i = 0; i < COMMANDS; i++)
+                fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+        fputs("exit codes: 0 fine, 1 failed, 2 usage, 3 degraded, 4 daemon unreachable, 5 bad configuration, "
+              "6 refused by policy\n",
+              to);
+}
+
+static const struct command *command_find(const char *name)
+{
+        for (int i = 0; i < COMMANDS; i++)
+                if (strcmp(commands[i].name, name) == 0)
+                        return &commands[i];
+        return NULL;
+}
+
+static int command_help(struct ctl *ctl, int argc, char **argv)
+{
+        const struct command *c = argc > 0 ? command_find(argv[0]) : NULL;
+        if (argc > 0 && !c)
+                return ctl_fail(EXIT_USAGE, "there is no command \"%s\"; see: sundog help", argv[0]);
+        if (c)
+                help_command(ctl->out.to, c);
+        else
+                help_all(ctl->out.to);
+        return EXIT_FINE;
+}
+
+/* Options before or after the command that every command has. Returns how many words they take; 0: none. */
+static int global_option(struct ctl *ctl, enum out_format *format, int argc, char **argv)
+{
+        static const char *const name[] = {"-o", "--socket", "--config"};
+        for (int i = 0; i < 3; i++) {
+                if (strcmp(argv[0], name[i]) != 0)
+                        continue;
+                if (argc < 2) {
+                        ctl_fail(EXIT_USAGE, "%s needs a value", name[i]);
+                        return -1;
+                }
+                if (i == 0 && !out_format_parse(argv[1], format)) {
+                        ctl_fail(EXIT_USAGE, "-o %s: write table, json or jsonl", argv[1]);
+                        return -1;
+                }
+                if (i > 0)
+                        *(i == 1 ? &ctl->socket : &ctl->config) = argv[1];
+                return 2;
+        }
+        return 0;
+}
+
+int main(int argc, char **argv)
+{
+        const char *from_environment = getenv("SUNDOG_SOCKET");
+        struct ctl ctl = {.socket = from_environment ? from_environment : DOG_API_SOCKET, .config = DOG_CONFIG_FILE};
+        enum out_format format = OUT_TABLE;
+        int words = 0;
+        for (int i = 1; i < argc;) {
+                int n = global_option(&ctl, &format, argc - i, argv + i);
+                if (n < 0)
+                        return EXIT_USAGE;
+                if (n == 0)
+                        argv[words++] = argv[i++];
+                i += n;
+        }
+        ctl.out = out_open(stdout, format);
+        if (words == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
+                help_all(words ? stdout : stderr);
+                return words ? EXIT_FINE : EXIT_USAGE;
+        }
+        ctl.command = command_find(strcmp(argv[0], "--version") == 0 ? "version" : argv[0]);
+        if (!ctl.command)
+                return ctl_fail(EXIT_USAGE, "there is no command \"%s\"; see: sundog help", argv[0]);
+        for (int i = 1; i < words; i++) {
+                if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+                        help_command(stdout, ctl.command);
+                        return EXIT_FINE;
+                }
+        }
+        return ctl.command->run(&ctl, words - 1, argv + 1);
+}

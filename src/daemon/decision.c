@@ -1,0 +1,200 @@
+#include "daemon/decision.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *real_or_null(double v)
+{
+        return isfinite(v) ? json_real(v) : json_null();
+}
+
+static const char *member_name(const struct dog_group *g, unsigned m)
+{
+        return m < g->members ? g->member[m].name : "?";
+}
+
+static json_t *set_json(const struct dog_group *g, uint16_t set)
+{
+        json_t *list = json_array();
+        for (unsigned m = 0; m < g->members; m++)
+                if (set & (1U << m))
+                        json_array_append_new(list, json_string(g->member[m].name));
+        return list;
+}
+
+static json_t *belief_json(const struct dog_belief *b)
+{
+        json_t *drivers = json_array();
+        for (int i = 0; i < DOG_DRIVERS; i++)
+                if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
+                        json_array_append_new(
+                                drivers, json_pack("{s:s, s:f}", "feature", dog_risk_feature_name(b->driver[i].feature),
+                                                   "log_odds", (double)b->driver[i].log_odds));
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "p_near", real_or_null((double)b->p_breach[0]),
+                         "p_middle", real_or_null((double)b->p_breach[1]), "rtt_ms",
+                         real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
+                         real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
+                         "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
+                         (int)b->is_armed, "drivers", drivers);
+}
+
+json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
+{
+        const struct dog_plan *p = &row->plan;
+        json_t *others = json_array();
+        for (unsigned m = 0; m < g->members; m++)
+                json_array_append_new(others, json_pack("{s:s, s:o, s:b}", "member", g->member[m].name, "p_near",
+                                                        real_or_null((double)row->p_member[m]), "is_usable",
+                                                        (int)(row->usable >> m & 1)));
+        json_t *d = json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:b}", "id",
+                              (json_int_t)p->decision, "group", g->name, "at_ns", (json_int_t)p->at_ns, "act",
+                              dog_act_name(p->act), "why", dog_reason_name(p->why), "from",
+                              member_name(g, p->active_was), "to", member_name(g, p->active), "carried",
+                              set_json(g, p->hot_was), "carries", set_json(g, p->hot), "p_without",
+                              (double)p->p_without, "p_with", (double)p->p_with, "gain", (double)p->gain, "is_alert",
+                              (int)p->is_alert);
+        if (!d)
+                return json_object();
+        json_object_set_new(d, "chosen", json_string(member_name(g, row->chosen_member)));
+        json_object_set_new(d, "belief_before", belief_json(&row->active_was));
+        json_object_set_new(d, "belief_chosen", belief_json(&row->chosen));
+        json_object_set_new(d, "members", others);
+        if (p->refused != DOG_WHY_NONE)
+                json_object_set_new(d, "refused", json_string(dog_reason_name(p->refused)));
+        json_object_set_new(d, "grade", json_string(dog_grade_name(row->grade)));
+        if (row->grade != DOG_GRADE_OPEN) {
+                json_object_set_new(d, "bad_with_ms", json_integer(row->bad_with_ns / DOG_MS));
+                json_object_set_new(d, "bad_without_ms", json_integer(row->bad_without_ns / DOG_MS));
+                json_object_set_new(d, "seen_ms", json_integer(row->seen_ns / DOG_MS));
+        }
+        int bin = (int)(row->active_was.p_breach[0] * DOG_RELIABILITY_BINS);
+        char text[64];
+        if (bin >= 0 && bin <= DOG_RELIABILITY_BINS)
+                json_object_set_new(d, "calibration",
+                                    json_string(dog_reliability_text(
+                                            &g->insight.reliability,
+                                            bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1, text)));
+        return d;
+}
+
+/* ---- words ---- */
+
+struct text {
+        char *at;
+        size_t used, room;
+};
+
+static void say(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(struct text *t, const char *format, ...)
+{
+        if (t->used >= t->room)
+                return;
+        va_list args;
+        va_start(args, format);
+        int n = vsnprintf(t->at + t->used, t->room - t->used, format, args);
+        va_end(args);
+        t->used += n > 0 ? (size_t)n : 0;
+}
+
+static const char *word(const json_t *o, const char *key)
+{
+        const char *s = json_string_value(json_object_get(o, key));
+        return s ? s : "-";
+}
+
+static double number(const json_t *o, const char *key)
+{
+        const json_t *v = json_object_get(o, key);
+        return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
+
+static void say_set(struct text *t, const json_t *set)
+{
+        size_t i;
+        const json_t *name;
+        json_array_foreach (set, i, name)
+                say(t, "%s%s", i ? "+" : "", json_string_value(name));
+        if (json_array_size(set) == 0)
+                say(t, "nothing");
+}
+
+static void say_belief(struct text *t, const char *who, const json_t *b)
+{
+        say(t, "%s: %.0f%% to break the promise within the near horizon", who, 100 * number(b, "p_near"));
+        if (isfinite(number(b, "rtt_ms")))
+                say(t, ", rtt %.1f ms +- %.1f", number(b, "rtt_ms"), number(b, "rtt_spread_ms"));
+        if (isfinite(number(b, "loss")))
+                say(t, ", loss %.2f%%", 100 * number(b, "loss"));
+        say(t, ", score %.0f%s", number(b, "score"), json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
+        if (!json_is_true(json_object_get(b, "is_armed")))
+                say(t, " (model disarmed: persistence decides)");
+}
+
+static void say_drivers(struct text *t, const json_t *b)
+{
+        size_t i;
+        const json_t *d;
+        json_array_foreach (json_object_get(b, "drivers"), i, d)
+                say(t, "%s%s %+.2f", i ? ", " : "; drivers: ", word(d, "feature"), number(d, "log_odds"));
+}
+
+static enum dog_reason reason_of(const char *name)
+{
+        for (int r = 0; r < DOG_WHY_COUNT; r++)
+                if (strcmp(dog_reason_name((enum dog_reason)r), name) == 0)
+                        return (enum dog_reason)r;
+        return DOG_WHY_NONE;
+}
+
+char *decision_text(const json_t *d)
+{
+        enum { ROOM = 4096 };
+        struct text t = {.at = calloc(1, ROOM), .room = ROOM};
+        if (!t.at)
+                return NULL;
+        const json_t *before = json_object_get(d, "belief_before");
+        const json_t *chosen = json_object_get(d, "belief_chosen");
+        bool has_moved = strcmp(word(d, "act"), "move") == 0;
+        say(&t, "d-%lld %s class %s: %s ", (long long)json_integer_value(json_object_get(d, "id")),
+            json_object_get(d, "time") ? word(d, "time") : "", word(d, "group"), word(d, "act"));
+        say_set(&t, json_object_get(d, "carried"));
+        say(&t, " -> ");
+        say_set(&t, json_object_get(d, "carries"));
+        say(&t, "\nwhy       %s: %s\nbecause   ", word(d, "why"), dog_reason_help(reason_of(word(d, "why"))));
+        say_belief(&t, word(d, "from"), before);
+        say_drivers(&t, before);
+        if (strcmp(word(d, "chosen"), word(d, "from")) != 0) {
+                say(&t, "\n%s ", has_moved ? "chosen   " : "copy     ");
+                say_belief(&t, word(d, "chosen"), chosen);
+        }
+        say(&t, "\ninstead  ");
+        size_t i;
+        size_t others = 0;
+        const json_t *m;
+        json_array_foreach (json_object_get(d, "members"), i, m) {
+                if (strcmp(word(m, "member"), word(d, "from")) == 0 ||
+                    strcmp(word(m, "member"), word(d, "chosen")) == 0)
+                        continue;
+                if (json_is_true(json_object_get(m, "is_usable")))
+                        say(&t, "%s %s was forecast at %.0f%%", others ? ";" : "", word(m, "member"),
+                            100 * number(m, "p_near"));
+                else
+                        say(&t, "%s %s did not answer", others ? ";" : "", word(m, "member"));
+                others++;
+        }
+        say(&t, "%s\nhappened  ", others ? "" : " there was no other member");
+        if (strcmp(word(d, "grade"), "open") == 0)
+                say(&t, "the horizon has not passed");
+        else
+                say(&t, "%.0f ms of broken promise, %.0f ms without the decision, of %.0f ms judged -> %s",
+                    number(d, "bad_with_ms"), number(d, "bad_without_ms"), number(d, "seen_ms"), word(d, "grade"));
+        if (json_object_get(d, "calibration"))
+                say(&t, "; this model at this risk: %s", word(d, "calibration"));
+        if (json_object_get(d, "refused"))
+                say(&t, "\nrefused   %s: %s", word(d, "refused"), dog_reason_help(reason_of(word(d, "refused"))));
+        say(&t, "\n");
+        return t.at;
+}
