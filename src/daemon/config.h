@@ -5,7 +5,7 @@
  * In a drop-in a single value replaces the one before it; profiles, tunnels and classes are
  * added to the lists. A name may be defined once over all files.
  *
- * Everything that can be written is a row of config_keys.h: its type, default, limits and help.
+ * Everything that can be written is a row of config_keys.c: its type, default, limits and help.
  * The parser, the printer, the manual page and the "did you mean" all read that table.
  *
  * The reader walks the document tree of libyaml itself and does not use libcyaml. libcyaml
@@ -69,7 +69,7 @@ enum dog_config_role { DOG_CONFIG_PRIMARY, DOG_CONFIG_BACKUP, DOG_CONFIG_NEVER }
 struct dog_config_path {
         struct dog_config_where where;
         const char *name;
-        int64_t id; /**< 0..15, the same at both ends; its place in the list unless written */
+        int64_t id; /**< 0..3, the same at both ends; its place in the list unless written */
         const char *device;
         uint32_t local;       /**< IPv4, host byte order */
         uint32_t remote;      /**< 0: learnt from authenticated packets */
@@ -89,21 +89,22 @@ struct dog_config_tunnel {
         struct dog_config_prefix address; /**< of the device, with the prefix length of its net */
         int64_t mtu;                      /**< 0: found per path */
         const char *key_file;
+        struct dog_config_where device_at, address_at, key_file_at, udp_port_at, stamp_port_at;
         int64_t udp_port;
         int64_t stamp_port;
         int64_t stamp_interval_ns;
         struct dog_config_path *path;
-        size_t paths; /**< 1..16 */
+        size_t paths; /**< 1..4 */
 };
 
 enum dog_config_mirror { DOG_CONFIG_MIRROR_AUTO, DOG_CONFIG_MIRROR_ALWAYS, DOG_CONFIG_MIRROR_NEVER };
 
 /** A class picks packets; within a list any entry does, over the lists all must. Empty: any. */
 struct dog_config_match {
-        struct dog_config_prefix *prefix; /**< of the destination */
+        struct dog_config_prefix *prefix; /**< of either address, source or destination */
         size_t prefixes;
         int64_t protocol;              /**< IP protocol number; 0: any */
-        struct dog_config_range *port; /**< of the destination; only with tcp, udp, sctp */
+        struct dog_config_range *port; /**< of either port; only with tcp, udp, sctp */
         size_t ports;
         uint8_t *dscp;
         size_t dscps;
@@ -115,6 +116,7 @@ struct dog_config_class {
         int64_t id; /**< 1..255, the same at both ends; its place in the list, from 1, unless written */
         const char *tunnel; /**< NULL: every tunnel */
         const char *profile;
+        struct dog_config_where tunnel_at, profile_at;
         const struct dog_config_profile *promise; /**< the profile of that name */
         struct dog_config_match match;
         int64_t mirror;       /**< enum dog_config_mirror */
@@ -124,8 +126,8 @@ struct dog_config_class {
 /** See core/policy.h, which says what each of them does. */
 struct dog_config_policy {
         double margin;
-        double doubt;
         double move_price;
+        double backup_price;
         int64_t hold_ns;
         int64_t overlap_ns;
         int64_t dead_ns;
@@ -158,7 +160,8 @@ struct dog_config {
         struct dog_config_class *class;
         size_t classes; /**< 0..255, in the order of matching */
 
-        struct dog_config_pool *pool; /**< private */
+        struct dog_config_where site_at; /**< file NULL: not given */
+        struct dog_config_pool *pool;    /**< private */
 };
 
 /**

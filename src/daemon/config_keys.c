@@ -1,0 +1,274 @@
+#include "daemon/config_keys.h"
+
+#include "base/array.h"
+#include "daemon/config.h"
+
+#define AT(structure, field) .offset = offsetof(struct structure, field)
+
+static const char *const roles[] = {"primary", "backup", "never", NULL};
+static const char *const mirrors[] = {"auto", "always", "never", NULL};
+
+static const struct config_key store_keys[] = {
+        {"path", CONFIG_FILE, AT(dog_config, store.path), .preset = "/var/lib/sundog/store.db",
+         .help = "the SQLite file for telemetry, the ledger of decisions and the configuration history"},
+        {"size", CONFIG_SIZE, AT(dog_config, store.size_bytes), .preset = "200MB", .min = "1MB", .max = "1TB",
+         .help = "beyond this the oldest telemetry is deleted; its hourly means are kept"},
+};
+
+static const struct config_key api_keys[] = {
+        {"socket", CONFIG_FILE, AT(dog_config, api.socket), .preset = "/run/sundog/api.sock",
+         .help = "the UNIX socket on which the API and the page are served"},
+};
+
+static const struct config_key policy_keys[] = {
+        {"margin", CONFIG_NUMBER, AT(dog_config_policy, margin), .preset = "0.01", .min = "0",
+         .max = "1000000", .help = "a move must gain this much price per second"},
+        {"move_price", CONFIG_NUMBER, AT(dog_config_policy, move_price), .preset = "0.01", .min = "0",
+         .max = "1000000", .help = "what one move costs by itself"},
+        {"backup_price", CONFIG_NUMBER, AT(dog_config_policy, backup_price), .preset = "0.05", .min = "0",
+         .max = "1000000", .help = "what a backup path costs above its own price, per second"},
+        {"hold", CONFIG_TIME, AT(dog_config_policy, hold_ns), .preset = "2s", .min = "100ms", .max = "1h",
+         .help = "stay put this long after a move, unless the promise breaks"},
+        {"overlap", CONFIG_TIME, AT(dog_config_policy, overlap_ns), .preset = "200ms", .min = "0s",
+         .max = "1min", .help = "make before break: after a move the old path carries a copy this long"},
+        {"dead", CONFIG_TIME, AT(dog_config_policy, dead_ns), .preset = "1s", .min = "10ms", .max = "10min",
+         .help = "a path that has not answered this long is unusable"},
+        {"recover", CONFIG_TIME, AT(dog_config_policy, recover_ns), .preset = "2s", .min = "0s", .max = "1d",
+         .help = "a path that was unusable must answer this long before it is chosen again"},
+        {"copies", CONFIG_INTEGER, AT(dog_config_policy, copies), .preset = "2", .min = "2", .max = "4",
+         .help = "with \"mirror: always\": how many paths carry the traffic"},
+        {"mirror_price", CONFIG_NUMBER, AT(dog_config_policy, mirror_price), .preset = "0.02", .min = "0",
+         .max = "1000000", .help = "what one second of one extra copy costs"},
+        {"mirror_budget", CONFIG_SHARE, AT(dog_config_policy, mirror_budget), .preset = "15%",
+         .help = "extra copies as a share of the time, in the long run"},
+        {"mirror_burst", CONFIG_TIME, AT(dog_config_policy, mirror_burst_ns), .preset = "10s", .min = "0s",
+         .max = "1d", .help = "so much copying may be saved up"},
+        {"mirror_hold", CONFIG_TIME, AT(dog_config_policy, mirror_hold_ns), .preset = "400ms", .min = "0s",
+         .max = "1h", .help = "keep a copy at least this long"},
+        {"horizon_near", CONFIG_TIME, AT(dog_config_policy, horizon_near_ns), .preset = "1s", .min = "100ms",
+         .max = "1h", .help = "the horizon that decides: how far ahead a broken promise counts"},
+        {"horizon_middle", CONFIG_TIME, AT(dog_config_policy, horizon_middle_ns), .preset = "5s",
+         .min = "100ms", .max = "1h", .help = "the horizon by which a decision is graded"},
+        {"horizon_far", CONFIG_TIME, AT(dog_config_policy, horizon_far_ns), .preset = "30s", .min = "100ms",
+         .max = "1h", .help = "the horizon that is shown to people"},
+        {"moves_per_step", CONFIG_INTEGER, AT(dog_config_policy, moves_per_step), .preset = "none",
+         .min = "1", .max = "1000000", .word = "none", .word_value = 0,
+         .help = "at most so many classes move in one step of the loop"},
+        {"copies_share", CONFIG_SHARE, AT(dog_config_policy, copies_share), .preset = "100%",
+         .help = "extra copies over all classes, as a share of all traffic"},
+};
+
+static const struct config_key weight_keys[] = {
+#define WEIGHT(metric)                                                                                       \
+        {                                                                                                    \
+#metric, CONFIG_NUMBER,                                                                      \
+                        AT(dog_config_profile, weight.metric) - offsetof(struct dog_config_profile, weight), \
+                        .preset = "1", .min = "0", .max = "1000",                                            \
+                        .help = "how much the " #metric " says in the score"                                 \
+        }
+        WEIGHT(latency), WEIGHT(jitter), WEIGHT(loss), WEIGHT(rate), WEIGHT(response),
+#undef WEIGHT
+};
+
+static const struct config_section store_section = {
+        "store", "store", 0, store_keys, ARRAY_SIZE(store_keys), "What is remembered, and how much of it."};
+static const struct config_section api_section = {
+        "api", "api", 0, api_keys, ARRAY_SIZE(api_keys), "Where the daemon can be asked."};
+static const struct config_section policy_section = {
+        "policy",
+        "policy",
+        0,
+        policy_keys,
+        ARRAY_SIZE(policy_keys),
+        "How eagerly traffic is moved and copied. Prices share one unit with a profile's *breach_price*: by "
+        "default one second of broken promise costs 1."};
+static const struct config_section weight_section = {
+        "weight",    "profiles[].weight",     0,
+        weight_keys, ARRAY_SIZE(weight_keys), "What the score of 0 to 100 is made of; any scale."};
+
+#define PROFILE(field) AT(dog_config_profile, field)
+static const struct config_key profile_keys[] = {
+        {"name", CONFIG_NAME, PROFILE(name), .help = "what classes call it"},
+        {"latency", CONFIG_TIME, PROFILE(latency_ns), .preset = "none", .min = "100us", .max = "1min",
+         .word = "none", .help = "round-trip time at most"},
+        {"latency_factor", CONFIG_NUMBER, PROFILE(latency_factor), .preset = "none", .min = "1",
+         .max = "1000", .word = "none",
+         .help = "round-trip time at most so many medians of the last minute, when that is more than "
+                 "\"latency\""},
+        {"jitter", CONFIG_TIME, PROFILE(jitter_ns), .preset = "none", .min = "1us", .max = "1min",
+         .word = "none", .help = "jitter at most (RFC 3550, 6.4.1)"},
+        {"loss", CONFIG_SHARE, PROFILE(loss_share), .preset = "none", .min = "0.0001%", .max = "100%",
+         .word = "none", .help = "this share of lost packets breaks the promise"},
+        {"rate", CONFIG_RATE, PROFILE(rate_bps), .preset = "none", .min = "1kbit/s", .max = "1000Gbit/s",
+         .word = "none", .help = "rate at least, mean of one second"},
+        {"response", CONFIG_TIME, PROFILE(response_ns), .preset = "none", .min = "100us", .max = "10min",
+         .word = "none", .help = "the application's response time at most"},
+        {"weight", CONFIG_SECTION, PROFILE(weight), .preset = "", .section = &weight_section,
+         .help = "how much each metric says in the score"},
+        {"priority", CONFIG_INTEGER, PROFILE(priority), .preset = "3", .min = "0", .max = "7",
+         .help = "who is served first when there is not enough for all; 7 before 0"},
+        {"breach_price", CONFIG_NUMBER, PROFILE(breach_price), .preset = "1", .min = "0", .max = "1000000",
+         .help = "what one second of broken promise costs; the unit of all prices"},
+};
+static const struct config_section profile_section = {
+        "a profile",
+        "profiles[]",
+        sizeof(struct dog_config_profile),
+        profile_keys,
+        ARRAY_SIZE(profile_keys),
+        "A promise that classes can be given. A limit that is \"none\" is not promised."};
+
+#define PATH(field) AT(dog_config_path, field)
+static const struct config_key path_keys[] = {
+        {"name", CONFIG_NAME, PATH(name), .help = "what people call it: fiber, lte"},
+        {"id", CONFIG_INTEGER, PATH(id), .preset = "auto", .min = "0", .max = "3", .word = "auto",
+         .word_value = -1,
+         .help = "its number on the wire, the same at both ends; its place in the list by default"},
+        {"device", CONFIG_DEVICE, PATH(device), .help = "the uplink's network device"},
+        {"local", CONFIG_IPV4, PATH(local), .help = "our address on it"},
+        {"remote", CONFIG_IPV4, PATH(remote), .word = "learn", .word_value = 0,
+         .help = "the far gateway's address; \"learn\" takes it from authenticated packets"},
+        {"gateway", CONFIG_IPV4, PATH(gateway), .preset = "route", .word = "route", .word_value = 0,
+         .help = "the next hop; by default what the routing table says"},
+        {"price_per_gb", CONFIG_NUMBER, PATH(price_per_gb), .preset = "0", .min = "0", .max = "1000000",
+         .help = "what a gigabyte costs here"},
+        {"role", CONFIG_CHOICE, PATH(role), .preset = "primary", .choice = roles,
+         .help = "backup: only when no primary path keeps the promise; never: measured, not used"},
+        {"quota", CONFIG_SIZE, PATH(quota_bytes), .preset = "none", .min = "1MB", .max = "1000TB",
+         .word = "none", .help = "allowance of a billing period, both directions"},
+        {"quota_day", CONFIG_INTEGER, PATH(quota_day), .preset = "1", .min = "1", .max = "31",
+         .help = "the day of the month on which the quota starts again"},
+};
+static const struct config_section path_section = {
+        "a path",  "tunnels[].paths[]",   sizeof(struct dog_config_path),
+        path_keys, ARRAY_SIZE(path_keys), "One way over the internet: an uplink and a far address."};
+
+#define TUNNEL(field)    AT(dog_config_tunnel, field)
+#define TUNNEL_AT(field) .where_offset = offsetof(struct dog_config_tunnel, field)
+static const struct config_key tunnel_keys[] = {
+        {"name", CONFIG_NAME, TUNNEL(name), .help = "what people call it"},
+        {"id", CONFIG_INTEGER, TUNNEL(id), .preset = "auto", .min = "1", .max = "255", .word = "auto",
+         .word_value = -1,
+         .help = "its number on the wire, the same at both ends; its place in the list, from 1, by default"},
+        {"device", CONFIG_DEVICE, TUNNEL(device), TUNNEL_AT(device_at), .preset = "sd0",
+         .help = "the network device to make; what is routed to it is carried"},
+        {"peer", CONFIG_NAME, TUNNEL(peer), .help = "the \"site\" of the far gateway"},
+        {"address", CONFIG_NET, TUNNEL(address), TUNNEL_AT(address_at),
+         .help = "the device's address with its net: 10.99.0.1/30"},
+        {"mtu", CONFIG_INTEGER, TUNNEL(mtu), .preset = "auto", .min = "576", .max = "9000", .word = "auto",
+         .word_value = 0, .help = "largest packet inside; \"auto\" measures what each path carries"},
+        {"key_file", CONFIG_FILE, TUNNEL(key_file), TUNNEL_AT(key_file_at),
+         .help = "the secret shared with the peer; readable by its owner alone"},
+        {"udp_port", CONFIG_INTEGER, TUNNEL(udp_port), TUNNEL_AT(udp_port_at), .preset = "7480", .min = "1",
+         .max = "65535", .help = "for the tunnelled packets, at both ends"},
+        {"stamp_port", CONFIG_INTEGER, TUNNEL(stamp_port), TUNNEL_AT(stamp_port_at), .preset = "862",
+         .min = "1", .max = "65535",
+         .help = "for probes (STAMP, RFC 8762), at both ends; tunnels may share it"},
+        {"stamp_interval", CONFIG_TIME, TUNNEL(stamp_interval_ns), .preset = "2s", .min = "10ms", .max = "1h",
+         .help = "between two probes of an idle path"},
+        {"paths", CONFIG_LIST, TUNNEL(path), .count_offset = offsetof(struct dog_config_tunnel, paths),
+         .max = "4", .section = &path_section, .help = "the ways to the far gateway"},
+};
+static const struct config_section tunnel_section = {
+        "a tunnel",
+        "tunnels[]",
+        sizeof(struct dog_config_tunnel),
+        tunnel_keys,
+        ARRAY_SIZE(tunnel_keys),
+        "A tunnel to one far gateway over one to four paths. The outside is IPv4 in this version."};
+
+#define MATCH(field)       AT(dog_config_match, field)
+#define MATCH_COUNT(field) .count_offset = offsetof(struct dog_config_match, field)
+static const struct config_key match_keys[] = {
+        {"prefix", CONFIG_PREFIXES, MATCH(prefix), MATCH_COUNT(prefixes), .preset = "", .max = "16",
+         .help = "source or destination address inside one of these"},
+        {"protocol", CONFIG_PROTOCOL, MATCH(protocol), .preset = "any", .word = "any", .word_value = 0,
+         .help = "tcp, udp, icmp, sctp, gre, esp, ah or a number"},
+        {"ports", CONFIG_PORTS, MATCH(port), MATCH_COUNT(ports), .preset = "", .max = "16",
+         .help = "source or destination port in one of these: 5060 or 10000-20000; with tcp, udp, sctp"},
+        {"dscp", CONFIG_DSCPS, MATCH(dscp), MATCH_COUNT(dscps), .preset = "", .max = "16",
+         .help = "DSCP one of these: ef, af41, cs5 or 0 to 63"},
+};
+static const struct config_section match_section = {
+        "a match",
+        "classes[].match",
+        0,
+        match_keys,
+        ARRAY_SIZE(match_keys),
+        "Which packets belong to a class: all keys must agree, within a list any entry does. An empty match "
+        "takes every packet."};
+
+#define CLASS(field)    AT(dog_config_class, field)
+#define CLASS_AT(field) .where_offset = offsetof(struct dog_config_class, field)
+static const struct config_key class_keys[] = {
+        {"name", CONFIG_NAME, CLASS(name), .help = "what people call it"},
+        {"id", CONFIG_INTEGER, CLASS(id), .preset = "auto", .min = "1", .max = "255", .word = "auto",
+         .word_value = -1,
+         .help = "its number on the wire, the same at both ends; its place in the list, from 1, by default"},
+        {"tunnel", CONFIG_NAME, CLASS(tunnel), CLASS_AT(tunnel_at), .preset = "",
+         .help = "only in this tunnel; in every tunnel by default"},
+        {"match", CONFIG_SECTION, CLASS(match), .preset = "", .section = &match_section,
+         .help = "which packets; the first class that matches has them"},
+        {"profile", CONFIG_NAME, CLASS(profile), CLASS_AT(profile_at),
+         .help = "the promise: the name of a profile"},
+        {"mirror", CONFIG_CHOICE, CLASS(mirror), .preset = "auto", .choice = mirrors,
+         .help = "auto: copy when a forecast asks for it; always: copy every packet; never: one path at a "
+                 "time"},
+        {"mirror_budget", CONFIG_SHARE, CLASS(mirror_budget), .preset = "policy", .word = "policy",
+         .word_value = -1, .help = "as in policy, for this class alone"},
+};
+static const struct config_section class_section = {
+        "a class",
+        "classes[]",
+        sizeof(struct dog_config_class),
+        class_keys,
+        ARRAY_SIZE(class_keys),
+        "A kind of traffic, the promise it was given, and how far to go "
+        "for it. Order matters."};
+
+#define ROOT_COUNT(field) .count_offset = offsetof(struct dog_config, field)
+static const struct config_key root_keys[] = {
+        {"site", CONFIG_NAME, AT(dog_config, site), .where_offset = offsetof(struct dog_config, site_at),
+         .help = "this gateway's name; the far one has it as \"peer\""},
+        {"user", CONFIG_NAME, AT(dog_config, user), .preset = "sundog",
+         .help = "the account under which everything but the privileged helper runs"},
+        {"store", CONFIG_SECTION, .offset = 0, .preset = "", .section = &store_section,
+         .help = "what is remembered"},
+        {"api", CONFIG_SECTION, .offset = 0, .preset = "", .section = &api_section, .help = "where to ask"},
+        {"policy", CONFIG_SECTION, AT(dog_config, policy), .preset = "", .section = &policy_section,
+         .help = "how eagerly to act"},
+        {"profiles", CONFIG_LIST, AT(dog_config, profile), ROOT_COUNT(profiles), .preset = "", .max = "64",
+         .section = &profile_section, .help = "promises"},
+        {"tunnels", CONFIG_LIST, AT(dog_config, tunnel), ROOT_COUNT(tunnels), .preset = "", .max = "32",
+         .section = &tunnel_section, .help = "to far gateways"},
+        {"classes", CONFIG_LIST, AT(dog_config, class), ROOT_COUNT(classes), .preset = "", .max = "255",
+         .section = &class_section, .help = "of traffic, in the order of matching"},
+};
+const struct config_section dog_config_root = {"the configuration",       "",
+                                               sizeof(struct dog_config), root_keys,
+                                               ARRAY_SIZE(root_keys),     "Keys of the file itself."};
+
+const char *dog_config_type_name(enum config_type type)
+{
+        static const char *const name[] = {
+                [CONFIG_NAME] = "name",
+                [CONFIG_DEVICE] = "network device",
+                [CONFIG_FILE] = "absolute file name",
+                [CONFIG_TIME] = "time (ns, us, ms, s, min, h, d)",
+                [CONFIG_SHARE] = "share (% or 0..1)",
+                [CONFIG_SIZE] = "size (B, kB, MB, GB, TB, KiB, MiB, GiB)",
+                [CONFIG_RATE] = "rate (bit/s, kbit/s, Mbit/s, Gbit/s)",
+                [CONFIG_NUMBER] = "number",
+                [CONFIG_INTEGER] = "whole number",
+                [CONFIG_CHOICE] = "one of",
+                [CONFIG_PROTOCOL] = "IP protocol",
+                [CONFIG_IPV4] = "IPv4 address",
+                [CONFIG_NET] = "IPv4 address with prefix length",
+                [CONFIG_PREFIXES] = "IPv4 prefix, or a list",
+                [CONFIG_PORTS] = "port or range, or a list",
+                [CONFIG_DSCPS] = "DSCP, or a list",
+                [CONFIG_SECTION] = "mapping",
+                [CONFIG_LIST] = "list of mappings",
+        };
+        return name[type];
+}
