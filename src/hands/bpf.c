@@ -224,10 +224,11 @@ struct bpf_open_step {
         struct bpf_map *map;
         struct bpf_shape want;
         struct bpf_shape inner;
+        bool is_foreign; /* taken from another instance */
         int fd;          /* adopted, ours to close; -1: to be made */
         int old_fd;      /* of another shape, to be replaced; -1: none */
         bool is_known;   /* in this instance already */
-        bool is_foreign; /* from another instance: not pinned here */
+        bool is_kept;    /* copy the entries of the old one */
 };
 
 struct bpf_opening {
@@ -257,6 +258,7 @@ static int bpf_open_step_plan(struct bpf_opening *o, struct bpf_open_step *s, st
         if (size && size->entries && bpf_map__set_max_entries(s->map, size->entries) < 0)
                 return dog_err_set(e, -EINVAL, "map %s cannot have %u entries", name, size->entries);
         bool is_from = size && size->from[0];
+        s->is_kept = size && size->is_kept;
         if (is_from && !row)
                 row = bpf_map_need(o->b, size->from, name, e);
         if (is_from && !row)
@@ -309,7 +311,7 @@ static int bpf_open_memory(const struct bpf_opening *o, struct dog_err *e)
         return 0;
 }
 
-/* Only the number of entries or a flag differs: the entries themselves are worth keeping. */
+/* Only where an entry means the same in a map of another size, which the asker knows. */
 static void bpf_map_copy(const struct bpf_open_step *s, int to_fd)
 {
         struct bpf_shape have;
@@ -344,7 +346,7 @@ static int bpf_open_step_finish(struct bpf_opening *o, struct bpf_open_step *s, 
         int fd = fcntl(is_new ? bpf_map__fd(s->map) : s->fd, F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
                 return dog_err_set(e, -errno, "map %s: %s", name, strerror(errno));
-        if (is_new && s->old_fd >= 0)
+        if (is_new && s->old_fd >= 0 && s->is_kept)
                 bpf_map_copy(s, fd);
         int rc = is_new ? dog_pin_put(o->b->policy->pin_folder, o->want->instance, name, fd, e) : 0;
         if (rc < 0) {
@@ -354,7 +356,7 @@ static int bpf_open_step_finish(struct bpf_opening *o, struct bpf_open_step *s, 
         struct bpf_map_row *row = &o->instance->map[o->instance->n_maps++];
         *row = (struct bpf_map_row){.fd = fd, .shape = s->want, .inner = s->inner};
         snprintf(row->name, sizeof(row->name), "%s", name);
-        r->as.object.adopted += !is_new;
+        r->as.object.adopted += !is_new && !s->is_foreign;
         r->as.object.made += is_new && s->old_fd < 0;
         r->as.object.replaced += is_new && s->old_fd >= 0;
         return 0;

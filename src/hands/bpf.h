@@ -37,8 +37,8 @@ void dog_bpf_close(struct dog_bpf *b);
 /**
  * Make or adopt the maps of an object. A pinned map is adopted when type, sizes, flags and the
  * layout of key and value (BTF) agree with the object; otherwise it is replaced by a new one,
- * which gets the old entries if only the number of entries differs. The old one goes on serving
- * the attached programs until they are swapped.
+ * which gets the old entries if only the number of entries differs and the request says so. The old one goes
+ * on serving the attached programs until they are swapped.
  * @return 0; -ENOENT (object or `from`), -ENOSPC (policy's memory), -ENOTUNIQ (a map of that name and
  *         another shape is open in this instance), or the kernel's error
  */

@@ -74,9 +74,14 @@ static int device_pair_make(struct dog_device *d, const struct dog_hands_device 
         rc = device_pair_get(d, want->name, e);
         if (rc == 0)
                 rc = dog_link_alias_set(d->link.index, DEVICE_ALIAS, e);
-        if (rc < 0)
+        if (rc < 0) {
                 (void)dog_link_remove(d->link.index, NULL);
-        return rc;
+                return rc;
+        }
+        /* A machine without IPv6 refuses, and needs it not. */
+        (void)dog_link_no_auto_ipv6(d->link.index);
+        (void)dog_link_no_auto_ipv6(d->peer.index);
+        return 0;
 }
 
 static int device_configure(const struct dog_device *d, const struct dog_hands_device *want,

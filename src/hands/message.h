@@ -73,6 +73,7 @@ struct dog_hands_map_size {
         char map[DOG_HANDS_NAME];
         char from[DOG_HANDS_NAME]; /**< take it from this instance, which is open; or empty: our own */
         uint32_t entries;          /**< for our own; 0 leaves what the object says */
+        uint32_t is_kept;          /**< 1: when only the number of entries has changed, they are copied */
 };
 
 /**
@@ -159,7 +160,7 @@ struct dog_hands_request {
                 struct dog_hands_secret secret;
         } as;
 };
-_Static_assert(sizeof(struct dog_hands_request) == 1176, "one size: all of it is checked");
+_Static_assert(sizeof(struct dog_hands_request) == 1240, "one size: all of it is checked");
 
 /** What this kernel has; each bit missing is told by a sentence of dog_kernel_missing(). */
 #define DOG_KERNEL_HAS(X)                                                                                    \
@@ -202,9 +203,9 @@ struct dog_hands_reply {
                         char peer[DOG_HANDS_NAME];
                 } device;
                 struct {
-                        uint32_t adopted;  /**< maps taken over, from their pins or another instance */
+                        uint32_t adopted;  /**< maps taken over from their pins */
                         uint32_t made;     /**< maps that were not there */
-                        uint32_t replaced; /**< maps of another shape; their entries copied if those fit */
+                        uint32_t replaced; /**< maps of another shape */
                 } object;
                 struct {
                         uint32_t type, key_size, value_size, entries, flags;

@@ -590,13 +590,24 @@ int dog_netlink_watch_next(struct dog_netlink_watch *w, struct dog_netlink_chang
 
 /* --------------------------------------------------------------------------------- changes */
 
-static void netlink_no_auto_ipv6(struct nlmsghdr *h)
+int dog_link_no_auto_ipv6(uint32_t index)
 {
+        struct netlink_ask a;
+        int rc = netlink_ask_open(&a, NULL);
+        if (rc < 0)
+                return rc;
+        struct nlmsghdr *h = netlink_ask_begin(&a, RTM_NEWLINK, 0);
+        struct ifinfomsg *info = mnl_nlmsg_put_extra_header(h, sizeof(*info));
+        info->ifi_family = AF_UNSPEC;
+        info->ifi_index = (int)index;
         struct nlattr *spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
         struct nlattr *six = mnl_attr_nest_start(h, AF_INET6);
         mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
         mnl_attr_nest_end(h, six);
         mnl_attr_nest_end(h, spec);
+        rc = netlink_ask_send(&a, h, NULL, NULL, NULL);
+        netlink_ask_close(&a);
+        return rc;
 }
 
 int dog_link_veth_make(const char *name, const char *peer, uint32_t queues, uint32_t mtu, struct dog_err *e)
@@ -615,7 +626,6 @@ int dog_link_veth_make(const char *name, const char *peer, uint32_t queues, uint
                 mnl_attr_put_u32(h, IFLA_MTU, mtu);
         mnl_attr_put_u32(h, IFLA_NUM_TX_QUEUES, queues);
         mnl_attr_put_u32(h, IFLA_NUM_RX_QUEUES, queues);
-        netlink_no_auto_ipv6(h);
         struct nlattr *linkinfo = mnl_attr_nest_start(h, IFLA_LINKINFO);
         mnl_attr_put_strz(h, IFLA_INFO_KIND, "veth");
         struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
@@ -631,7 +641,6 @@ int dog_link_veth_make(const char *name, const char *peer, uint32_t queues, uint
                 mnl_attr_put_u32(h, IFLA_MTU, mtu);
         mnl_attr_put_u32(h, IFLA_NUM_TX_QUEUES, queues);
         mnl_attr_put_u32(h, IFLA_NUM_RX_QUEUES, queues);
-        netlink_no_auto_ipv6(h);
         mnl_attr_nest_end(h, other);
         mnl_attr_nest_end(h, data);
         mnl_attr_nest_end(h, linkinfo);

@@ -81,11 +81,13 @@ int dog_netlink_watch_next(struct dog_netlink_watch *w, struct dog_netlink_chang
 
 /* Changes: CAP_NET_ADMIN. */
 
-/** Make a veth pair, down, NOARP, without automatic IPv6 addresses, marked as ours by its alias. */
+/** Make a veth pair, down and NOARP. */
 int dog_link_veth_make(const char *name, const char *peer, uint32_t queues, uint32_t mtu, struct dog_err *e);
 int dog_link_remove(uint32_t index, struct dog_err *e);
 int dog_link_mtu_set(uint32_t index, uint32_t mtu, struct dog_err *e);
 int dog_link_up(uint32_t index, struct dog_err *e);
+/** No link-local address by itself: its chatter would go through the tunnel. Fails where there is no IPv6. */
+int dog_link_no_auto_ipv6(uint32_t index);
 int dog_link_alias_set(uint32_t index, const char *alias, struct dog_err *e);
 /** Succeeds when it is there already. */
 int dog_link_address_add(uint32_t index, const struct dog_hands_address *address, struct dog_err *e);
