@@ -163,7 +163,7 @@ static int host_maps(struct path_host *h, struct dog_err *e)
                                    h->is.window);
         path_ask_kept(&open, "path_rx_tunnels", tunnels);
         path_ask_size(&open, "path_rx_classes", classes, NULL);
-        path_ask_size(&open, "path_slots", classes * h->is.window, NULL);
+        path_ask_size(&open, "path_slots", classes * PATH_WINDOW_WORDS(h->is.window), NULL);
         path_ask_size(&open, "path_rx_stats", tunnels * PATH_PATHS_MAX, NULL);
         path_ask_size(&open, "path_rx_subsets", tunnels * PATH_SUBSETS, NULL);
         path_ask_size(&open, "path_class_rx", classes, NULL);

@@ -39,8 +39,8 @@ void path_tunnel_rx_init(struct path_tunnel *t)
         memcpy(rx->mac_from, t->peer_mac, 6);
         for (uint32_t c = 0; c < is->classes; c++) {
                 struct path_rx_class *k = path_map_at(&t->host->rx_classes, base + c);
-                STATE_SET(k->offset, (base + c) * is->window);
-                STATE_SET(k->mask, is->window - 1);
+                STATE_SET(k->offset, (base + c) * PATH_WINDOW_WORDS(is->window));
+                STATE_SET(k->mask, PATH_WINDOW_WORDS(is->window) - 1);
         }
 }
 
