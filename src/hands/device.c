@@ -20,27 +20,39 @@ static bool device_is_ours(const struct dog_link *l)
         return strcmp(l->kind, "veth") == 0 && strcmp(l->alias, DEVICE_ALIAS) == 0;
 }
 
+static int device_ethtool(int fd, const char *name, uint32_t command, uint32_t *value)
+{
+        struct ethtool_value v = {.cmd = command, .data = *value};
+        struct ifreq request = {.ifr_data = (void *)&v};
+        memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+        if (ioctl(fd, SIOCETHTOOL, &request) < 0)
+                return -errno;
+        *value = v.data;
+        return 0;
+}
+
 static int device_offload_set(const char *name, struct dog_err *e)
 {
         static const struct {
-                uint32_t command, value;
+                uint32_t get, set, value;
                 const char *text;
         } row[] = {
-                {ETHTOOL_SGRO, 1, "generic receive offload on"},
-                {ETHTOOL_STXCSUM, 0, "transmit checksum offload off"},
-                {ETHTOOL_STSO, 0, "segmentation offload off"},
+                {ETHTOOL_GGRO, ETHTOOL_SGRO, 1, "generic receive offload on"},
+                {ETHTOOL_GTXCSUM, ETHTOOL_STXCSUM, 0, "transmit checksum offload off"},
+                {ETHTOOL_GTSO, ETHTOOL_STSO, 0, "segmentation offload off"},
         };
         int rc = 0;
         int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return dog_err_set(e, -errno, "device %s: no socket for ethtool: %s", name, strerror(errno));
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++) {
-                struct ethtool_value value = {.cmd = row[i].command, .data = row[i].value};
-                struct ifreq request = {.ifr_data = (void *)&value};
-                memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-                if (ioctl(fd, SIOCETHTOOL, &request) < 0)
-                        rc = dog_err_set(e, -errno, "device %s: cannot turn %s: %s", name, row[i].text,
-                                         strerror(errno));
+                uint32_t now = 0, want = row[i].value;
+                /* Asked first: where XDP is attached, off is fixed, and setting it is an error. */
+                if (device_ethtool(fd, name, row[i].get, &now) == 0 && !now == !want)
+                        continue;
+                rc = device_ethtool(fd, name, row[i].set, &want);
+                if (rc < 0)
+                        dog_err_set(e, rc, "device %s: cannot turn %s: %s", name, row[i].text, strerror(-rc));
         }
         close(fd);
         return rc;

@@ -147,7 +147,7 @@ static int driver_open(struct driver *d, struct dog_err *e)
         /* A restarted decider keeps what it was steering; a fresh one begins with --subset. */
         if (rc == 0 && path_tunnel_subset(d->tunnel, 0))
                 class.subset = path_tunnel_subset(d->tunnel, 0);
-        if (rc == 0 && class.subset)
+        if (rc == 0 && class.subset != 0)
                 rc = path_tunnel_class_set(d->tunnel, 0, &class, e);
         if (rc == 0)
                 rc = path_tunnel_rules_set(d->tunnel, NULL, 0, 0, e);
