@@ -59,10 +59,12 @@ pair() {
                 peer name "$5" netns "$4" address "$6" numtxqueues "$cpus" numrxqueues "$cpus"
         local end
         for end in "$1 $2" "$4 $5"; do
-                set -- $end
-                ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro on >/dev/null 2>&1 ||
-                        die "ethtool cannot set the offloads of $2 in $1"
-                ip -n "$1" link set "$2" gro_max_size 1 up
+                ip netns exec ${end% *} ethtool -K ${end#* } tx off tso off gso off gro on >/dev/null 2>&1 ||
+                        die "ethtool cannot set the offloads of ${end#* } in ${end% *}"
+        done
+        # Up only when both ends ask for GRO: a veth learns at that moment whether its peer takes redirected frames.
+        for end in "$1 $2" "$4 $5"; do
+                ip -n ${end% *} link set ${end#* } gro_max_size 1 up
         done
 }
 

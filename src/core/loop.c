@@ -327,3 +327,13 @@ const char *dog_event_name(enum dog_event_type t)
         };
         return (unsigned)t < DOG_EVENT_COUNT ? name[t] : "?";
 }
+
+const char *dog_event_help(enum dog_event_type t)
+{
+        static const char *const text[] = {
+#define X(id, word, help) help,
+                DOG_EVENTS(X)
+#undef X
+        };
+        return (unsigned)t < DOG_EVENT_COUNT ? text[t] : "?";
+}

@@ -54,6 +54,8 @@ struct dog_event {
 
 /** "alert-over" */
 const char *dog_event_name(enum dog_event_type t);
+/** One sentence for a person. */
+const char *dog_event_help(enum dog_event_type t);
 /** "arbitrate" */
 const char *dog_stage_name(enum dog_stage s);
 

@@ -20,8 +20,8 @@ struct dog_outlook {
         struct dog_verdict verdict; /**< of the newest sample */
         bool has_sample;
         bool is_fresh;   /**< a sample came since the last belief */
-        bool is_judged; /**< a near forecast has come true, or not, since the last step */
-        bool was_bad;   /**< which of the two */
+        bool is_judged;  /**< a near forecast has come true, or not, since the last step */
+        bool was_bad;    /**< which of the two */
         float said_near; /**< the chance it had given */
         uint8_t rates;   /**< filled entries of the ring of rates */
         uint8_t rate_at;

@@ -278,7 +278,9 @@ static void plan_carry_out(struct dog_loop *l, struct dog_group *g, struct dog_p
                 dog_stage_event(l, g, DOG_EVENT_FAILED, UINT16_MAX, e.text, now_ns);
                 return;
         }
-        group_open_decision(g, plan, now_ns);
+        /* The first choice has nothing to be compared with. */
+        if (plan->why != DOG_WHY_START)
+                group_open_decision(g, plan, now_ns);
         plan_apply(g, plan, now_ns);
         if (rc == -EINPROGRESS)
                 g->state = DOG_MOVING;

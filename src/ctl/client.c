@@ -25,7 +25,8 @@ int client_open(struct client **c, const char *socket_path, struct dog_err *e)
                 int rc = -errno;
                 if (fd >= 0)
                         close(fd);
-                return dog_err_set(e, rc, "cannot reach sundogd at %s: %s; is it running? (--socket names another)",
+                return dog_err_set(e, rc,
+                                   "cannot reach sundogd at %s: %s; is it running? (--socket names another)",
                                    socket_path, strerror(-rc));
         }
         struct client *new = calloc(1, sizeof(*new));

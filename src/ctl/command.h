@@ -19,14 +19,23 @@ enum exit_code {
         EXIT_REFUSED = 6,     /**< policy does not allow it */
 };
 
-enum option_type { OPTION_FLAG, OPTION_TEXT, OPTION_TIME, OPTION_SHARE, OPTION_RATE, OPTION_NUMBER, OPTION_COUNT };
+enum option_type {
+        OPTION_FLAG,
+        OPTION_TEXT,
+        OPTION_TIME,
+        OPTION_SHARE,
+        OPTION_RATE,
+        OPTION_NUMBER,
+        OPTION_COUNT
+};
 
 /** One option of one command, stored at `offset` of the command's own struct. */
 struct option_row {
         const char *name; /**< without the dashes; NULL ends the list */
         const char *arg;  /**< what stands for the value in help; NULL for a flag */
         enum option_type type;
-        size_t offset; /**< bool, const char *, int64_t (ns), double (0..1), double (bit/s), double, unsigned */
+        size_t offset; /**< bool, const char *, int64_t (ns), double (0..1), double (bit/s), double, unsigned
+                        */
         const char *help;
 };
 
@@ -67,4 +76,5 @@ int command_forecast(struct ctl *ctl, int argc, char **argv);
 int command_replay(struct ctl *ctl, int argc, char **argv);
 int command_demo(struct ctl *ctl, int argc, char **argv);
 
-extern const struct option_row option_status[], option_events[], option_replay[], option_demo[], option_forecast[];
+extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
+        option_forecast[];

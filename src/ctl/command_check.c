@@ -6,9 +6,9 @@
 
 int command_check(struct ctl *ctl, int argc, char **argv)
 {
-        static const struct out_column column[] = {
-                {.key = "tunnel"}, {.key = "path"},  {.key = "device"}, {.key = "role"},
-                {.key = "classes"}, {.key = "note"}, {.key = NULL}};
+        static const struct out_column column[] = {{.key = "tunnel"}, {.key = "path"},    {.key = "device"},
+                                                   {.key = "role"},   {.key = "classes"}, {.key = "note"},
+                                                   {.key = NULL}};
         static const char *const role[] = {"primary", "backup", "never"};
         int words = options_take(ctl, NULL, argc, argv);
         if (words < 0)
@@ -30,17 +30,18 @@ int command_check(struct ctl *ctl, int argc, char **argv)
                         bool is_there = if_nametoindex(path->device) > 0;
                         missing += !is_there;
                         json_array_append_new(
-                                rows, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "tunnel", tunnel->name, "path",
-                                                path->name, "device", path->device, "role", role[path->role], "classes",
-                                                classes, "note", is_there ? "" : "there is no such device here"));
+                                rows, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "tunnel", tunnel->name,
+                                                "path", path->name, "device", path->device, "role",
+                                                role[path->role], "classes", classes, "note",
+                                                is_there ? "" : "there is no such device here"));
                 }
         }
         out_rows(&ctl->out, rows, column);
         json_decref(rows);
         if (ctl->out.format == OUT_TABLE)
-                fprintf(ctl->out.to, "%s: %zu tunnel%s, %zu class%s, %zu profile%s: fine%s\n", file, c->tunnels,
-                        c->tunnels == 1 ? "" : "s", c->classes, c->classes == 1 ? "" : "es", c->profiles,
-                        c->profiles == 1 ? "" : "s", missing ? ", but devices are missing" : "");
+                fprintf(ctl->out.to, "%s: %zu tunnel%s, %zu class%s, %zu profile%s: fine%s\n", file,
+                        c->tunnels, c->tunnels == 1 ? "" : "s", c->classes, c->classes == 1 ? "" : "es",
+                        c->profiles, c->profiles == 1 ? "" : "s", missing ? ", but devices are missing" : "");
         dog_config_free(c);
         return missing ? EXIT_DEGRADED : EXIT_FINE;
 }

@@ -55,14 +55,16 @@ static json_t *paths_for_people(const json_t *rows)
         json_t *list = json_array();
         size_t i;
         const json_t *row;
-        json_array_foreach (rows, i, row) {
+        json_array_foreach(rows, i, row)
+        {
                 char now[80];
                 char next[24];
                 char a[16];
                 char b[16];
                 double loss = number(row, "loss");
                 snprintf(now, sizeof(now), "%s %s %.*f%%", cell_ms(number(row, "rtt_ms"), a),
-                         cell_ms(number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0, isnan(loss) ? 0 : 100 * loss);
+                         cell_ms(number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
+                         isnan(loss) ? 0 : 100 * loss);
                 char risk[64];
                 bars(row, risk, sizeof(risk));
                 snprintf(next, sizeof(next), "%s", cell_ms(number(row, "rtt_next_ms"), a));
@@ -117,7 +119,8 @@ struct status_args {
 };
 
 const struct option_row option_status[] = {
-        {"w", NULL, OPTION_FLAG, offsetof(struct status_args, is_watching), "again every second, until interrupted"},
+        {"w", NULL, OPTION_FLAG, offsetof(struct status_args, is_watching),
+         "again every second, until interrupted"},
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
@@ -143,18 +146,21 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         }
         char up[16];
         char saved[16];
-        fprintf(o->to, "%ssundog %s%s  %s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)   saved %s of broken promise\n\n",
+        fprintf(o->to,
+                "%ssundog %s%s  %s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)   saved %s "
+                "of broken promise\n\n",
                 out_colour(o, "bold"), word(s, "version"), out_colour(o, "plain"), word(s, "site"),
-                dog_units_time_text((int64_t)(number(s, "up_s") * 1e9), up), number(s, "decisions"), number(s, "helped"),
-                number(s, "neutral"), number(s, "hurt"),
+                dog_units_time_text((int64_t)(number(s, "up_s") * 1e9), up), number(s, "decisions"),
+                number(s, "helped"), number(s, "neutral"), number(s, "hurt"),
                 dog_units_time_text((int64_t)(fmax(0, number(s, "saved_ms")) * 1e6), saved));
         paths_print(ctl, json_object_get(s, "paths"));
         fputc('\n', o->to);
         out_rows(o, json_object_get(s, "classes"), class_column);
         size_t i;
         const json_t *note;
-        json_array_foreach (json_object_get(s, "notes"), i, note)
-                fprintf(o->to, "%s!%s %s\n", out_colour(o, "yellow"), out_colour(o, "plain"), json_string_value(note));
+        json_array_foreach(json_object_get(s, "notes"), i, note)
+                fprintf(o->to, "%s!%s %s\n", out_colour(o, "yellow"), out_colour(o, "plain"),
+                        json_string_value(note));
 }
 
 int command_status(struct ctl *ctl, int argc, char **argv)
@@ -224,7 +230,9 @@ int command_explain(struct ctl *ctl, int argc, char **argv)
                 unsigned long long id = strtoull(digits, &end, 10);
                 if (*end || end == digits) {
                         json_decref(question);
-                        return ctl_fail(EXIT_USAGE, "\"%s\" is not a decision: write d-12, as events shows them", argv[0]);
+                        return ctl_fail(EXIT_USAGE,
+                                        "\"%s\" is not a decision: write d-12, as events shows them",
+                                        argv[0]);
                 }
                 json_object_set_new(question, "id", json_integer((json_int_t)id));
         }
@@ -236,8 +244,10 @@ int command_explain(struct ctl *ctl, int argc, char **argv)
                 out_object(&ctl->out, d);
         } else {
                 char time[32];
-                json_object_set_new(d, "time",
-                                    json_string(ctl_time_text((int64_t)json_integer_value(json_object_get(d, "at_wall_ns")), time)));
+                json_object_set_new(
+                        d, "time",
+                        json_string(ctl_time_text(
+                                (int64_t)json_integer_value(json_object_get(d, "at_wall_ns")), time)));
                 char *text = decision_text(d);
                 fputs(text ? text : "out of memory\n", ctl->out.to);
                 free(text);
@@ -270,12 +280,14 @@ static void event_print(const struct ctl *ctl, const json_t *e)
         }
         char time[32];
         const char *grade = word(e, "grade");
-        const char *colour = strcmp(grade, "helped") == 0 ? "green" : strcmp(grade, "hurt") == 0 ? "red" : "plain";
+        const char *colour = strcmp(grade, "helped") == 0 ? "green"
+                             : strcmp(grade, "hurt") == 0 ? "red"
+                                                          : "plain";
         if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0)
                 colour = "yellow";
         fprintf(o->to, "%s %-8s %s%s%s\n",
-                ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time), word(e, "event"),
-                out_colour(o, colour), word(e, "text"), out_colour(o, "plain"));
+                ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time),
+                word(e, "event"), out_colour(o, colour), word(e, "text"), out_colour(o, "plain"));
         fflush(o->to);
 }
 
@@ -289,7 +301,8 @@ int command_events(struct ctl *ctl, int argc, char **argv)
         if (client_open(&c, ctl->socket, &e) < 0)
                 return ctl_fail(EXIT_UNREACHABLE, "%s", e.text);
         int code;
-        json_t *question = json_pack("{s:s, s:i, s:b}", "ask", "events", "most", (int)a.most, "follow", (int)a.is_following);
+        json_t *question = json_pack("{s:s, s:i, s:b}", "ask", "events", "most", (int)a.most, "follow",
+                                     (int)a.is_following);
         json_t *list = client_ask(c, question, &code, &e);
         json_decref(question);
         if (!list) {
@@ -301,8 +314,7 @@ int command_events(struct ctl *ctl, int argc, char **argv)
         if (ctl->out.format == OUT_JSON && !a.is_following) {
                 out_object(&ctl->out, list);
         } else {
-                json_array_foreach (list, i, event)
-                        event_print(ctl, event);
+                json_array_foreach(list, i, event) event_print(ctl, event);
         }
         json_decref(list);
         while (a.is_following) {

@@ -19,19 +19,30 @@ struct replay_args {
 };
 
 const struct option_row option_replay[] = {
-        {"rtt", "TIME", OPTION_TIME, offsetof(struct replay_args, rtt_ns), "promise: round trip at most (100ms)"},
-        {"rtt-factor", "N", OPTION_NUMBER, offsetof(struct replay_args, rtt_factor), "... or N medians of the last minute, whichever is more (2)"},
-        {"jitter", "TIME", OPTION_TIME, offsetof(struct replay_args, jitter_ns), "promise: jitter at most (none)"},
+        {"rtt", "TIME", OPTION_TIME, offsetof(struct replay_args, rtt_ns),
+         "promise: round trip at most (100ms)"},
+        {"rtt-factor", "N", OPTION_NUMBER, offsetof(struct replay_args, rtt_factor),
+         "... or N medians of the last minute, whichever is more (2)"},
+        {"jitter", "TIME", OPTION_TIME, offsetof(struct replay_args, jitter_ns),
+         "promise: jitter at most (none)"},
         {"loss", "SHARE", OPTION_SHARE, offsetof(struct replay_args, loss), "promise: loss below (2%)"},
-        {"rate", "RATE", OPTION_RATE, offsetof(struct replay_args, rate_bps), "promise: rate at least (what the index says the trace needs)"},
+        {"rate", "RATE", OPTION_RATE, offsetof(struct replay_args, rate_bps),
+         "promise: rate at least (what the index says the trace needs)"},
         {"mirror", "WHEN", OPTION_TEXT, offsetof(struct replay_args, mirror), "auto, always or never (auto)"},
-        {"budget", "SHARE", OPTION_SHARE, offsetof(struct replay_args, budget), "extra copies, as a share of the time, in the long run (15%)"},
-        {"mirror-price", "N", OPTION_NUMBER, offsetof(struct replay_args, mirror_price), "price of one second of a copy; a broken second costs 1 (0.02)"},
-        {"margin", "N", OPTION_NUMBER, offsetof(struct replay_args, margin), "a move must gain this much a second (0.01)"},
-        {"hold", "TIME", OPTION_TIME, offsetof(struct replay_args, hold_ns), "stay this long after a move (2s)"},
-        {"delay", "TIME", OPTION_TIME, offsetof(struct replay_args, delay_ns), "from a sample until a decision made of it acts (200ms)"},
-        {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family), "of a folder, only traces of this family"},
-        {"decisions", NULL, OPTION_FLAG, offsetof(struct replay_args, decisions), "list every decision with its reason and grade"},
+        {"budget", "SHARE", OPTION_SHARE, offsetof(struct replay_args, budget),
+         "extra copies, as a share of the time, in the long run (15%)"},
+        {"mirror-price", "N", OPTION_NUMBER, offsetof(struct replay_args, mirror_price),
+         "price of one second of a copy; a broken second costs 1 (0.02)"},
+        {"margin", "N", OPTION_NUMBER, offsetof(struct replay_args, margin),
+         "a move must gain this much a second (0.01)"},
+        {"hold", "TIME", OPTION_TIME, offsetof(struct replay_args, hold_ns),
+         "stay this long after a move (2s)"},
+        {"delay", "TIME", OPTION_TIME, offsetof(struct replay_args, delay_ns),
+         "from a sample until a decision made of it acts (200ms)"},
+        {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family),
+         "of a folder, only traces of this family"},
+        {"decisions", NULL, OPTION_FLAG, offsetof(struct replay_args, decisions),
+         "list every decision with its reason and grade"},
         {"each", NULL, OPTION_FLAG, offsetof(struct replay_args, each), "a row for every trace as well"},
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
@@ -75,7 +86,8 @@ static json_t *score_row(const char *trace, enum replay_policy p, const struct r
                 json_object_set_new(row, "trace", json_string(trace));
         json_object_set_new(row, "policy", json_string(replay_policy_name(p)));
         json_object_set_new(row, "bad_s", json_real(s->bad_s));
-        json_object_set_new(row, "bad_share", s->served_s > 0 ? json_real(s->bad_s / s->served_s) : json_null());
+        json_object_set_new(row, "bad_share",
+                            s->served_s > 0 ? json_real(s->bad_s / s->served_s) : json_null());
         json_object_set_new(row, "overhead",
                             s->served_s > 0 ? json_real(1 + s->copies_s / s->served_s) : json_null());
         json_object_set_new(row, "moves_per_hour",
@@ -162,9 +174,10 @@ static json_t *session_report(const struct session *s)
                 json_array_append_new(policies, score_row(NULL, (enum replay_policy)p, &s->total.score[p]));
         json_t *grades = json_object();
         for (int g = DOG_GRADE_HELPED; g < DOG_GRADE_COUNT; g++)
-                json_object_set_new(grades, dog_grade_name((enum dog_grade)g), json_integer((json_int_t)s->total.grade[g]));
-        json_t *report = json_pack("{s:i, s:o, s:o, s:f}", "traces", (int)s->traces, "policies", policies, "grades",
-                                   grades, "unjudged_s", s->total.unjudged_s);
+                json_object_set_new(grades, dog_grade_name((enum dog_grade)g),
+                                    json_integer((json_int_t)s->total.grade[g]));
+        json_t *report = json_pack("{s:i, s:o, s:o, s:f}", "traces", (int)s->traces, "policies", policies,
+                                   "grades", grades, "unjudged_s", s->total.unjudged_s);
         if (s->each)
                 json_object_set(report, "each", s->each);
         if (s->total.decisions)
@@ -190,12 +203,17 @@ static void session_print(const struct session *s)
                 {.key = "overhead", .title = "TRAFFIC", .unit = "x", .digits = 2, .is_right = true},
                 {.key = NULL}};
         static const struct out_column decision[] = {
-                {.key = "trace"}, {.key = "at_ms", .title = "AT ms", .is_right = true}, {.key = "act"}, {.key = "why"},
-                {.key = "from"},  {.key = "chosen"},
+                {.key = "trace"},
+                {.key = "at_ms", .title = "AT ms", .is_right = true},
+                {.key = "act"},
+                {.key = "why"},
+                {.key = "from"},
+                {.key = "chosen"},
                 {.key = "p_without", .title = "P WITHOUT", .unit = "%", .digits = 0, .is_right = true},
                 {.key = "p_with", .title = "P WITH", .unit = "%", .digits = 0, .is_right = true},
                 {.key = "bad_without_ms", .title = "BAD WITHOUT", .unit = "ms", .is_right = true},
-                {.key = "bad_with_ms", .title = "BAD WITH", .unit = "ms", .is_right = true}, {.key = "grade"},
+                {.key = "bad_with_ms", .title = "BAD WITH", .unit = "ms", .is_right = true},
+                {.key = "grade"},
                 {.key = NULL}};
         const struct out *o = &s->ctl->out;
         json_t *report = session_report(s);
@@ -217,8 +235,8 @@ static void session_print(const struct session *s)
                         fputc('\n', o->to);
                 }
                 out_rows(o, json_object_get(report, "policies"), policy);
-                fprintf(o->to, "%u trace%s, %.0f s judged; decisions: %llu helped, %llu neutral, %llu hurt\n", s->traces,
-                        s->traces == 1 ? "" : "s", s->total.score[REPLAY_SUNDOG].served_s,
+                fprintf(o->to, "%u trace%s, %.0f s judged; decisions: %llu helped, %llu neutral, %llu hurt\n",
+                        s->traces, s->traces == 1 ? "" : "s", s->total.score[REPLAY_SUNDOG].served_s,
                         (unsigned long long)s->total.grade[DOG_GRADE_HELPED],
                         (unsigned long long)s->total.grade[DOG_GRADE_NEUTRAL],
                         (unsigned long long)s->total.grade[DOG_GRADE_HURT]);

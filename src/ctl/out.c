@@ -31,7 +31,7 @@ const char *out_colour(const struct out *o, const char *name)
 {
         static const struct {
                 const char *name, *code;
-        } row[] = {{"bold", "\033[1m"},    {"dim", "\033[2m"},     {"red", "\033[31m"},  {"green", "\033[32m"},
+        } row[] = {{"bold", "\033[1m"},    {"dim", "\033[2m"},   {"red", "\033[31m"}, {"green", "\033[32m"},
                    {"yellow", "\033[33m"}, {"cyan", "\033[36m"}, {"plain", "\033[0m"}};
         for (size_t i = 0; o->has_colour && i < sizeof(row) / sizeof(row[0]); i++)
                 if (strcmp(row[i].name, name) == 0)
@@ -92,7 +92,8 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         }
         size_t i;
         const json_t *row;
-        json_array_foreach (rows, i, row) {
+        json_array_foreach(rows, i, row)
+        {
                 for (size_t k = 0; k < columns; k++) {
                         cell_text(json_object_get(row, column[k].key), &column[k], cell);
                         size_t w = out_width(cell);
@@ -109,7 +110,8 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
                 fputs(k + 1 < columns ? "  " : "", o->to);
         }
         fprintf(o->to, "%s\n", out_colour(o, "plain"));
-        json_array_foreach (rows, i, row) {
+        json_array_foreach(rows, i, row)
+        {
                 for (size_t k = 0; k < columns; k++) {
                         cell_text(json_object_get(row, column[k].key), &column[k], cell);
                         int pad = (int)(width[k] - out_width(cell));
@@ -140,8 +142,7 @@ void out_rows(const struct out *o, const json_t *rows, const struct out_column *
                 out_json(o, rows, JSON_INDENT(2));
                 break;
         case OUT_JSONL:
-                json_array_foreach (rows, i, row)
-                        out_json(o, row, JSON_COMPACT);
+                json_array_foreach(rows, i, row) out_json(o, row, JSON_COMPACT);
                 break;
         }
         fflush(o->to);
@@ -157,7 +158,8 @@ void out_object(const struct out *o, const json_t *object)
         json_t *value;
         char cell[CELL_MAX];
         const struct out_column plain = {.digits = 3};
-        json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+        json_object_foreach((json_t *)(uintptr_t)object, key, value)
+        {
                 cell_text(value, &plain, cell);
                 fprintf(o->to, "%-18s %s\n", key, cell);
         }

@@ -12,11 +12,11 @@
 enum out_format { OUT_TABLE, OUT_JSON, OUT_JSONL };
 
 struct out_column {
-        const char *key;    /**< member of the object */
-        const char *title;  /**< NULL: the key in capitals */
-        const char *unit;   /**< "ms", "%" (value x 100), "bytes", "ns", "ago"...; NULL: as it is */
-        int digits;         /**< after the point, for numbers */
-        bool is_right;      /**< align to the right */
+        const char *key;   /**< member of the object */
+        const char *title; /**< NULL: the key in capitals */
+        const char *unit;  /**< "ms", "%" (value x 100), "bytes", "ns", "ago"...; NULL: as it is */
+        int digits;        /**< after the point, for numbers */
+        bool is_right;     /**< align to the right */
 };
 
 struct out {

@@ -61,7 +61,8 @@ static int rows_read(struct dog_trace *trace, struct row_list *list, const char 
                         size_t room = list->room ? 2 * list->room : 4096;
                         struct dog_trace_row *more = realloc(list->row, room * sizeof(*more));
                         if (!more)
-                                return dog_err_set(e, -ENOMEM, "%s: out of memory after %zu rows", file, list->count);
+                                return dog_err_set(e, -ENOMEM, "%s: out of memory after %zu rows", file,
+                                                   list->count);
                         list->row = more;
                         list->room = room;
                 }
@@ -93,12 +94,13 @@ static int trace_fill(struct replay_trace *t, const struct row_list *list, int64
         if (step_ms <= 0)
                 step_ms = rows_step_ms(list);
         if (list->count == 0 || step_ms <= 0)
-                return dog_err_set(e, -EINVAL, "%s: no path has two samples; there is nothing to replay", file);
+                return dog_err_set(e, -EINVAL, "%s: no path has two samples; there is nothing to replay",
+                                   file);
         t->step_ns = step_ms * DOG_MS;
         t->slots = (size_t)(list->row[list->count - 1].t_ms / step_ms) + 1;
         if (t->slots > SLOTS_MAX)
-                return dog_err_set(e, -E2BIG, "%s: %zu steps of %lld ms are more than replay takes; cut it", file,
-                                   t->slots, (long long)step_ms);
+                return dog_err_set(e, -E2BIG, "%s: %zu steps of %lld ms are more than replay takes; cut it",
+                                   file, t->slots, (long long)step_ms);
         t->sample = calloc(t->slots * t->paths, sizeof(*t->sample));
         t->is_there = calloc(t->slots * t->paths, sizeof(*t->is_there));
         if (!t->sample || !t->is_there)
@@ -119,7 +121,8 @@ static int trace_fill(struct replay_trace *t, const struct row_list *list, int64
         return 0;
 }
 
-int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms, double need_kbps, struct dog_err *e)
+int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms, double need_kbps,
+                      struct dog_err *e)
 {
         memset(t, 0, sizeof(*t));
         t->need_kbps = need_kbps;

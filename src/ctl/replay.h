@@ -42,8 +42,10 @@ void replay_trace_free(struct replay_trace *t);
         X(SUNDOG, "sundog", "forecast, steer, mirror when it pays")                                          \
         X(NEVER, "never", "the best single path, chosen with hindsight; no copies")                          \
         X(ANY, "any-path", "one path for good, mean over all of them")                                       \
-        X(REACTIVE, "reactive", "leave a path after a bad sample, for the next one that was good; no copies") \
-        X(AFTER_BAD, "mirror-after-bad", "as reactive, and a copy on a second path for 5 s after a bad sample") \
+        X(REACTIVE, "reactive",                                                                              \
+          "leave a path after a bad sample, for the next one that was good; no copies")                      \
+        X(AFTER_BAD, "mirror-after-bad",                                                                     \
+          "as reactive, and a copy on a second path for 5 s after a bad sample")                             \
         X(ALWAYS, "always", "a copy on every path, all the time")                                            \
         X(ORACLE, "oracle", "knows the future: bad only when every path is")
 

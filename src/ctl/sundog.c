@@ -20,12 +20,18 @@ static int command_version(struct ctl *ctl, int argc, char **argv);
 static const struct command commands[] = {
         {"status", "", "where things stand: paths, classes, what was decided", command_status, option_status},
         {"paths", "", "every path: now, forecast, score, what it carries and costs", command_paths, NULL},
-        {"forecast", "[PATH]", "latency, jitter, loss and risk ahead, with what drives the risk", command_forecast, option_forecast},
-        {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest", command_explain, NULL},
-        {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events, option_events},
-        {"replay", "FILE...|DIR", "what it would have done on recorded links, before it may act", command_replay, option_replay},
-        {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check, NULL},
-        {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo, option_demo},
+        {"forecast", "[PATH]", "latency, jitter, loss and risk ahead, with what drives the risk",
+         command_forecast, option_forecast},
+        {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest",
+         command_explain, NULL},
+        {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events,
+         option_events},
+        {"replay", "FILE...|DIR", "what it would have done on recorded links, before it may act",
+         command_replay, option_replay},
+        {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check,
+         NULL},
+        {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo,
+         option_demo},
         {"help", "[COMMAND]", "this list, or a command's options", command_help, NULL},
         {"version", "", "which one this is", command_version, NULL},
 };
@@ -84,11 +90,12 @@ int options_take(const struct ctl *ctl, void *to, int argc, char **argv)
                 const char *word = argv[i] + (argv[i][1] == '-' ? 2 : 1);
                 size_t length = strcspn(word, "=");
                 const struct option_row *row = ctl->command->option;
-                while (row && row->name && !(strlen(row->name) == length && strncmp(row->name, word, length) == 0))
+                while (row && row->name &&
+                       !(strlen(row->name) == length && strncmp(row->name, word, length) == 0))
                         row++;
                 if (!row || !row->name) {
-                        ctl_fail(EXIT_USAGE, "%s has no option %s; see: sundog help %s", ctl->command->name, argv[i],
-                                 ctl->command->name);
+                        ctl_fail(EXIT_USAGE, "%s has no option %s; see: sundog help %s", ctl->command->name,
+                                 argv[i], ctl->command->name);
                         return -1;
                 }
                 const char *value = word[length] == '=' ? word + length + 1 : NULL;
@@ -150,8 +157,8 @@ static void help_command(FILE *to, const struct command *c)
         fprintf(to, "usage: sundog %s %s\n  %s\n", c->name, c->arguments, c->help);
         for (const struct option_row *row = c->option; row && row->name; row++) {
                 char left[64];
-                snprintf(left, sizeof(left), "%s%s%s%s", row->name[1] ? "--" : "-", row->name, row->arg ? " " : "",
-                         row->arg ? row->arg : "");
+                snprintf(left, sizeof(left), "%s%s%s%s", row->name[1] ? "--" : "-", row->name,
+                         row->arg ? " " : "", row->arg ? row->arg : "");
                 fprintf(to, "  %-24s %s\n", left, row->help);
         }
 }
@@ -211,7 +218,8 @@ static int global_option(struct ctl *ctl, enum out_format *format, int argc, cha
 int main(int argc, char **argv)
 {
         const char *from_environment = getenv("SUNDOG_SOCKET");
-        struct ctl ctl = {.socket = from_environment ? from_environment : DOG_API_SOCKET, .config = DOG_CONFIG_FILE};
+        struct ctl ctl = {.socket = from_environment ? from_environment : DOG_API_SOCKET,
+                          .config = DOG_CONFIG_FILE};
         enum out_format format = OUT_TABLE;
         int words = 0;
         for (int i = 1; i < argc;) {

@@ -1,0 +1,613 @@
+#include "daemon/decider.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/api.h"
+#include "daemon/decision.h"
+#include "daemon/plan_config.h"
+#include "daemon/view.h"
+#include "hands/netlink.h"
+#include "hands/policy.h"
+#include "hands/privilege.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
+
+/* Telemetry of one path: handles in the store. */
+struct track {
+        struct decider *d;
+        int rtt[PATH_PATHS_MAX];
+        int loss[PATH_PATHS_MAX];
+};
+
+struct decider {
+        const struct dog_config *config;
+        struct dog_hands_client *hands;
+        uv_loop_t uv;
+        uv_timer_t timer;
+        uv_timer_t store_timer;
+        uv_poll_t hands_poll;
+        uv_poll_t netlink_poll;
+        uv_poll_t link_poll[LINKS_MAX * PATH_LINK_FDS_MAX];
+        unsigned link_polls;
+        uv_signal_t term, interrupt;
+        uv_work_t store_work;
+        bool is_storing, is_stopping;
+
+        struct dog_loop *loop;
+        struct path_host *host;
+        struct path_link *link[LINKS_MAX];
+        struct track track[LINKS_MAX];
+        size_t links;
+        struct dog_netlink_watch *watch;
+        struct dog_store *store;
+        struct dog_api *api;
+        int64_t started_ns;
+        json_t *events; /* the newest EVENTS_KEPT, oldest first */
+        json_t *notes;
+        int status;
+};
+
+/* Wall time of a monotonic one, as the clocks stand now. */
+static int64_t wall_of(int64_t mono_ns)
+{
+        return mono_ns + dog_clock_wall_ns() - dog_clock_mono_ns();
+}
+
+/* ---- what happened: the log, the store, whoever follows ---- */
+
+static void decider_tell(struct decider *d, int64_t at_ns, const char *event, const char *subject,
+                         json_t *more, const char *text)
+{
+        json_t *e = json_pack("{s:I, s:s, s:s, s:s}", "at_wall_ns", (json_int_t)wall_of(at_ns), "event",
+                              event, "subject", subject, "text", text);
+        if (!e) {
+                json_decref(more);
+                return;
+        }
+        if (more) {
+                json_object_update_missing(e, more);
+                json_decref(more);
+        }
+        json_array_append_new(d->events, e);
+        if (json_array_size(d->events) > EVENTS_KEPT)
+                json_array_remove(d->events, 0);
+        dog_api_publish(d->api, e);
+        if (d->store)
+                dog_store_event_add(d->store, &(struct dog_store_event){.at_ns = wall_of(at_ns),
+                                                                        .kind = event,
+                                                                        .subject = subject,
+                                                                        .text = text});
+}
+
+static void set_words(const struct dog_group *g, uint16_t set, char *to, size_t room)
+{
+        to[0] = 0;
+        for (unsigned m = 0; m < g->members; m++)
+                if (set & (1U << m))
+                        snprintf(to + strlen(to), room - strlen(to), "%s%s", to[0] ? "+" : "",
+                                 g->member[m].name);
+}
+
+static void decision_new(struct decider *d, const struct dog_ledger_row *row, const struct dog_group *g)
+{
+        const struct dog_plan *p = &row->plan;
+        char before[128];
+        char after[128];
+        char text[400];
+        set_words(g, p->hot_was, before, sizeof(before));
+        set_words(g, p->hot, after, sizeof(after));
+        snprintf(text, sizeof(text), "d-%llu %s: %s %s -> %s  %s  p(bad) %.0f%% -> %.0f%%",
+                 (unsigned long long)p->decision, g->name, dog_act_name(p->act),
+                 before[0] ? before : "nothing", after, dog_reason_name(p->why), 100 * (double)p->p_without,
+                 100 * (double)p->p_with);
+        dog_log(DOG_LOG_INFO, "group=%s event=%s decision=%llu from=%s to=%s reason=%s p=%.3f", g->name,
+                dog_act_name(p->act), (unsigned long long)p->decision, before[0] ? before : "-", after,
+                dog_reason_name(p->why), (double)p->p_without);
+        json_t *json = decision_json(row, g);
+        json_object_set_new(json, "at_wall_ns", json_integer((json_int_t)wall_of(p->at_ns)));
+        char *plan = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        if (d->store && plan)
+                dog_store_decision_add(d->store,
+                                       &(struct dog_store_decision){.id = p->decision,
+                                                                    .at_ns = wall_of(p->at_ns),
+                                                                    .group = g->name,
+                                                                    .reason = dog_reason_name(p->why),
+                                                                    .plan = plan,
+                                                                    .plan_size = strlen(plan)});
+        free(plan);
+        json_decref(json);
+        decider_tell(d, p->at_ns, "decision", g->name,
+                     json_pack("{s:I, s:s, s:s, s:s, s:s}", "id", (json_int_t)p->decision, "act",
+                               dog_act_name(p->act), "why", dog_reason_name(p->why), "carried", before,
+                               "carries", after),
+                     text);
+}
+
+static void decision_graded(struct decider *d, const struct dog_ledger_row *row, const struct dog_group *g)
+{
+        char text[200];
+        double with_ms = (double)row->bad_with_ns / (double)DOG_MS;
+        double without_ms = (double)row->bad_without_ns / (double)DOG_MS;
+        snprintf(text, sizeof(text), "d-%llu %s: %.0f ms of broken promise, %.0f ms without it",
+                 (unsigned long long)row->plan.decision, dog_grade_name(row->grade), with_ms, without_ms);
+        json_t *more = json_pack("{s:I, s:s, s:f, s:f, s:f}", "id", (json_int_t)row->plan.decision, "grade",
+                                 dog_grade_name(row->grade), "bad_with_ms", with_ms, "bad_without_ms",
+                                 without_ms, "seen_ms", (double)row->seen_ns / (double)DOG_MS);
+        char *outcome = json_dumps(more, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        if (d->store && outcome)
+                dog_store_decision_grade(d->store, row->plan.decision, wall_of(row->graded_ns),
+                                         dog_grade_name(row->grade), outcome, strlen(outcome));
+        free(outcome);
+        decider_tell(d, row->graded_ns, "grade", g->name, more, text);
+}
+
+static void decider_ledger(void *user, const struct dog_ledger_row *row, bool is_graded)
+{
+        struct decider *d = user;
+        const struct dog_group *g = dog_loop_group(d->loop, row->plan.group);
+        if (g && is_graded)
+                decision_graded(d, row, g);
+        else if (g)
+                decision_new(d, row, g);
+}
+
+static void decider_event(void *user, const struct dog_event *e)
+{
+        struct decider *d = user;
+        char text[400];
+        const char *member = e->member < e->group->members ? e->group->member[e->member].name : NULL;
+        snprintf(text, sizeof(text), "%s%s%s: %s%s%s", e->group->name, member ? " on " : "",
+                 member ? member : "", dog_event_help(e->type), e->text ? ": " : "", e->text ? e->text : "");
+        dog_log(e->type == DOG_EVENT_FAILED || e->type == DOG_EVENT_ALERT ? DOG_LOG_WARN : DOG_LOG_INFO,
+                "group=%s event=%s%s%s%s%s", e->group->name, dog_event_name(e->type),
+                member ? " member=" : "", member ? member : "", e->text ? " text=" : "",
+                e->text ? e->text : "");
+        decider_tell(d, e->at_ns, dog_event_name(e->type), e->group->name,
+                     member ? json_pack("{s:s}", "member", member) : NULL, text);
+}
+
+static void decider_sample(void *user, unsigned path, const struct dog_sample *s)
+{
+        struct track *t = user;
+        if (!t->d->store)
+                return;
+        int64_t at_ns = wall_of(s->at_ns);
+        if (!isnan(s->value[DOG_SIGNAL_RTT]))
+                dog_store_sample(t->d->store, t->rtt[path], at_ns, s->value[DOG_SIGNAL_RTT]);
+        if (!isnan(s->value[DOG_SIGNAL_LOSS]))
+                dog_store_sample(t->d->store, t->loss[path], at_ns, s->value[DOG_SIGNAL_LOSS]);
+}
+
+/* ---- answering ---- */
+
+static json_t *answer_events(const struct decider *d, const json_t *question)
+{
+        json_int_t most = json_integer_value(json_object_get(question, "most"));
+        size_t have = json_array_size(d->events);
+        size_t from = most > 0 && (size_t)most < have ? have - (size_t)most : 0;
+        json_t *list = json_array();
+        for (size_t i = from; i < have; i++)
+                json_array_append(list, json_array_get(d->events, i));
+        return list;
+}
+
+static int explain_found(void *context, const struct dog_store_decision *row)
+{
+        json_t **found = context;
+        *found = json_loadb(row->plan, row->plan_size, 0, NULL);
+        json_t *outcome = row->outcome_size ? json_loadb(row->outcome, row->outcome_size, 0, NULL) : NULL;
+        if (*found && outcome)
+                json_object_update(*found, outcome);
+        json_decref(outcome);
+        return 1;
+}
+
+static json_t *answer_explain(struct decider *d, const json_t *question, struct dog_err *e)
+{
+        struct dog_ledger *l = dog_loop_ledger(d->loop);
+        json_int_t asked = json_integer_value(json_object_get(question, "id"));
+        uint64_t id = asked > 0 ? (uint64_t)asked : dog_ledger_newest(l);
+        const struct dog_ledger_row *row = dog_ledger_find(l, id);
+        const struct dog_group *g = row ? dog_loop_group(d->loop, row->plan.group) : NULL;
+        if (g) {
+                json_t *json = decision_json(row, g);
+                json_object_set_new(json, "at_wall_ns", json_integer((json_int_t)wall_of(row->plan.at_ns)));
+                return json;
+        }
+        json_t *found = NULL;
+        if (d->store && id > 0) {
+                struct dog_store_decision_query q = {.first_id = id, .last_id = id, .limit = 1};
+                dog_store_decision_each(d->store, &q, explain_found, &found, e);
+        }
+        if (!found)
+                dog_err_set(e, -ENOENT, "there is no decision d-%llu; sundog events lists them",
+                            (unsigned long long)id);
+        return found;
+}
+
+static json_t *decider_answer(void *user, const json_t *question, struct dog_err *e)
+{
+        struct decider *d = user;
+        const char *ask = json_string_value(json_object_get(question, "ask"));
+        struct view v = {.config = d->config,
+                         .loop = d->loop,
+                         .link = d->link,
+                         .links = d->links,
+                         .store = d->store,
+                         .started_ns = d->started_ns,
+                         .notes = d->notes};
+        int64_t now_ns = dog_clock_mono_ns();
+        if (strcmp(ask, "status") == 0)
+                return view_status(&v, now_ns);
+        if (strcmp(ask, "paths") == 0)
+                return view_paths(&v, now_ns);
+        if (strcmp(ask, "forecast") == 0)
+                return view_forecast(&v, json_string_value(json_object_get(question, "path")), now_ns);
+        if (strcmp(ask, "events") == 0)
+                return answer_events(d, question);
+        if (strcmp(ask, "explain") == 0)
+                return answer_explain(d, question, e);
+        dog_err_set(e, -EINVAL, "nobody here knows \"%s\"; ask status, paths, forecast, events or explain",
+                    ask);
+        return NULL;
+}
+
+/* ---- the clock ---- */
+
+static void decider_tick(uv_timer_t *timer)
+{
+        struct decider *d = timer->data;
+        int64_t now_ns = dog_clock_mono_ns();
+        int64_t due_ns = INT64_MAX;
+        for (size_t i = 0; i < d->links; i++) {
+                int64_t link_ns = path_link_on_timer(d->link[i], now_ns);
+                due_ns = link_ns < due_ns ? link_ns : due_ns;
+        }
+        int64_t loop_ns = dog_loop_step(d->loop, now_ns);
+        due_ns = loop_ns < due_ns ? loop_ns : due_ns;
+        int64_t wait_ns = due_ns - dog_clock_mono_ns();
+        uint64_t wait_ms = wait_ns <= 0 ? 1 : (uint64_t)((wait_ns + DOG_MS - 1) / DOG_MS);
+        uv_update_time(&d->uv);
+        uv_timer_start(&d->timer, decider_tick, wait_ms < 1000 ? wait_ms : 1000, 0);
+}
+
+static void decider_readable(uv_poll_t *poll, int status, int events)
+{
+        struct path_link *l = poll->data;
+        uv_os_fd_t fd;
+        (void)events;
+        if (status >= 0 && uv_fileno((uv_handle_t *)poll, &fd) == 0)
+                path_link_on_readable(l, fd, dog_clock_mono_ns());
+}
+
+static void netlink_readable(uv_poll_t *poll, int status, int events)
+{
+        struct decider *d = poll->data;
+        struct dog_netlink_change change;
+        bool has_changed = false;
+        (void)status, (void)events;
+        while (dog_netlink_watch_next(d->watch, &change) > 0)
+                has_changed = true;
+        for (size_t i = 0; has_changed && i < d->links; i++)
+                path_link_refresh(d->link[i], dog_clock_mono_ns());
+}
+
+/* ---- the store, off the loop ---- */
+
+static void store_step(uv_work_t *work)
+{
+        struct decider *d = work->data;
+        dog_store_step(d->store, dog_clock_mono_ns());
+}
+
+static void store_stepped(uv_work_t *work, int status)
+{
+        struct decider *d = work->data;
+        struct dog_store_status s;
+        (void)status;
+        d->is_storing = false;
+        if (dog_store_news(d->store, &s)) {
+                dog_log(s.health == DOG_STORE_OK ? DOG_LOG_INFO : DOG_LOG_WARN,
+                        "event=store health=%s text=\"%s\"", s.health == DOG_STORE_OK ? "ok" : "degraded",
+                        s.text);
+                decider_tell(d, dog_clock_mono_ns(), "store", d->config->store.path, NULL, s.text);
+        }
+}
+
+static void store_tick(uv_timer_t *timer)
+{
+        struct decider *d = timer->data;
+        if (d->is_storing || d->is_stopping || !d->store)
+                return;
+        d->store_work.data = d;
+        d->is_storing = uv_queue_work(&d->uv, &d->store_work, store_step, store_stepped) == 0;
+}
+
+/* ---- stopping ---- */
+
+static void close_any(uv_handle_t *handle, void *unused)
+{
+        (void)unused;
+        if (!uv_is_closing(handle))
+                uv_close(handle, NULL);
+}
+
+static void decider_stop(struct decider *d, int status)
+{
+        if (d->is_stopping)
+                return;
+        d->is_stopping = true;
+        d->status = status;
+        dog_api_close(d->api);
+        d->api = NULL;
+        uv_stop(&d->uv);
+}
+
+static void decider_signal(uv_signal_t *handle, int signal)
+{
+        (void)signal;
+        decider_stop(handle->data, 0);
+}
+
+static void hands_readable(uv_poll_t *poll, int status, int events)
+{
+        (void)status, (void)events;
+        dog_log(DOG_LOG_ERROR,
+                "event=hands-gone text=\"the privileged process has died; forwarding goes on, deciding "
+                "stops until the service is started again\"");
+        decider_stop(poll->data, 1);
+}
+
+/* ---- starting ---- */
+
+static void note_add(struct decider *d, const char *text)
+{
+        json_array_append_new(d->notes, json_string(text));
+        dog_log(DOG_LOG_WARN, "event=note text=\"%s\"", text);
+}
+
+static void store_begin(struct decider *d, const char *config_text)
+{
+        struct dog_store_options o = {.path = d->config->store.path,
+                                      .size_max_bytes = d->config->store.size_bytes};
+        struct dog_err e = {0};
+        if (dog_store_open(&o, &d->store, &e) < 0) {
+                char text[600];
+                snprintf(text, sizeof(text), "nothing is remembered: %s", e.text);
+                note_add(d, text);
+                return;
+        }
+        struct dog_store_status s;
+        if (dog_store_news(d->store, &s) && s.text[0])
+                dog_log(DOG_LOG_WARN, "event=store text=\"%s\"", s.text);
+        dog_ledger_number_from(dog_loop_ledger(d->loop), dog_store_decision_last(d->store));
+        if (config_text)
+                dog_store_config_add(d->store, &(struct dog_store_config){.at_ns = dog_clock_wall_ns(),
+                                                                          .who = "file",
+                                                                          .text = config_text,
+                                                                          .text_size = strlen(config_text)});
+}
+
+static void track_begin(struct decider *d, size_t i, const struct dog_config_tunnel *t,
+                        struct path_link_settings *s)
+{
+        struct track *track = &d->track[i];
+        track->d = d;
+        for (unsigned p = 0; p < s->paths; p++) {
+                char name[200];
+                snprintf(name, sizeof(name), "path/%s/%s/rtt_ms", t->name, s->path[p].path.name);
+                track->rtt[p] = d->store ? dog_store_series(d->store, name) : -1;
+                snprintf(name, sizeof(name), "path/%s/%s/loss", t->name, s->path[p].path.name);
+                track->loss[p] = d->store ? dog_store_series(d->store, name) : -1;
+        }
+        s->sample = decider_sample;
+        s->user = track;
+}
+
+static int host_begin(struct decider *d, struct dog_err *e)
+{
+        uint32_t numbers = 0;
+        uint32_t classes = 0;
+        for (size_t i = 0; i < d->config->tunnels; i++)
+                numbers = 2 * d->config->tunnel[i].id + 2 > numbers
+                                  ? (uint32_t)(2 * d->config->tunnel[i].id + 2)
+                                  : numbers;
+        for (size_t i = 0; i < d->config->classes; i++)
+                classes = d->config->class[i].id + 1 > classes ? (uint32_t)(d->config->class[i].id + 1)
+                                                               : classes;
+        struct path_host_settings s = {.port = (uint16_t)d->config->tunnel[0].udp_port,
+                                       .tunnels = numbers < 16 ? 16 : numbers,
+                                       .classes = classes < 16 ? 16 : classes};
+        int rc = path_host_open(&d->host, d->hands, &s, e);
+        for (size_t i = 0; rc == 0 && i < d->config->tunnels; i++) {
+                for (size_t p = 0; rc == 0 && p < d->config->tunnel[i].paths; p++) {
+                        struct path_host_device became;
+                        rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, &became, e);
+                        if (rc == 0 && became.note[0])
+                                note_add(d, became.note);
+                }
+        }
+        return rc;
+}
+
+static int links_begin(struct decider *d, struct dog_err *e)
+{
+        int64_t now_ns = dog_clock_mono_ns();
+        for (size_t i = 0; i < d->config->tunnels; i++) {
+                const struct dog_config_tunnel *t = &d->config->tunnel[i];
+                struct path_link_settings s;
+                int rc = plan_link(d->config, t, &s, e);
+                if (rc < 0)
+                        return rc;
+                track_begin(d, i, t, &s);
+                rc = path_link_open(&d->link[d->links], &s, d->host, d->hands, d->loop, now_ns, e);
+                plan_link_fini(&s);
+                if (rc < 0)
+                        return rc;
+                int fd[PATH_LINK_FDS_MAX];
+                unsigned fds = path_link_fds(d->link[d->links], fd);
+                for (unsigned k = 0; k < fds; k++) {
+                        uv_poll_t *poll = &d->link_poll[d->link_polls];
+                        if (uv_poll_init(&d->uv, poll, fd[k]) < 0)
+                                continue;
+                        d->link_polls++;
+                        poll->data = d->link[d->links];
+                        uv_poll_start(poll, UV_READABLE, decider_readable);
+                }
+                dog_log(DOG_LOG_INFO, "tunnel=%s event=open device=%s mtu=%u paths=%zu adopted=%u", t->name,
+                        t->device, path_tunnel_mtu(path_link_tunnel(d->link[d->links])), t->paths,
+                        path_tunnel_adopted(path_link_tunnel(d->link[d->links])));
+                d->links++;
+        }
+        return 0;
+}
+
+static int decider_begin(struct decider *d, const struct decider_options *o, struct dog_err *e)
+{
+        struct dog_loop_options options = {
+                .budget = {.moves_per_step = (unsigned)d->config->policy.moves_per_step,
+                           .copies_share = d->config->policy.copies_share},
+                .event = decider_event,
+                .user = d,
+                .stage_clock = dog_clock_cpu_ns};
+        d->loop = dog_loop_new(&options);
+        d->events = json_array();
+        d->notes = json_array();
+        if (!d->loop || !d->events || !d->notes)
+                return dog_err_set(e, -ENOMEM, "out of memory");
+        store_begin(d, o->config_text);
+        dog_ledger_listen(dog_loop_ledger(d->loop), decider_ledger, d);
+        int rc = d->config->tunnels ? host_begin(d, e) : 0;
+        if (rc == 0)
+                rc = links_begin(d, e);
+        if (rc == 0)
+                rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
+        if (rc == 0)
+                rc = dog_netlink_watch_open(&d->watch, e);
+        if (rc < 0)
+                return rc;
+        uv_timer_init(&d->uv, &d->timer);
+        uv_timer_init(&d->uv, &d->store_timer);
+        uv_poll_init(&d->uv, &d->hands_poll, dog_hands_client_fd(d->hands));
+        uv_poll_init(&d->uv, &d->netlink_poll, dog_netlink_watch_fd(d->watch));
+        uv_signal_init(&d->uv, &d->term);
+        uv_signal_init(&d->uv, &d->interrupt);
+        d->timer.data = d->store_timer.data = d->hands_poll.data = d->netlink_poll.data = d;
+        d->term.data = d->interrupt.data = d;
+        uv_timer_start(&d->timer, decider_tick, 0, 0);
+        uv_timer_start(&d->store_timer, store_tick, 1000, 1000);
+        uv_poll_start(&d->hands_poll, UV_READABLE | UV_DISCONNECT, hands_readable);
+        uv_poll_start(&d->netlink_poll, UV_READABLE, netlink_readable);
+        uv_signal_start(&d->term, decider_signal, SIGTERM);
+        uv_signal_start(&d->interrupt, decider_signal, SIGINT);
+        return 0;
+}
+
+static void decider_end(struct decider *d)
+{
+        /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
+        dog_loop_free(d->loop);
+        for (size_t i = 0; i < d->links; i++)
+                path_link_close(d->link[i]);
+        path_host_close(d->host);
+        dog_api_close(d->api);
+        uv_walk(&d->uv, close_any, NULL);
+        while (uv_run(&d->uv, UV_RUN_DEFAULT) != 0)
+                ;
+        uv_loop_close(&d->uv);
+        dog_netlink_watch_close(d->watch);
+        dog_store_close(d->store);
+        json_decref(d->events);
+        json_decref(d->notes);
+}
+
+int decider_main(struct dog_hands_client *hands, void *data)
+{
+        const struct decider_options *o = data;
+        struct decider *d = calloc(1, sizeof(*d));
+        struct dog_err e = {0};
+        if (!d || uv_loop_init(&d->uv) < 0) {
+                free(d);
+                dog_log(DOG_LOG_ERROR, "event=start error=\"out of memory\"");
+                return 1;
+        }
+        d->config = o->config;
+        d->hands = hands;
+        d->started_ns = dog_clock_mono_ns();
+        if (decider_begin(d, o, &e) < 0) {
+                dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
+                d->status = 1;
+        } else {
+                dog_log(DOG_LOG_INFO, "event=started site=%s version=%s socket=%s", d->config->site,
+                        SUNDOG_VERSION, d->config->api.socket);
+                uv_run(&d->uv, UV_RUN_DEFAULT);
+        }
+        int status = d->status;
+        decider_end(d);
+        free(d);
+        return status;
+}
+
+/* ---- what root prepares ---- */
+
+int decider_policy(const struct dog_config *config, struct dog_hands_policy *policy, struct dog_err *e)
+{
+        for (size_t i = 0; i < config->tunnels; i++) {
+                const struct dog_config_tunnel *t = &config->tunnel[i];
+                uint16_t stamp = (uint16_t)t->stamp_port;
+                int rc = dog_hands_policy_device(policy, t->device, DOG_DEVICE_TUNNEL, e);
+                if (rc == 0)
+                        rc = dog_hands_policy_secret(policy, t->name, t->key_file, e);
+                if (rc == 0)
+                        rc = dog_hands_policy_port(policy, stamp, stamp, e);
+                for (size_t p = 0; rc == 0 && p < t->paths; p++)
+                        rc = dog_hands_policy_device(policy, t->path[p].device, DOG_DEVICE_UNDERLAY, e);
+                if (rc < 0)
+                        return rc;
+        }
+        return 0;
+}
+
+/* Make the folder a file is in, if it is missing, and give it to the user. */
+static int folder_for(const char *file, const struct passwd *user, struct dog_err *e)
+{
+        char folder[4096];
+        snprintf(folder, sizeof(folder), "%s", file);
+        char *slash = strrchr(folder, '/');
+        if (!slash || slash == folder)
+                return 0;
+        *slash = 0;
+        if (mkdir(folder, 0750) == 0) {
+                if (chown(folder, user->pw_uid, user->pw_gid) < 0)
+                        return dog_err_set(e, -errno, "cannot give %s to %s: %s", folder, user->pw_name,
+                                           strerror(errno));
+        } else if (errno != EEXIST) {
+                return dog_err_set(e, -errno, "cannot make %s: %s; does the folder above it exist?", folder,
+                                   strerror(errno));
+        }
+        return 0;
+}
+
+int decider_folders(const struct dog_config *config, struct dog_err *e)
+{
+        const struct passwd *user = config->user ? getpwnam(config->user) : getpwnam(DOG_PRIVILEGE_USER);
+        if (!user && !config->user)
+                user = getpwnam("nobody");
+        if (!user)
+                return dog_err_set(e, -ENOENT,
+                                   "there is no user \"%s\" to run the decider as; create it or set \"user\"",
+                                   config->user ? config->user : "nobody");
+        int rc = folder_for(config->api.socket, user, e);
+        return rc == 0 ? folder_for(config->store.path, user, e) : rc;
+}

@@ -1,0 +1,15 @@
+#pragma once
+/**
+ * From the configuration to what the core and the path kind take: the only place that knows
+ * both forms.
+ */
+#include "daemon/config.h"
+#include "kinds/path/link.h"
+
+struct dog_promise plan_promise(const struct dog_config_profile *p);
+struct dog_policy plan_policy(const struct dog_config_policy *p, const struct dog_config_class *c);
+
+/** Strings are borrowed from the configuration; free with plan_link_fini. 0, -ENOMEM, -EINVAL. */
+int plan_link(const struct dog_config *c, const struct dog_config_tunnel *t, struct path_link_settings *to,
+              struct dog_err *e);
+void plan_link_fini(struct path_link_settings *s);

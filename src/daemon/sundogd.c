@@ -1,0 +1,115 @@
+/**
+ * sundogd: the daemon. Starts as root, reads the configuration, splits into hands (root) and the
+ * decider (its own user, no privilege), and stays as the parent of the second.
+ */
+#include "base/log.h"
+#include "daemon/decider.h"
+#include "hands/policy.h"
+#include "hands/split.h"
+#include "kinds/path/host.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 5 };
+
+static void usage(FILE *to)
+{
+        fputs("usage: sundogd [--config FILE] [--pins FOLDER] [--debug] [--version]\n"
+              "  --config FILE   the configuration (" DOG_CONFIG_FILE ")\n"
+              "  --pins FOLDER   where the data plane is pinned (" DOG_HANDS_PIN_FOLDER ")\n"
+              "  --debug         say more\n"
+              "Ask it with sundog(1). Try a configuration with: sundog check FILE\n",
+              to);
+}
+
+/* What the configuration says, as one text for the history. */
+static char *config_text(const struct dog_config *c)
+{
+        char *text = NULL;
+        size_t size = 0;
+        FILE *to = open_memstream(&text, &size);
+        if (!to)
+                return NULL;
+        dog_config_write_effective(c, to);
+        fclose(to);
+        return text;
+}
+
+int main(int argc, char **argv)
+{
+        static const struct option option[] = {
+                {"config", required_argument, NULL, 'c'}, {"pins", required_argument, NULL, 'p'},
+                {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
+                {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+        const char *file = DOG_CONFIG_FILE;
+        const char *pins = NULL;
+        int c;
+        while ((c = getopt_long(argc, argv, "", option, NULL)) != -1) {
+                switch (c) {
+                case 'c':
+                        file = optarg;
+                        break;
+                case 'p':
+                        pins = optarg;
+                        break;
+                case 'd':
+                        dog_log_level_set(DOG_LOG_DEBUG);
+                        break;
+                case 'v':
+                        puts("sundogd " SUNDOG_VERSION);
+                        return EXIT_FINE;
+                case 'h':
+                        usage(stdout);
+                        return EXIT_FINE;
+                default:
+                        usage(stderr);
+                        return EXIT_USAGE;
+                }
+        }
+        struct dog_err e = {0};
+        if (optind < argc) {
+                usage(stderr);
+                return EXIT_USAGE;
+        }
+        if (geteuid() != 0) {
+                dog_log(DOG_LOG_ERROR,
+                        "sundogd must start as root: it loads BPF programs and makes devices, then gives "
+                        "that up");
+                return EXIT_FAILED;
+        }
+        struct dog_config *config = NULL;
+        if (dog_config_load(file, &config, &e) < 0) {
+                dog_log(DOG_LOG_ERROR, "%s", e.text);
+                return EXIT_CONFIG;
+        }
+        struct dog_hands_policy policy;
+        dog_hands_policy_init(&policy);
+        int rc = pins ? dog_hands_policy_folder(&policy, pins, &e) : 0;
+        if (rc == 0)
+                rc = decider_policy(config, &policy, &e);
+        if (rc == 0)
+                rc = decider_folders(config, &e);
+        if (rc < 0) {
+                dog_log(DOG_LOG_ERROR, "%s", e.text);
+                dog_config_free(config);
+                return EXIT_FAILED;
+        }
+        char *text = config_text(config);
+        struct decider_options decider = {.config = config, .config_text = text};
+        struct dog_split split = {.policy = &policy,
+                                  .user = config->user && config->user[0] ? config->user : NULL,
+                                  .decider_main = decider_main,
+                                  .data = &decider};
+        split.n_objects = path_objects(&split.objects);
+        int status = dog_split_run(&split, &e);
+        if (e.text[0])
+                dog_log(DOG_LOG_ERROR, "%s", e.text);
+        free(text);
+        dog_config_free(config);
+        return status;
+}

@@ -1,0 +1,308 @@
+#include "daemon/view.h"
+
+#include "base/clock.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static json_t *real(double v)
+{
+        return isfinite(v) ? json_real(v) : json_null();
+}
+
+const char *view_tunnel_of(const struct view *v, const struct dog_group *g)
+{
+        for (size_t i = 0; i < v->links; i++)
+                for (unsigned c = 0; path_link_group(v->link[i], c); c++)
+                        if (path_link_group(v->link[i], c) == g)
+                                return path_link_name(v->link[i]);
+        return "";
+}
+
+/* ---- paths ---- */
+
+/* What a path does for the classes of its tunnel, in words. */
+static const char *path_state(const struct path_link *l, unsigned path, char *carries, size_t room,
+                              const char **why)
+{
+        bool is_active = false;
+        bool is_hot = false;
+        bool is_usable = false;
+        bool is_up = false;
+        bool is_bad = false;
+        struct dog_group *g;
+        carries[0] = 0;
+        *why = "";
+        for (unsigned c = 0; (g = path_link_group(l, c)); c++) {
+                const struct dog_member *m = &g->member[path];
+                bool carries_all = g->active == path;
+                bool carries_copy = !carries_all && (g->hot & (1U << path));
+                is_active |= carries_all;
+                is_hot |= carries_copy;
+                is_usable |= m->is_usable;
+                is_up |= m->is_up;
+                is_bad |= m->belief.is_bad;
+                if (carries_all || carries_copy)
+                        snprintf(carries + strlen(carries), room - strlen(carries), "%s%s%s",
+                                 carries[0] ? " " : "", carries_copy ? "copy:" : "", g->name);
+                if (m->role == DOG_ROLE_NEVER)
+                        *why = "configured to carry nothing";
+        }
+        if (!is_up)
+                *why = "its device, carrier or next hop is missing";
+        else if (!is_usable)
+                *why = "does not answer probes";
+        else if (is_bad)
+                *why = "breaks a promise now";
+        return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
+}
+
+/* The class that is hardest to please decides what a path's risk is. */
+static const struct dog_belief *path_belief(const struct path_link *l, unsigned path,
+                                            const struct dog_outlook **outlook)
+{
+        const struct dog_belief *worst = NULL;
+        struct dog_group *g;
+        for (unsigned c = 0; (g = path_link_group(l, c)); c++) {
+                if (worst && !(g->member[path].belief.p_breach[0] > worst->p_breach[0]))
+                        continue;
+                worst = &g->member[path].belief;
+                *outlook = &g->member[path].outlook;
+        }
+        return worst;
+}
+
+static json_t *path_row(const struct view *v, struct path_link *l, unsigned path)
+{
+        const struct path_link_settings *s = path_link_settings(l);
+        struct path_link_view seen = path_link_view(l, path);
+        const struct dog_outlook *o = NULL;
+        const struct dog_belief *b = path_belief(l, path, &o);
+        struct path_tunnel_counters counted;
+        memset(&counted, 0, sizeof(counted));
+        path_tunnel_read(path_link_tunnel(l), &counted, NULL);
+        char carries[256];
+        const char *why;
+        const char *state = path_state(l, path, carries, sizeof(carries), &why);
+        (void)v;
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "path", s->path[path].path.name, "tunnel",
+                                s->name, "state", state, "carries", carries, "why", why);
+        if (!row || !b || !o)
+                return row;
+        const double *now = o->newest.value;
+        json_object_set_new(row, "rtt_ms", real(o->has_sample ? now[DOG_SIGNAL_RTT] : (double)NAN));
+        json_object_set_new(row, "jitter_ms", real(o->has_sample ? now[DOG_SIGNAL_JITTER] : (double)NAN));
+        json_object_set_new(row, "loss", real(o->has_sample ? now[DOG_SIGNAL_LOSS] : (double)NAN));
+        json_object_set_new(row, "delay_ms", real(seen.delay_ms));
+        json_object_set_new(row, "rtt_next_ms", real((double)b->rtt_ms[0].mean));
+        json_object_set_new(row, "p_near", real((double)b->p_breach[0]));
+        json_object_set_new(row, "p_middle", real((double)b->p_breach[1]));
+        json_object_set_new(row, "p_far", real((double)b->p_breach[2]));
+        json_object_set_new(row, "score", real((double)b->score));
+        json_object_set_new(row, "is_armed", json_boolean(b->is_armed));
+        json_object_set_new(row, "sent_packets", json_integer((json_int_t)counted.path[path].sent_packets));
+        json_object_set_new(row, "sent_bytes", json_integer((json_int_t)counted.path[path].sent_bytes));
+        json_object_set_new(row, "received_packets",
+                            json_integer((json_int_t)counted.path[path].rx.received));
+        json_object_set_new(row, "first", json_integer((json_int_t)counted.path[path].rx.first));
+        json_object_set_new(row, "duplicate", json_integer((json_int_t)counted.path[path].rx.duplicate));
+        json_object_set_new(row, "stale", json_integer((json_int_t)counted.path[path].rx.stale));
+        json_object_set_new(row, "bad_tag", json_integer((json_int_t)counted.path[path].rx.bad_tag));
+        json_object_set_new(row, "user_loss", real(seen.passive_loss));
+        if (seen.probe) {
+                json_object_set_new(row, "probes_sent", json_integer((json_int_t)seen.probe->sent));
+                json_object_set_new(row, "probes_lost", json_integer((json_int_t)seen.probe->lost));
+        }
+        return row;
+}
+
+json_t *view_paths(const struct view *v, int64_t now_ns)
+{
+        (void)now_ns;
+        json_t *rows = json_array();
+        for (size_t i = 0; i < v->links; i++)
+                for (unsigned p = 0; p < path_link_settings(v->link[i])->paths; p++)
+                        json_array_append_new(rows, path_row(v, v->link[i], p));
+        return rows;
+}
+
+/* ---- status ---- */
+
+static void promise_words(const struct dog_promise *p, char *to, size_t room)
+{
+        const struct {
+                const char *format;
+                double value;
+        } part[] = {{"rtt<=%gms ", p->rtt_ms},
+                    {"rtt<=%gx median ", p->rtt_factor},
+                    {"jitter<=%gms ", p->jitter_ms},
+                    {"loss<%g%% ", 100 * p->loss_ratio},
+                    {"rate>=%gMbit/s ", p->rate_kbps / 1e3}};
+        to[0] = 0;
+        for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++)
+                if (part[i].value > 0)
+                        snprintf(to + strlen(to), room - strlen(to), part[i].format, part[i].value);
+        if (to[0])
+                to[strlen(to) - 1] = 0;
+}
+
+static json_t *class_row(const struct view *v, const struct dog_group *g)
+{
+        char promise[96];
+        char carried[128] = "";
+        promise_words(&g->promise, promise, sizeof(promise));
+        snprintf(carried, sizeof(carried), "%s", g->members ? g->member[g->active].name : "-");
+        unsigned disarmed = 0;
+        for (unsigned m = 0; m < g->members; m++) {
+                disarmed += !dog_brier_is_armed(&g->member[m].outlook.brier);
+                if (m != g->active && (g->hot & (1U << m)))
+                        snprintf(carried + strlen(carried), sizeof(carried) - strlen(carried), "+%s",
+                                 g->member[m].name);
+        }
+        char model[32] = "armed";
+        if (disarmed)
+                snprintf(model, sizeof(model), "disarmed on %u", disarmed);
+        const struct dog_tally *t = &g->tally;
+        double served = (double)t->served_ns;
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s}", "class",
+                         g->name, "tunnel", view_tunnel_of(v, g), "state", dog_state_name(g->state),
+                         "carried_by", carried, "promise", promise, "kept",
+                         real(served > 0 ? 1 - (double)t->bad_ns / served : (double)NAN), "copies",
+                         real(served > 0 ? (double)t->copied_ns / served : (double)NAN), "decisions",
+                         (json_int_t)t->decisions, "helped", (json_int_t)t->helped, "neutral",
+                         (json_int_t)t->neutral, "hurt", (json_int_t)t->hurt, "saved_ms",
+                         (json_int_t)(t->bad_saved_ns / DOG_MS), "model", model);
+}
+
+static json_t *drop_rows(const struct view *v)
+{
+        json_t *drops = json_object();
+        struct path_tunnel_counters counted;
+        if (v->links == 0 || path_tunnel_read(path_link_tunnel(v->link[0]), &counted, NULL) < 0)
+                return drops;
+        static const char *const name[] = {
+#define X(id, text) #id,
+                PATH_DROPS(X)
+#undef X
+        };
+        for (int i = 0; i < PATH_DROP_COUNT; i++)
+                if (counted.drops[i])
+                        json_object_set_new(drops, name[i], json_integer((json_int_t)counted.drops[i]));
+        return drops;
+}
+
+json_t *view_status(const struct view *v, int64_t now_ns)
+{
+        struct dog_tally all = {0};
+        json_t *classes = json_array();
+        bool is_degraded = false;
+        json_t *notes = v->notes ? json_copy(v->notes) : json_array();
+        char text[700];
+        for (size_t i = 0; i < dog_loop_groups(v->loop); i++) {
+                const struct dog_group *g = dog_loop_group(v->loop, i);
+                if (!g)
+                        continue;
+                json_array_append_new(classes, class_row(v, g));
+                all.decisions += g->tally.decisions;
+                all.helped += g->tally.helped;
+                all.neutral += g->tally.neutral;
+                all.hurt += g->tally.hurt;
+                all.bad_saved_ns += g->tally.bad_saved_ns;
+                if (g->is_alerting) {
+                        is_degraded = true;
+                        snprintf(text, sizeof(text), "class %s: every path breaks its promise or is dead",
+                                 g->name);
+                        json_array_append_new(notes, json_string(text));
+                }
+                for (unsigned m = 0; m < g->members; m++) {
+                        if (dog_brier_is_armed(&g->member[m].outlook.brier))
+                                continue;
+                        snprintf(text, sizeof(text),
+                                 "class %s on %s: the risk model lost against persistence over 200 outcomes "
+                                 "and is disarmed",
+                                 g->name, g->member[m].name);
+                        json_array_append_new(notes, json_string(text));
+                }
+        }
+        json_t *store = json_null();
+        if (v->store) {
+                struct dog_store_status s;
+                dog_store_status(v->store, &s);
+                store = json_pack(
+                        "{s:s, s:s, s:I, s:I, s:I}", "health", s.health == DOG_STORE_OK ? "ok" : "degraded",
+                        "text", s.text, "rows_written", (json_int_t)s.rows_written, "points_written",
+                        (json_int_t)s.points_written, "lost", (json_int_t)(s.rows_lost + s.points_lost));
+                if (s.health != DOG_STORE_OK) {
+                        is_degraded = true;
+                        snprintf(text, sizeof(text), "store: %s (forwarding goes on)", s.text);
+                        json_array_append_new(notes, json_string(text));
+                }
+        }
+        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "version",
+                         SUNDOG_VERSION, "site", v->config->site, "up_s",
+                         (double)(now_ns - v->started_ns) / 1e9, "decisions", (json_int_t)all.decisions,
+                         "helped", (json_int_t)all.helped, "neutral", (json_int_t)all.neutral, "hurt",
+                         (json_int_t)all.hurt, "saved_ms", (json_int_t)(all.bad_saved_ns / DOG_MS),
+                         "is_degraded", (int)is_degraded, "paths", view_paths(v, now_ns), "classes", classes,
+                         "packets", drop_rows(v), "store", store, "notes", notes);
+}
+
+/* ---- forecast ---- */
+
+static void expect_words(const struct dog_expect *x, const char *unit, double scale, char *to, size_t room)
+{
+        if (isnan(x->mean))
+                snprintf(to, room, "-");
+        else
+                snprintf(to, room, "%.*f%s +-%.*f", scale * (double)x->mean < 10 ? 2 : 0,
+                         scale * (double)x->mean, unit, scale * (double)x->mean < 10 ? 2 : 0,
+                         scale * (double)x->spread);
+}
+
+static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
+{
+        const struct dog_belief *b = &g->member[m].belief;
+        char drivers[200] = "";
+        for (int i = 0; i < DOG_DRIVERS; i++)
+                if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
+                        snprintf(drivers + strlen(drivers), sizeof(drivers) - strlen(drivers), "%s%s %+.1f",
+                                 drivers[0] ? ", " : "", dog_risk_feature_name(b->driver[i].feature),
+                                 (double)b->driver[i].log_odds);
+        for (int h = 0; h < DOG_HORIZONS; h++) {
+                char rtt[32];
+                char jitter[32];
+                char loss[32];
+                char ahead[16];
+                expect_words(&b->rtt_ms[h], "ms", 1, rtt, sizeof(rtt));
+                expect_words(&b->jitter_ms[h], "ms", 1, jitter, sizeof(jitter));
+                expect_words(&b->loss[h], "%", 100, loss, sizeof(loss));
+                snprintf(ahead, sizeof(ahead), "%.3gs", (double)g->policy.horizon_ns[h] / 1e9);
+                json_array_append_new(
+                        rows,
+                        json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                                  "s:s, s:b}",
+                                  "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
+                                  (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
+                                  loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
+                                  real((double)b->rtt_ms[h].spread), "jitter_ms",
+                                  real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
+                                  real((double)b->jitter_ms[h].spread), "loss_ratio",
+                                  real((double)b->loss[h].mean), "loss_spread",
+                                  real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
+                                  "drivers", h == 0 ? drivers : "", "is_armed", (int)b->is_armed));
+        }
+}
+
+json_t *view_forecast(const struct view *v, const char *path, int64_t now_ns)
+{
+        (void)now_ns;
+        json_t *rows = json_array();
+        for (size_t i = 0; i < dog_loop_groups(v->loop); i++) {
+                const struct dog_group *g = dog_loop_group(v->loop, i);
+                for (unsigned m = 0; g && m < g->members; m++)
+                        if (!path || strcmp(path, g->member[m].name) == 0)
+                                forecast_rows(rows, g, m);
+        }
+        return rows;
+}

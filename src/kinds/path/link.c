@@ -1,0 +1,626 @@
+#include "kinds/path/link.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "hands/secret.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <math.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Fewer packets than this say nothing about a loss ratio. */
+#define PASSIVE_LEAST 20
+/* How often the far end's counters are asked for. */
+#define REPORT_NS (1 * DOG_S)
+/* How often paths that are not usable are tried again. */
+#define RETRY_NS (1 * DOG_S)
+
+struct probe {
+        struct path_link *link;
+        unsigned path;
+        int session_fd, reflector_fd; /* -1: not open */
+        struct dog_stamp_session *session;
+        struct dog_stamp_reflector *reflector;
+        int64_t sampled_ns; /* time of the newest sample handed over */
+        struct dog_stamp_report report;
+        int64_t report_ns;
+        double passive_loss;
+        double reorder;
+        double delay_ms;
+        int64_t due_ns;
+};
+
+struct member_of_link {
+        struct path_link *link;
+        unsigned class; /* index in the settings */
+};
+
+struct path_link {
+        struct path_link_settings settings;
+        char *words; /* copies of the strings in settings */
+        struct path_tunnel *tunnel;
+        struct dog_hands_client *hands;
+        struct dog_group **group; /* by class of the settings; owned by the loop */
+        struct probe probe[PATH_PATHS_MAX];
+        struct dog_stamp_race race;
+        uint8_t stamp_key[DOG_STAMP_KEY_SIZE];
+        uint32_t report_epoch;
+        int64_t retry_ns, interval_ns;
+};
+
+/* ---- the kind: a plan becomes one store ---- */
+
+static int path_steer_to(struct dog_group *g, uint16_t hot, struct dog_err *e)
+{
+        const struct member_of_link *m = g->priv;
+        return path_tunnel_steer(m->link->tunnel, m->link->settings.class[m->class].number, hot, e);
+}
+
+static int path_mirror(struct dog_group *g, const struct dog_plan *plan, struct dog_err *e)
+{
+        return path_steer_to(g, plan->hot | plan->hot_was, e);
+}
+
+static int path_steer(struct dog_group *g, const struct dog_plan *plan, struct dog_err *e)
+{
+        return path_steer_to(g, plan->hot, e);
+}
+
+static void path_close(struct dog_group *g)
+{
+        free(g->priv);
+        g->priv = NULL;
+}
+
+const struct dog_kind path_kind = {
+        .name = "path",
+        .summary = "a traffic class between two gateways, over several underlay paths",
+        .grain = DOG_GRAIN_PACKET,
+        .levels = 1U << DOG_COLD | 1U << DOG_READY | 1U << DOG_HOT,
+        .period_ns = 50 * DOG_MS,
+        .close = path_close,
+        .mirror = path_mirror,
+        .steer = path_steer,
+};
+
+/* ---- samples ---- */
+
+static void link_sample(struct path_link *l, unsigned path, struct dog_sample *s)
+{
+        struct probe *p = &l->probe[path];
+        /*
+         * A loss is known only after its timeout, when later probes have been answered already.
+         * The core takes samples in order, so the news counts from when it is news.
+         */
+        if (s->at_ns <= p->sampled_ns)
+                s->at_ns = p->sampled_ns + 1;
+        p->sampled_ns = s->at_ns;
+        if (l->settings.sample)
+                l->settings.sample(l->settings.user, path, s);
+        for (unsigned c = 0; c < l->settings.classes; c++)
+                if (l->group[c])
+                        dog_group_sample(l->group[c], path, s);
+}
+
+static void probe_seen(void *user, const struct dog_stamp_seen *seen)
+{
+        struct probe *p = user;
+        struct dog_sample s = seen->sample;
+        if (!isnan(seen->out_ms))
+                p->delay_ms = dog_stamp_race_note(&p->link->race, p->path, s.at_ns, seen->out_ms, 2 * DOG_S);
+        s.value[DOG_SIGNAL_DELAY] = p->delay_ms;
+        s.value[DOG_SIGNAL_REORDER] = p->reorder;
+        link_sample(p->link, p->path, &s);
+}
+
+/* Packets that only this path carried: what the class's sequence advanced and what arrived. */
+static void report_single(const struct path_link *l, unsigned path, const struct dog_stamp_report *before,
+                          const struct dog_stamp_report *now, uint64_t *sent, uint64_t *came)
+{
+        for (unsigned i = 0; i < now->groups && i < before->groups; i++) {
+                unsigned class = now->group[i].group;
+                if (class != before->group[i].group || path_tunnel_subset(l->tunnel, class) != 1U << path)
+                        continue;
+                uint64_t advance = now->group[i].newest_seq - before->group[i].newest_seq;
+                uint64_t packets = now->group[i].packets - before->group[i].packets;
+                /* A restart of the sender jumps ahead: not a loss. */
+                if (advance >= packets && advance < packets + 1000000) {
+                        *sent += advance;
+                        *came += packets;
+                }
+        }
+}
+
+/* The far end's counters: what user traffic itself says about this path (O11, O12). */
+static void probe_reported(void *user, int64_t at_ns, const struct dog_stamp_report *r)
+{
+        struct probe *p = user;
+        const struct dog_stamp_report before = p->report;
+        bool is_first = p->report_ns == 0 || before.epoch != r->epoch;
+        p->report = *r;
+        p->report_ns = at_ns;
+        if (is_first)
+                return;
+        uint64_t received = r->received - before.received;
+        uint64_t sent = r->expected - before.expected;
+        uint64_t came = received < sent ? received : sent;
+        report_single(p->link, p->path, &before, r, &sent, &came);
+        p->reorder =
+                received > 0 ? (double)(r->reordered - before.reordered) / (double)received : (double)NAN;
+        p->passive_loss = sent >= PASSIVE_LEAST ? 1 - (double)came / (double)sent : (double)NAN;
+        if (isnan(p->passive_loss))
+                return;
+        dog_stamp_session_measured(p->session, at_ns);
+        struct dog_sample s = dog_sample_at(at_ns);
+        s.value[DOG_SIGNAL_LOSS] = p->passive_loss;
+        s.value[DOG_SIGNAL_REORDER] = p->reorder;
+        link_sample(p->link, p->path, &s);
+}
+
+/* ---- what the far end asks of us ---- */
+
+static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog_stamp_report *r)
+{
+        struct path_link *l = user;
+        struct path_tunnel_counters c;
+        if (tunnel != l->settings.tunnel.number || path >= l->settings.paths ||
+            path_tunnel_read(l->tunnel, &c, NULL) < 0)
+                return false;
+        const struct path_rx_stats *rx = &c.path[path].rx;
+        *r = (struct dog_stamp_report){.tunnel = tunnel,
+                                       .path = path,
+                                       .epoch = l->report_epoch,
+                                       .at_ns = (uint64_t)dog_clock_mono_ns(),
+                                       .received = rx->received,
+                                       .bytes = rx->bytes,
+                                       .first = rx->first,
+                                       .duplicate = rx->duplicate,
+                                       .late = rx->stale,
+                                       .reordered = rx->reordered,
+                                       .bad_tag = rx->bad_tag,
+                                       .delay_count = rx->delay[0].count,
+                                       .delay_sum_ns = rx->delay[0].sum_ns,
+                                       .delay_min_ns = rx->delay[0].min_ns};
+        /* Packets of single-path subsets are delivered or lost; whether, the groups tell. */
+        for (unsigned set = 1; set < PATH_SUBSETS; set++)
+                if ((set & 1U << path) && __builtin_popcount(set) > 1)
+                        r->expected += c.subset[set];
+        for (unsigned i = 0; i < l->settings.classes && r->groups < DOG_STAMP_REPORT_GROUPS; i++) {
+                struct path_tunnel_class_counters k;
+                if (path_tunnel_class_read(l->tunnel, l->settings.class[i].number, &k, NULL) < 0)
+                        continue;
+                r->group[r->groups++] =
+                        (struct dog_stamp_report_group){.group = (uint16_t)l->settings.class[i].number,
+                                                        .packets = k.rx.packets,
+                                                        .bytes = k.rx.bytes,
+                                                        .newest_seq = k.newest[path]};
+        }
+        return true;
+}
+
+/* ---- sockets ---- */
+
+static uint32_t address_ip4(const struct dog_hands_address *a)
+{
+        uint32_t ip;
+        memcpy(&ip, a->bytes, sizeof(ip));
+        return ip;
+}
+
+/* A socket of our own for sending: any port, this device, this address, one far end. */
+static int session_socket(const struct path_link *l, unsigned path, struct dog_err *e)
+{
+        const struct path_tunnel_path *p = &l->settings.path[path].path;
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = address_ip4(&p->local)};
+        struct sockaddr_in remote = {.sin_family = AF_INET,
+                                     .sin_port = htons(l->settings.stamp_port),
+                                     .sin_addr.s_addr = address_ip4(&p->remote)};
+        if (fd >= 0 &&
+            setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, p->device, (socklen_t)strlen(p->device)) == 0 &&
+            bind(fd, (struct sockaddr *)&local, sizeof(local)) == 0 &&
+            connect(fd, (struct sockaddr *)&remote, sizeof(remote)) == 0)
+                return fd;
+        int rc = -errno;
+        if (fd >= 0)
+                close(fd);
+        return dog_err_set(e, rc, "path %s: cannot open a probe socket on %s: %s", p->name, p->device,
+                           strerror(-rc));
+}
+
+static int reflector_socket(struct path_link *l, unsigned path, struct dog_err *e)
+{
+        const struct path_tunnel_path *p = &l->settings.path[path].path;
+        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SOCKET_UDP);
+        struct dog_hands_reply reply;
+        int fd = -1;
+        ask.as.socket.address = p->local;
+        ask.as.socket.port = l->settings.stamp_port;
+        int rc = dog_hands_name_set(ask.as.socket.device, p->device, e);
+        if (rc == 0)
+                rc = dog_hands_call(l->hands, &ask, &reply, &fd, e);
+        return rc < 0 ? dog_err_prefix(e, rc, "path %s: no socket to answer probes", p->name) : fd;
+}
+
+/* A probe that is slower than every promise allows is as good as lost: say so then, not a second later. */
+static int64_t probe_timeout_ns(const struct path_link *l)
+{
+        double limit_ms = 0;
+        for (unsigned c = 0; c < l->settings.classes; c++)
+                limit_ms = fmax(limit_ms, l->settings.class[c].promise.rtt_ms);
+        if (limit_ms <= 0)
+                return 0;
+        return (int64_t)(fmin(fmax(1.25 * limit_ms, 100), 2000) * (double)DOG_MS);
+}
+
+static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
+{
+        struct probe *p = &l->probe[path];
+        const struct path_tunnel_state *state = path_tunnel_path_state(l->tunnel, path);
+        struct path_tunnel_path *to = &l->settings.path[path].path;
+        if (!state || !state->is_usable || to->remote.version == 0)
+                return 0;
+        if (to->local.version == 0)
+                to->local = state->hop.source;
+        p->session_fd = session_socket(l, path, e);
+        if (p->session_fd < 0)
+                return p->session_fd;
+        struct dog_stamp_session_conf sender = {
+                .fd = p->session_fd,
+                .key = l->stamp_key,
+                .interval_ns = l->settings.stamp_interval_ns,
+                .sparse_ns = 4 * l->settings.stamp_interval_ns,
+                .timeout_ns = probe_timeout_ns(l),
+                .report_every_ns = REPORT_NS,
+                .report_groups = l->settings.classes < DOG_STAMP_REPORT_GROUPS ? l->settings.classes
+                                                                               : DOG_STAMP_REPORT_GROUPS,
+                .tunnel = l->settings.tunnel.far_number,
+                .path = (uint8_t)path,
+                .seed = (uint64_t)path + 1,
+                .seen = probe_seen,
+                .report = probe_reported,
+                .user = p,
+        };
+        int rc = dog_stamp_session_new(&p->session, &sender, e);
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "path %s", to->name);
+        p->reflector_fd = reflector_socket(l, path, e);
+        if (p->reflector_fd < 0)
+                return p->reflector_fd;
+        struct dog_stamp_reflector_conf reflector = {.fd = p->reflector_fd,
+                                                     .key = l->stamp_key,
+                                                     .is_stateful = true,
+                                                     .report = reflect_report,
+                                                     .user = l};
+        rc = dog_stamp_reflector_new(&p->reflector, &reflector, e);
+        return rc < 0 ? dog_err_prefix(e, rc, "path %s", to->name) : 0;
+}
+
+static void probe_close(struct probe *p)
+{
+        dog_stamp_session_free(p->session);
+        dog_stamp_reflector_free(p->reflector);
+        if (p->session_fd >= 0)
+                close(p->session_fd);
+        if (p->reflector_fd >= 0)
+                close(p->reflector_fd);
+        p->session = NULL;
+        p->reflector = NULL;
+        p->session_fd = p->reflector_fd = -1;
+}
+
+/* ---- opening ---- */
+
+/* The probes' key: the tunnel's secret under a label of its own. */
+static int link_stamp_key(struct path_link *l, struct dog_err *e)
+{
+        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
+        struct dog_hands_reply reply;
+        uint8_t secret[DOG_SECRET_KEY];
+        int fd = -1;
+        int rc = dog_hands_name_set(ask.as.secret.name, l->settings.secret, e);
+        if (rc == 0)
+                rc = dog_hands_call(l->hands, &ask, &reply, &fd, e);
+        if (rc == 0)
+                rc = dog_secret_key_read(secret, fd, e);
+        if (fd >= 0)
+                close(fd);
+        if (rc < 0)
+                return rc;
+        static const char label[] = "sundog stamp";
+        crypto_generichash(l->stamp_key, sizeof(l->stamp_key), (const unsigned char *)label,
+                           sizeof(label) - 1, secret, sizeof(secret));
+        sodium_memzero(secret, sizeof(secret));
+        return 0;
+}
+
+static char *words_keep(char **at, const char *word)
+{
+        char *kept = *at;
+        size_t size = word ? strlen(word) + 1 : 1;
+        memcpy(kept, word ? word : "", size);
+        *at += size;
+        return kept;
+}
+
+/* Everything that `settings` points to, copied. */
+static int link_copy(struct path_link *l, const struct path_link_settings *s)
+{
+        size_t room = strlen(s->name) + strlen(s->secret) + strlen(s->tunnel.device) + 3;
+        for (unsigned p = 0; p < s->paths; p++)
+                room += strlen(s->path[p].path.name) + strlen(s->path[p].path.device) + 2;
+        for (unsigned c = 0; c < s->classes; c++)
+                room += strlen(s->class[c].name) + 1;
+        l->settings = *s;
+        l->settings.class = calloc(s->classes ? s->classes : 1, sizeof(*s->class));
+        l->settings.rule = calloc(s->rules ? s->rules : 1, sizeof(*s->rule));
+        l->group = calloc(s->classes ? s->classes : 1, sizeof(struct dog_group *));
+        l->words = malloc(room);
+        if (!l->settings.class || !l->settings.rule || !l->group || !l->words)
+                return -ENOMEM;
+        char *at = l->words;
+        l->settings.name = words_keep(&at, s->name);
+        l->settings.secret = words_keep(&at, s->secret);
+        l->settings.tunnel.device = words_keep(&at, s->tunnel.device);
+        for (unsigned p = 0; p < s->paths; p++) {
+                l->settings.path[p].path.name = words_keep(&at, s->path[p].path.name);
+                l->settings.path[p].path.device = words_keep(&at, s->path[p].path.device);
+        }
+        for (unsigned c = 0; c < s->classes; c++) {
+                l->settings.class[c] = s->class[c];
+                l->settings.class[c].name = words_keep(&at, s->class[c].name);
+        }
+        if (s->rules)
+                memcpy(l->settings.rule, s->rule, s->rules * sizeof(*s->rule));
+        return 0;
+}
+
+/* A class keeps going where it went before a restart, if those paths are still there. */
+static uint32_t class_first_subset(const struct path_link *l, unsigned number, uint32_t usable)
+{
+        uint32_t before = path_tunnel_subset(l->tunnel, number) & usable;
+        return before ? before : usable ? usable & (~usable + 1) : 1;
+}
+
+static int link_data_plane(struct path_link *l, struct dog_err *e)
+{
+        const struct path_link_settings *s = &l->settings;
+        uint32_t usable = 0;
+        for (unsigned p = 0; p < s->paths; p++) {
+                int rc = path_tunnel_path_set(l->tunnel, p, &s->path[p].path, 500, e);
+                /* A far end or a next hop that is not there yet may come; what cannot be is an error. */
+                if (rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH) {
+                        dog_log(DOG_LOG_WARN, "tunnel=%s event=path-not-usable path=%s error=\"%s\"", s->name,
+                                s->path[p].path.name, e->text);
+                        continue;
+                }
+                if (rc < 0)
+                        return rc;
+                const struct path_tunnel_state *state = path_tunnel_path_state(l->tunnel, p);
+                usable |= state && state->is_usable ? 1U << p : 0;
+        }
+        if (!usable)
+                return dog_err_set(e, -EHOSTUNREACH, "none of its %u paths has a next hop that answers",
+                                   s->paths);
+        for (unsigned c = 0; c < s->classes; c++) {
+                struct path_tunnel_class set = {.subset = class_first_subset(l, s->class[c].number, usable),
+                                                .silence_ms = s->class[c].silence_ms};
+                int rc = path_tunnel_class_set(l->tunnel, s->class[c].number, &set, e);
+                if (rc < 0)
+                        return dog_err_prefix(e, rc, "class %s", s->class[c].name);
+        }
+        int rc = path_tunnel_rules_set(l->tunnel, s->rule, s->rules, s->class[s->classes - 1].number, e);
+        if (rc == 0)
+                rc = path_tunnel_key_load(l->tunnel, s->secret, e);
+        struct path_host_device became;
+        if (rc == 0)
+                rc = path_tunnel_commit(l->tunnel, &became, e);
+        if (rc == 0 && became.note[0])
+                dog_log(DOG_LOG_WARN, "tunnel=%s event=fall-back note=\"%s\"", s->name, became.note);
+        return rc;
+}
+
+/* The first tunnel's classes have their own names; with several tunnels the tunnel's name goes along. */
+static int link_group(struct path_link *l, unsigned class, struct dog_loop *loop, int64_t now_ns,
+                      struct dog_err *e)
+{
+        const struct path_link_class *c = &l->settings.class[class];
+        struct member_of_link *m = calloc(1, sizeof(*m));
+        struct dog_group *g = m ? dog_group_new(c->name, &path_kind, l->settings.paths) : NULL;
+        if (!g) {
+                free(m);
+                return dog_err_set(e, -ENOMEM, "class %s: out of memory", c->name);
+        }
+        *m = (struct member_of_link){.link = l, .class = class};
+        g->priv = m;
+        g->promise = c->promise;
+        g->policy = c->policy;
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                const struct path_link_path *path = &l->settings.path[p];
+                snprintf(g->member[p].name, sizeof(g->member[p].name), "%s", path->path.name);
+                g->member[p].role = path->role;
+                /* Price per second at the rate the class needs; without one, at a voice call's 100 kbit/s. */
+                double kbps = c->promise.rate_kbps > 0 ? c->promise.rate_kbps : 100;
+                g->member[p].price = path->price_per_gb * kbps * 125 / 1e9;
+        }
+        int rc = dog_loop_add(loop, g, now_ns, e);
+        if (rc < 0) {
+                dog_group_free(g);
+                return rc;
+        }
+        l->group[class] = g;
+        return 0;
+}
+
+int path_link_open(struct path_link **link, const struct path_link_settings *settings, struct path_host *host,
+                   struct dog_hands_client *hands, struct dog_loop *loop, int64_t now_ns, struct dog_err *e)
+{
+        struct path_link *l = calloc(1, sizeof(*l));
+        *link = NULL;
+        if (!l)
+                return dog_err_set(e, -ENOMEM, "tunnel %s: out of memory", settings->name);
+        for (unsigned p = 0; p < PATH_PATHS_MAX; p++)
+                l->probe[p] = (struct probe){.link = l,
+                                             .path = p,
+                                             .session_fd = -1,
+                                             .reflector_fd = -1,
+                                             .passive_loss = (double)NAN,
+                                             .reorder = (double)NAN,
+                                             .delay_ms = (double)NAN};
+        l->hands = hands;
+        l->report_epoch = (uint32_t)(dog_clock_wall_ns() / DOG_S);
+        int rc = link_copy(l, settings);
+        if (rc < 0)
+                dog_err_set(e, rc, "out of memory");
+        if (rc == 0)
+                rc = link_stamp_key(l, e);
+        if (rc == 0)
+                rc = path_tunnel_open(&l->tunnel, host, &l->settings.tunnel, e);
+        if (rc == 0)
+                rc = link_data_plane(l, e);
+        for (unsigned p = 0; rc == 0 && p < l->settings.paths; p++)
+                rc = probe_open(l, p, e);
+        for (unsigned c = 0; rc == 0 && c < l->settings.classes; c++)
+                rc = link_group(l, c, loop, now_ns, e);
+        if (rc < 0) {
+                dog_err_prefix(e, rc, "tunnel %s", settings->name);
+                for (unsigned c = 0; l->group && c < l->settings.classes; c++)
+                        if (l->group[c])
+                                dog_loop_remove(loop, l->group[c]);
+                path_link_close(l);
+                return rc;
+        }
+        path_link_refresh(l, now_ns);
+        *link = l;
+        return 0;
+}
+
+void path_link_close(struct path_link *l)
+{
+        if (!l)
+                return;
+        for (unsigned p = 0; p < PATH_PATHS_MAX; p++)
+                probe_close(&l->probe[p]);
+        path_tunnel_close(l->tunnel);
+        sodium_memzero(l->stamp_key, sizeof(l->stamp_key));
+        free(l->settings.class);
+        free(l->settings.rule);
+        free(l->group);
+        free(l->words);
+        free(l);
+}
+
+/* ---- events ---- */
+
+unsigned path_link_fds(const struct path_link *l, int fd[PATH_LINK_FDS_MAX])
+{
+        unsigned n = 0;
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                if (l->probe[p].session_fd >= 0)
+                        fd[n++] = l->probe[p].session_fd;
+                if (l->probe[p].reflector_fd >= 0)
+                        fd[n++] = l->probe[p].reflector_fd;
+        }
+        return n;
+}
+
+void path_link_on_readable(struct path_link *l, int fd, int64_t now_ns)
+{
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                if (l->probe[p].session && fd == l->probe[p].session_fd)
+                        l->probe[p].due_ns = dog_stamp_session_on_readable(l->probe[p].session, now_ns);
+                if (l->probe[p].reflector && fd == l->probe[p].reflector_fd)
+                        dog_stamp_reflector_on_readable(l->probe[p].reflector, now_ns);
+        }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+        return a < b ? a : b;
+}
+
+int64_t path_link_on_timer(struct path_link *l, int64_t now_ns)
+{
+        if (now_ns >= l->interval_ns) {
+                path_tunnel_interval(l->tunnel);
+                l->interval_ns = now_ns + DOG_S;
+        }
+        if (now_ns >= l->retry_ns)
+                path_link_refresh(l, now_ns);
+        int64_t due_ns = earlier(l->interval_ns, l->retry_ns);
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                struct probe *probe = &l->probe[p];
+                if (probe->session) {
+                        if (now_ns >= probe->due_ns)
+                                probe->due_ns = dog_stamp_session_on_timer(probe->session, now_ns);
+                        due_ns = earlier(due_ns, probe->due_ns);
+                }
+                if (probe->reflector)
+                        due_ns = earlier(due_ns, dog_stamp_reflector_on_timer(probe->reflector, now_ns));
+        }
+        return due_ns;
+}
+
+void path_link_refresh(struct path_link *l, int64_t now_ns)
+{
+        l->retry_ns = now_ns + RETRY_NS;
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                struct dog_err e = {0};
+                int rc = path_tunnel_path_refresh(l->tunnel, p, 0, &e);
+                if (rc == 1)
+                        dog_log(DOG_LOG_INFO, "tunnel=%s event=path-changed path=%s", l->settings.name,
+                                l->settings.path[p].path.name);
+                struct dog_link device;
+                bool is_up =
+                        dog_link_get(&device, l->settings.path[p].path.device, NULL) == 0 && device.is_up;
+                const struct path_tunnel_state *state = path_tunnel_path_state(l->tunnel, p);
+                is_up = is_up && state && state->is_usable;
+                for (unsigned c = 0; c < l->settings.classes; c++)
+                        if (l->group[c])
+                                dog_group_member_up(l->group[c], p, is_up);
+                if (is_up && !l->probe[p].session && probe_open(l, p, &e) < 0) {
+                        probe_close(&l->probe[p]);
+                        dog_log(DOG_LOG_WARN, "tunnel=%s event=not-probed path=%s error=\"%s\"",
+                                l->settings.name, l->settings.path[p].path.name, e.text);
+                }
+        }
+}
+
+/* ---- looking in ---- */
+
+const char *path_link_name(const struct path_link *l)
+{
+        return l->settings.name;
+}
+
+const struct path_link_settings *path_link_settings(const struct path_link *l)
+{
+        return &l->settings;
+}
+
+struct path_tunnel *path_link_tunnel(struct path_link *l)
+{
+        return l->tunnel;
+}
+
+struct dog_group *path_link_group(const struct path_link *l, unsigned i)
+{
+        return i < l->settings.classes ? l->group[i] : NULL;
+}
+
+struct path_link_view path_link_view(const struct path_link *l, unsigned path)
+{
+        const struct probe *p = &l->probe[path];
+        return (struct path_link_view){.probe = p->session ? dog_stamp_session_stats(p->session) : NULL,
+                                       .report = p->report,
+                                       .report_ns = p->report_ns,
+                                       .passive_loss = p->passive_loss,
+                                       .delay_ms = p->delay_ms};
+}

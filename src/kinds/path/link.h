@@ -1,0 +1,86 @@
+#pragma once
+/**
+ * One tunnel at work: its data plane, a STAMP session and a reflector for every path, and the
+ * groups of its classes. What a path's probes see is a sample for every class, because each
+ * class judges it by its own promise.
+ *
+ * The link does not know an event loop. Its owner polls the descriptors of path_link_fds and
+ * calls path_link_on_readable for each, and path_link_on_timer at the time that was returned.
+ */
+#include "core/loop.h"
+#include "kinds/path/tunnel.h"
+#include "sources/stamp.h"
+
+#define PATH_LINK_CLASSES_MAX 256
+#define PATH_LINK_FDS_MAX     (2 * PATH_PATHS_MAX)
+
+extern const struct dog_kind path_kind;
+
+struct path_link_path {
+        struct path_tunnel_path path;
+        double price_per_gb;
+        enum dog_role role;
+};
+
+/** A class of traffic: which packets, what was promised, how eagerly to copy. */
+struct path_link_class {
+        const char *name;
+        unsigned number; /**< 0: everything that no rule matches */
+        struct dog_promise promise;
+        struct dog_policy policy;
+        uint32_t silence_ms; /**< reflex of the data plane; 0: none */
+};
+
+struct path_link_settings {
+        const char *name;   /**< of the tunnel */
+        const char *secret; /**< name of the key among hands' secrets */
+        struct path_tunnel_settings tunnel;
+        struct path_link_path path[PATH_PATHS_MAX];
+        unsigned paths;
+        struct path_link_class *class;
+        unsigned classes;
+        struct path_rule *rule;
+        uint32_t rules;
+        uint16_t stamp_port;
+        int64_t stamp_interval_ns;
+        /** Every sample, as the groups get it; may be NULL. For whoever keeps telemetry. */
+        void (*sample)(void *user, unsigned path, const struct dog_sample *s);
+        void *user;
+};
+
+struct path_link;
+
+/**
+ * Open or adopt the tunnel, start measuring, and add one group a class to the loop. Everything
+ * in `settings` is copied.
+ * @return 0, or what the tunnel, hands or the sockets said; then nothing is left but what was pinned before
+ */
+int path_link_open(struct path_link **l, const struct path_link_settings *settings, struct path_host *host,
+                   struct dog_hands_client *hands, struct dog_loop *loop, int64_t now_ns, struct dog_err *e);
+/** Let go. The groups must have left the loop. What forwards goes on forwarding. NULL is allowed. */
+void path_link_close(struct path_link *l);
+
+/** The descriptors to poll for reading; returns how many. */
+unsigned path_link_fds(const struct path_link *l, int fd[PATH_LINK_FDS_MAX]);
+void path_link_on_readable(struct path_link *l, int fd, int64_t now_ns);
+/** Send what is due. @return when to call again */
+int64_t path_link_on_timer(struct path_link *l, int64_t now_ns);
+/** Devices, routes or neighbours changed: look at every path again. */
+void path_link_refresh(struct path_link *l, int64_t now_ns);
+
+const char *path_link_name(const struct path_link *l);
+const struct path_link_settings *path_link_settings(const struct path_link *l);
+struct path_tunnel *path_link_tunnel(struct path_link *l);
+/** The group of class i of the settings. */
+struct dog_group *path_link_group(const struct path_link *l, unsigned i);
+
+/** What is known of one path besides what groups believe. */
+struct path_link_view {
+        const struct dog_stamp_session_stats *probe; /**< NULL: not probed, its far address is unknown */
+        struct dog_stamp_report report;              /**< the far end's newest counters */
+        int64_t report_ns;                           /**< when they came; 0: never */
+        double passive_loss; /**< of user traffic since the report before; NaN: too little */
+        double delay_ms;     /**< above the fastest path, one way; NaN: unknown */
+};
+
+struct path_link_view path_link_view(const struct path_link *l, unsigned path);
