@@ -17,12 +17,13 @@ static const double fit_long_claims_s = 30;
 
 static const char fit_usage[] =
         "usage: fit_risk_prior --data DIR --out FILE [--family NAME]... [--skip-date DATE]... [--ridge X] "
-        "[--dump FILE]\n"
+        "[--thin N] [--dump FILE]\n"
         "  --data DIR    folder of recorded paths (traces.csv and TRACE.csv.gz)\n"
         "  --out FILE    where the table goes, as C; - for standard output\n"
         "  --family      may be repeated; pam when left out (only pam may be shipped)\n"
         "  --skip-date   leave a day out; may be repeated\n"
-        "  --ridge X     penalty per squared standardised weight (default 30)\n"
+        "  --ridge X     penalty per squared standardised weight (default 1000)\n"
+        "  --thin N      also learn from every N-th sample (default 5; 1: no)\n"
         "  --dump FILE   also write the rows (features, outcomes) as CSV\n";
 
 static int fit_dump(const struct risk_rows *rows, const struct traces *t, const char *name)
@@ -109,11 +110,15 @@ static int fit_write(const struct risk_prior *prior, const char *family, double 
 
 int main(int argc, char **argv)
 {
-        static const struct option option[] = {
-                {"data", required_argument, NULL, 'd'},   {"out", required_argument, NULL, 'o'},
-                {"family", required_argument, NULL, 'f'}, {"skip-date", required_argument, NULL, 's'},
-                {"ridge", required_argument, NULL, 'r'},  {"dump", required_argument, NULL, 'u'},
-                {"help", no_argument, NULL, 'h'},         {0}};
+        static const struct option option[] = {{"data", required_argument, NULL, 'd'},
+                                               {"out", required_argument, NULL, 'o'},
+                                               {"family", required_argument, NULL, 'f'},
+                                               {"skip-date", required_argument, NULL, 's'},
+                                               {"ridge", required_argument, NULL, 'r'},
+                                               {"thin", required_argument, NULL, 't'},
+                                               {"dump", required_argument, NULL, 'u'},
+                                               {"help", no_argument, NULL, 'h'},
+                                               {0}};
         const char *data = NULL;
         const char *to = NULL;
         const char *dump = NULL;
@@ -121,8 +126,9 @@ int main(int argc, char **argv)
         const char *skip[32] = {0};
         int families = 0;
         int skips = 0;
+        int thin = 5;
         struct risk_fit_options o = {
-                .skip_dates = skip, .horizon_ns = {DOG_S, 5 * DOG_S, fit_long_ns}, .ridge = 30};
+                .skip_dates = skip, .horizon_ns = {DOG_S, 5 * DOG_S, fit_long_ns}, .ridge = 1000};
         struct dog_err e = {0};
         struct traces traces;
         struct risk_rows rows;
@@ -139,6 +145,8 @@ int main(int argc, char **argv)
                         family[families++] = optarg;
                 else if (c == 's' && skips < 31)
                         skip[skips++] = optarg;
+                else if (c == 't')
+                        thin = atoi(optarg);
                 else if (c == 'r')
                         o.ridge = strtod(optarg, NULL);
                 else {
@@ -146,13 +154,14 @@ int main(int argc, char **argv)
                         return c == 'h' ? 0 : 2;
                 }
         }
-        if (!data || !to || optind < argc || !(o.ridge >= 0)) {
+        if (!data || !to || optind < argc || thin < 1 || !(o.ridge >= 0)) {
                 fputs(fit_usage, stderr);
                 return 2;
         }
         if (families == 0)
                 family[0] = "pam";
-        if (traces_load(&traces, data, family, &e) < 0 || risk_rows_make(&rows, &traces, &o, &e) < 0) {
+        if (traces_load(&traces, data, family, &e) < 0 || (thin > 1 && traces_thin(&traces, thin, &e) < 0) ||
+            risk_rows_make(&rows, &traces, &o, &e) < 0) {
                 fprintf(stderr, "fit_risk_prior: %s\n", e.text);
                 return 1;
         }

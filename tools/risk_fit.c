@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { F = DOG_RISK_FEATURES };
+static const double risk_fit_flat = 0.05; /* standard deviation under which a feature is constant */
 
 static int8_t risk_rows_outcome(const struct trace *t, int p, int k, int64_t horizon_ns)
 {
@@ -138,45 +139,95 @@ struct risk_fit_sums {
         double hessian[F][F], gradient[F];
 };
 
-/* One Newton step over all rows of one target. */
-static int risk_fit_newton(double weight[F], const double scale[F], const struct risk_rows *rows,
-                           const struct traces *t, const struct risk_fit_options *o, int target,
-                           struct risk_fit_sums *s, double *moved)
+/* What Newton's method works on: one target's rows, with the penalty. */
+struct risk_fit_task {
+        const struct risk_rows *rows;
+        const struct traces *traces;
+        const struct risk_fit_options *options;
+        double ridge[F];
+        int target;
+};
+
+static bool risk_fit_row(const struct risk_fit_task *k, const struct risk_row *row)
+{
+        return row->outcome[k->target] >= 0 && risk_fit_is_used(row, k->traces, k->options);
+}
+
+static double risk_fit_odds(const double weight[F], const struct risk_row *row)
+{
+        double z = 0;
+        for (int i = 0; i < F; i++)
+                z += weight[i] * (double)row->feature[i];
+        return z;
+}
+
+/* Minus the penalised log-likelihood. */
+static double risk_fit_cost(const struct risk_fit_task *k, const double weight[F])
+{
+        double cost = 0;
+        for (size_t r = 0; r < k->rows->count; r++) {
+                const struct risk_row *row = &k->rows->list[r];
+                if (!risk_fit_row(k, row))
+                        continue;
+                double z = risk_fit_odds(weight, row);
+                cost += (z > 0 ? z + log1p(exp(-z)) : log1p(exp(z))) - z * row->outcome[k->target];
+        }
+        for (int i = 0; i < F; i++)
+                cost += 0.5 * k->ridge[i] * weight[i] * weight[i];
+        return cost;
+}
+
+/* The direction of one Newton step, in s->gradient. */
+static int risk_fit_direction(const struct risk_fit_task *k, const double weight[F], struct risk_fit_sums *s)
 {
         memset(s, 0, sizeof(*s));
-        for (size_t r = 0; r < rows->count; r++) {
-                const struct risk_row *row = &rows->list[r];
-                if (row->outcome[target] < 0 || !risk_fit_is_used(row, t, o))
+        for (size_t r = 0; r < k->rows->count; r++) {
+                const struct risk_row *row = &k->rows->list[r];
+                if (!risk_fit_row(k, row))
                         continue;
-                double x[F];
-                double z = 0;
-                for (int i = 0; i < F; i++) {
-                        x[i] = (double)row->feature[i];
-                        z += weight[i] * x[i];
-                }
-                double p = 1 / (1 + exp(-z));
-                double error = row->outcome[target] - p;
+                double p = 1 / (1 + exp(-risk_fit_odds(weight, row)));
+                double error = row->outcome[k->target] - p;
                 double curve = p * (1 - p);
                 for (int i = 0; i < F; i++) {
-                        s->gradient[i] += error * x[i];
+                        double x = (double)row->feature[i];
+                        s->gradient[i] += error * x;
                         for (int j = 0; j <= i; j++)
-                                s->hessian[i][j] += curve * x[i] * x[j];
+                                s->hessian[i][j] += curve * x * (double)row->feature[j];
                 }
         }
         for (int i = 0; i < F; i++) {
-                /* The ridge is on the scale of each feature, and not on the constant. */
-                double ridge = i == DOG_RISK_F_ONE ? 1e-6 : o->ridge * scale[i] * scale[i] + 1e-6;
-                s->hessian[i][i] += ridge;
-                s->gradient[i] -= ridge * weight[i];
+                s->hessian[i][i] += k->ridge[i];
+                s->gradient[i] -= k->ridge[i] * weight[i];
                 for (int j = 0; j < i; j++)
                         s->hessian[j][i] = s->hessian[i][j];
         }
-        if (risk_fit_solve(s->hessian, s->gradient) < 0)
-                return -EDOM;
-        *moved = 0;
-        for (int i = 0; i < F; i++) {
-                weight[i] += s->gradient[i];
-                *moved += fabs(s->gradient[i]);
+        return risk_fit_solve(s->hessian, s->gradient);
+}
+
+/* Newton's method; a step that makes things worse is halved until it does not. */
+static int risk_fit_target(const struct risk_fit_task *k, double weight[F])
+{
+        static struct risk_fit_sums sums;
+        double cost = risk_fit_cost(k, weight);
+        for (int round = 0; round < 30; round++) {
+                double tried[F];
+                double step = 1;
+                double now;
+                if (risk_fit_direction(k, weight, &sums) < 0)
+                        return -EDOM;
+                do {
+                        for (int i = 0; i < F; i++)
+                                tried[i] = weight[i] + step * sums.gradient[i];
+                        now = risk_fit_cost(k, tried);
+                        step /= 2;
+                } while (!(now <= cost) && step > 1e-4);
+                if (!(now <= cost))
+                        break;
+                memcpy(weight, tried, sizeof(tried));
+                bool is_done = cost - now < 1e-4;
+                cost = now;
+                if (is_done)
+                        break;
         }
         return 0;
 }
@@ -184,7 +235,6 @@ static int risk_fit_newton(double weight[F], const double scale[F], const struct
 int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct traces *t,
              const struct risk_fit_options *o, struct dog_err *e)
 {
-        static struct risk_fit_sums sums;
         double square[F] = {0};
         double scale[F];
         double used = 0;
@@ -213,16 +263,22 @@ int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struc
                 scale[i] = sqrt(var > 1e-8 ? var : 1e-8);
         }
         for (int g = 0; g < DOG_RISK_TARGETS; g++) {
-                double moved = 1;
+                struct risk_fit_task task = {.rows = rows, .traces = t, .options = o, .target = g};
                 if (prior->rows[g] == 0)
                         return dog_err_set(e, -ENODATA,
                                            "no outcome is known at horizon %d; are the traces too short?", g);
                 prior->base[g] /= (double)prior->rows[g];
                 double base = prior->base[g] > 1e-4 ? prior->base[g] : 1e-4;
                 prior->weight[g][DOG_RISK_F_ONE] = log(base / (1 - base));
-                for (int round = 0; round < 25 && moved > 1e-6; round++)
-                        if (risk_fit_newton(prior->weight[g], scale, rows, t, o, g, &sums, &moved) < 0)
-                                return dog_err_set(e, -EDOM, "the features of horizon %d are degenerate", g);
+                /* The ridge is on the scale of each feature, and hardly on the constant. */
+                for (int i = 0; i < F; i++)
+                        task.ridge[i] = 1e-6 + (i == DOG_RISK_F_ONE ? 0 : o->ridge * scale[i] * scale[i]);
+                /* What hardly varies here would learn the level of this family instead of its own effect. */
+                for (int i = 0; i < F; i++)
+                        if (i != DOG_RISK_F_ONE && scale[i] < risk_fit_flat)
+                                task.ridge[i] = 1e9;
+                if (risk_fit_target(&task, prior->weight[g]) < 0)
+                        return dog_err_set(e, -EDOM, "the features of horizon %d are degenerate", g);
         }
         return 0;
 }

@@ -185,12 +185,54 @@ static bool traces_is_wanted(const char *family, const char *const *families)
         return false;
 }
 
+static int traces_append(struct traces *t, const struct trace *one, struct dog_err *e)
+{
+        if (t->count == t->room) {
+                int room = t->room ? 2 * t->room : 64;
+                struct trace *more = realloc(t->list, (size_t)room * sizeof(*more));
+                if (!more)
+                        return dog_err_set(e, -ENOMEM, "%s: out of memory", one->name);
+                t->list = more;
+                t->room = room;
+        }
+        t->list[t->count] = *one;
+        t->list[t->count].point = calloc((size_t)one->paths * (size_t)one->length, sizeof(*one->point));
+        if (!t->list[t->count].point)
+                return dog_err_set(e, -ENOMEM, "%s: out of memory", one->name);
+        t->count++;
+        return 0;
+}
+
+int traces_thin(struct traces *t, int stride, struct dog_err *e)
+{
+        int whole = t->count;
+        for (int i = 0; i < whole * stride; i++) {
+                struct trace thin = t->list[i / stride];
+                int phase = i % stride;
+                int length = thin.length;
+                thin.step_ms *= stride;
+                thin.length = (length - phase + stride - 1) / stride;
+                if (thin.length <= 0)
+                        continue;
+                int rc = traces_append(t, &thin, e);
+                if (rc < 0)
+                        return rc;
+                struct trace *to = &t->list[t->count - 1];
+                const struct trace *from = &t->list[i / stride];
+                for (int p = 0; p < to->paths; p++) {
+                        for (int k = 0; k < to->length; k++)
+                                to->point[p * to->length + k] = from->point[p * length + k * stride + phase];
+                        traces_judge(t, to, p);
+                }
+        }
+        return 0;
+}
+
 int traces_load(struct traces *t, const char *folder, const char *const *families, struct dog_err *e)
 {
         char name[512];
         char line[LINE_MOST];
         char *field[FIELDS_MOST];
-        int room = 0;
         int rc = 0;
         memset(t, 0, sizeof(*t));
         snprintf(name, sizeof(name), "%s/traces.csv", folder);
@@ -211,21 +253,9 @@ int traces_load(struct traces *t, const char *folder, const char *const *familie
                 }
                 if (!traces_is_wanted(one.family, families))
                         continue;
-                if (t->count == room) {
-                        room = room ? 2 * room : 64;
-                        struct trace *more = realloc(t->list, (size_t)room * sizeof(*more));
-                        if (!more) {
-                                rc = dog_err_set(e, -ENOMEM, "%s: out of memory", name);
-                                break;
-                        }
-                        t->list = more;
-                }
-                one.point = calloc((size_t)one.paths * (size_t)one.length, sizeof(*one.point));
-                if (!one.point) {
-                        rc = dog_err_set(e, -ENOMEM, "%s: out of memory", one.name);
+                rc = traces_append(t, &one, e);
+                if (rc < 0)
                         break;
-                }
-                t->list[t->count++] = one;
                 rc = traces_rows(&t->list[t->count - 1], folder, e);
                 for (int p = 0; rc == 0 && p < one.paths; p++)
                         traces_judge(t, &t->list[t->count - 1], p);

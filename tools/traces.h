@@ -32,10 +32,15 @@ struct trace {
 
 struct traces {
         struct trace *list;
-        int count;
+        int count, room;
         long points, differing; /**< samples, and those where the two medians disagree about bad */
 };
 
 /** Load the traces of the families named (NULL-terminated; NULL: all). Free with traces_free. */
 int traces_load(struct traces *t, const char *folder, const char *const *families, struct dog_err *e);
+/**
+ * Add to every trace so far its thinned copies: each stride-th step, one copy per starting phase, judged
+ * anew. A prior should not believe that the world is probed five times a second.
+ */
+int traces_thin(struct traces *t, int stride, struct dog_err *e);
 void traces_free(struct traces *t);
