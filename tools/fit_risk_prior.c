@@ -35,7 +35,7 @@ static int fit_dump(const struct risk_rows *rows, const struct traces *t, const 
         }
         fprintf(f, "trace,date,path,t_ms,onset,y0,y1,y2,ynext");
         static const char *const id[] = {
-#define X(feature, words) #feature,
+#define X(feature, group, words) #feature,
                 DOG_RISK_FEATURE_LIST(X)
 #undef X
         };
@@ -68,7 +68,7 @@ static int fit_write(const struct risk_prior *prior, const char *family, double 
 {
         static const char *const target[DOG_RISK_TARGETS] = {"1 s", "5 s", "30 s (from 12 s)", "next sample"};
         static const char *const id[] = {
-#define X(feature, words) #feature,
+#define X(feature, group, words) #feature,
                 DOG_RISK_FEATURE_LIST(X)
 #undef X
         };

@@ -15,7 +15,7 @@ struct dog_expect {
         float spread; /**< one standard deviation; 0 means "no doubt", NaN "unknown" */
 };
 
-/** A feature that moved the risk, and by how much. A value: the name is a number for dog_risk_feature_name().
+/** A feature that moved the risk, and by how much. A value: the name is a number for dog_risk_group_name().
  */
 struct dog_reason_share {
         uint8_t feature;

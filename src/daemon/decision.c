@@ -30,7 +30,7 @@ static json_t *belief_json(const struct dog_belief *b)
         for (int i = 0; i < DOG_DRIVERS; i++)
                 if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
                         json_array_append_new(
-                                drivers, json_pack("{s:s, s:f}", "feature", dog_risk_feature_name(b->driver[i].feature),
+                                drivers, json_pack("{s:s, s:f}", "feature", dog_risk_group_name(b->driver[i].feature),
                                                    "log_odds", (double)b->driver[i].log_odds));
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "p_near", real_or_null((double)b->p_breach[0]),
                          "p_middle", real_or_null((double)b->p_breach[1]), "rtt_ms",

@@ -37,7 +37,8 @@ static bool brier_is_worse(const struct dog_brier *b)
                 sum += d;
                 squares += d * d;
         }
-        double variance = (squares - sum * sum / DOG_BRIER_BLOCKS) * DOG_BRIER_BLOCKS / (DOG_BRIER_BLOCKS - 1);
+        double variance =
+                (squares - sum * sum / DOG_BRIER_BLOCKS) * DOG_BRIER_BLOCKS / (DOG_BRIER_BLOCKS - 1);
         return sum > brier_least * b->in_window && sum > brier_errors * sqrt(fmax(variance, 0));
 }
 

@@ -29,7 +29,8 @@ enum dog_brier_change { DOG_BRIER_SAME, DOG_BRIER_DISARMED, DOG_BRIER_REARMED };
 void dog_brier_init(struct dog_brier *b);
 /**
  * Count one outcome. Disarms when, over a full window, the model's score is worse than
- * persistence's by more than chance (two standard errors); re-arms when it is better again by more than 2 % of persistence's.
+ * persistence's by more than chance (two standard errors); re-arms when it is better again by more than 2 %
+ * of persistence's.
  */
 enum dog_brier_change dog_brier_learn(struct dog_brier *b, double p_model, double p_persistence,
                                       bool happened);

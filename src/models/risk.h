@@ -97,7 +97,7 @@ struct dog_risk_belief {
 /** One reason behind a prediction. */
 struct dog_driver {
         const char *name; /**< static text, words for people */
-        uint8_t feature;  /**< its number, for records: dog_risk_feature_name() */
+        uint8_t group;    /**< its number, for records: dog_risk_group_name() */
         float log_odds;   /**< what it adds to (or takes from) the log-odds, against an ordinary moment */
 };
 
@@ -128,12 +128,15 @@ void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const str
                    const struct dog_risk_peers *peers, int64_t now_ns, struct dog_risk_belief *out);
 
 /**
- * Why: the strongest contributions to one prediction, largest magnitude first.
- * @return how many were written, at most `most`
+ * Why: the contributions of the groups of features to one prediction, largest magnitude first.
+ * Together they are its log-odds (before calibration) minus those of an ordinary moment.
+ * @return how many were written, at most `most` and at most DOG_RISK_GROUPS
  */
 int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belief *belief,
                      enum dog_risk_target target, struct dog_driver *out, int most);
 
+/** Names of the groups that drivers speak of: 0 <= g < DOG_RISK_GROUPS. */
+const char *dog_risk_group_name(int g);
 /** Names of features, for tables: 0 <= i < DOG_RISK_FEATURES. */
 const char *dog_risk_feature_name(int i);
 

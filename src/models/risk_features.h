@@ -5,57 +5,80 @@
  * gives all of them by squaring. Each feature is scaled to about [-4, 4] and clamped there.
  */
 #define DOG_RISK_FEATURE_LIST(X)                                                                             \
-        X(ONE, "ordinary level")                                                                             \
-        X(BAD_NOW, "broken right now")                                                                       \
-        X(BAD_1S, "broken lately (1 s)")                                                                     \
-        X(BAD_4S, "broken lately (4 s)")                                                                     \
-        X(BAD_16S, "broken lately (16 s)")                                                                   \
-        X(BAD_64S, "broken lately (1 min)")                                                                  \
-        X(LOG_BAD_2S, "any breach, fresh (2 s)")                                                             \
-        X(LOG_BAD_8S, "any breach, fresh (8 s)")                                                             \
-        X(LOG_BAD_32S, "any breach, fresh (32 s)")                                                           \
-        X(LOG_BAD_EVER, "breaches since it is known")                                                        \
-        X(SINCE, "time since the last breach")                                                               \
-        X(SINCE_1S, "a breach within the second")                                                            \
-        X(SINCE_5S, "a breach within 5 s")                                                                   \
-        X(RUN, "length of this breach")                                                                      \
-        X(LAST_RUN, "length of the last breach")                                                             \
-        X(RUNS, "number of breaches in a minute")                                                            \
-        X(MARGIN, "margin now")                                                                              \
-        X(MARGIN_LOW, "margin nearly used up")                                                               \
-        X(MARGIN_MID, "margin thin")                                                                         \
-        X(MARGIN_1S, "margin, mean of 1 s")                                                                  \
-        X(MARGIN_4S, "margin, mean of 4 s")                                                                  \
-        X(MARGIN_16S, "margin, mean of 16 s")                                                                \
-        X(MARGIN_64S, "margin, mean of a minute")                                                            \
-        X(FALL_1_4, "margin falling (1 s against 4 s)")                                                      \
-        X(FALL_2_16, "margin falling (2 s against 16 s)")                                                    \
-        X(FALL_8_64, "margin falling (8 s against a minute)")                                                \
-        X(STEP, "last change of margin")                                                                     \
-        X(STEP_BEFORE, "change of margin before")                                                            \
-        X(LOWEST, "lowest margin in seconds")                                                                \
-        X(LOWEST_LONG, "lowest margin in half a minute")                                                     \
-        X(LOWEST_LOW, "margin was nearly used up in half a minute")                                          \
-        X(RESTLESS_4S, "restless (4 s)")                                                                     \
-        X(RESTLESS_16S, "restless (16 s)")                                                                   \
-        X(SPREAD, "spread of the margin")                                                                    \
-        X(NEXT_Z, "expected margin over its doubt")                                                          \
-        X(NEXT_Z_LOW, "expected margin within its doubt")                                                    \
-        X(STEP_Z, "margin over its usual change")                                                            \
-        X(JUMP_SHORT, "falls this deep are usual (short)")                                                   \
-        X(JUMP_LONG, "falls this deep are usual (long)")                                                     \
-        X(BEAT, "a periodic dip is due")                                                                     \
-        X(BEAT_DOUBT, "dips are not periodic")                                                               \
-        X(UNMEASURED, "margin not measured")                                                                 \
-        X(PEERS, "has alternatives")                                                                         \
-        X(PEERS_BAD_1S, "alternatives broken (1 s)")                                                         \
-        X(PEERS_BAD_16S, "alternatives broken (16 s)")                                                       \
-        X(PEERS_MARGIN, "margin of the alternatives")                                                        \
-        X(PEERS_BEHIND, "behind the alternatives")                                                           \
-        X(CADENCE, "distance of samples")
+        X(ONE, BREACH, "ordinary level")                                                                     \
+        X(BAD_NOW, BREACH, "broken right now")                                                               \
+        X(BAD_1S, BREACH, "broken lately (1 s)")                                                             \
+        X(BAD_4S, BREACH, "broken lately (4 s)")                                                             \
+        X(BAD_16S, HISTORY, "broken lately (16 s)")                                                          \
+        X(BAD_64S, HISTORY, "broken lately (1 min)")                                                         \
+        X(LOG_BAD_2S, BREACH, "any breach, fresh (2 s)")                                                     \
+        X(LOG_BAD_8S, BREACH, "any breach, fresh (8 s)")                                                     \
+        X(LOG_BAD_32S, HISTORY, "any breach, fresh (32 s)")                                                  \
+        X(LOG_BAD_EVER, HISTORY, "breaches since it is known")                                               \
+        X(SINCE, HISTORY, "time since the last breach")                                                      \
+        X(SINCE_1S, BREACH, "a breach within the second")                                                    \
+        X(SINCE_5S, BREACH, "a breach within 5 s")                                                           \
+        X(RUN, BREACH, "length of this breach")                                                              \
+        X(LAST_RUN, HISTORY, "length of the last breach")                                                    \
+        X(RUNS, HISTORY, "number of breaches in a minute")                                                   \
+        X(MARGIN, MARGIN, "margin now")                                                                      \
+        X(MARGIN_LOW, MARGIN, "margin nearly used up")                                                       \
+        X(MARGIN_MID, MARGIN, "margin thin")                                                                 \
+        X(MARGIN_1S, MARGIN, "margin, mean of 1 s")                                                          \
+        X(MARGIN_4S, MARGIN, "margin, mean of 4 s")                                                          \
+        X(MARGIN_16S, MARGIN, "margin, mean of 16 s")                                                        \
+        X(MARGIN_64S, MARGIN, "margin, mean of a minute")                                                    \
+        X(FALL_1_4, FALLING, "margin falling (1 s against 4 s)")                                             \
+        X(FALL_2_16, FALLING, "margin falling (2 s against 16 s)")                                           \
+        X(FALL_8_64, FALLING, "margin falling (8 s against a minute)")                                       \
+        X(STEP, FALLING, "last change of margin")                                                            \
+        X(STEP_BEFORE, FALLING, "change of margin before")                                                   \
+        X(LOWEST, LOWEST, "lowest margin in seconds")                                                        \
+        X(LOWEST_LONG, LOWEST, "lowest margin in half a minute")                                             \
+        X(LOWEST_LOW, LOWEST, "margin was nearly used up in half a minute")                                  \
+        X(RESTLESS_4S, RESTLESS, "restless (4 s)")                                                           \
+        X(RESTLESS_16S, RESTLESS, "restless (16 s)")                                                         \
+        X(SPREAD, RESTLESS, "spread of the margin")                                                          \
+        X(NEXT_Z, RESTLESS, "expected margin over its doubt")                                                \
+        X(NEXT_Z_LOW, RESTLESS, "expected margin within its doubt")                                          \
+        X(STEP_Z, RESTLESS, "margin over its usual change")                                                  \
+        X(JUMP_SHORT, FALLS, "falls this deep are usual (short)")                                            \
+        X(JUMP_LONG, FALLS, "falls this deep are usual (long)")                                              \
+        X(BEAT, BEAT, "a periodic dip is due")                                                               \
+        X(BEAT_DOUBT, BEAT, "dips are not periodic")                                                         \
+        X(UNMEASURED, MEASURE, "margin not measured")                                                        \
+        X(PEERS, PEERS, "has alternatives")                                                                  \
+        X(PEERS_BAD_1S, PEERS, "alternatives broken (1 s)")                                                  \
+        X(PEERS_BAD_16S, PEERS, "alternatives broken (16 s)")                                                \
+        X(PEERS_MARGIN, PEERS, "margin of the alternatives")                                                 \
+        X(PEERS_BEHIND, PEERS, "behind the alternatives")                                                    \
+        X(CADENCE, MEASURE, "distance of samples")
+
+/**
+ * Features that say the same in several ways share a group: their weights only mean something together,
+ * so people are shown the sum.
+ */
+#define DOG_RISK_GROUP_LIST(X)                                                                               \
+        X(BREACH, "broken now or a moment ago")                                                              \
+        X(HISTORY, "breaches in the last minute and before")                                                 \
+        X(MARGIN, "margin")                                                                                  \
+        X(FALLING, "margin falling or rising")                                                               \
+        X(LOWEST, "lowest margin of late")                                                                   \
+        X(RESTLESS, "restlessness of the margin")                                                            \
+        X(FALLS, "falls this deep have happened here")                                                       \
+        X(BEAT, "periodic dips")                                                                             \
+        X(PEERS, "how the alternatives fare")                                                                \
+        X(MEASURE, "how it is measured")
+
+enum dog_risk_group {
+#define X(id, words) DOG_RISK_G_##id,
+        DOG_RISK_GROUP_LIST(X)
+#undef X
+                DOG_RISK_GROUPS
+};
 
 enum dog_risk_feature {
-#define X(id, words) DOG_RISK_F_##id,
+#define X(id, group, words) DOG_RISK_F_##id,
         DOG_RISK_FEATURE_LIST(X)
 #undef X
                 DOG_RISK_FEATURES

@@ -1,5 +1,6 @@
 #include "models/series.h"
 
+#include "models/fastmath.h"
 #include "models/series_models.h"
 
 #include <float.h>
@@ -165,14 +166,14 @@ static void series_range(struct dog_series *s, const struct dog_series_config *c
                 s->var = 0;
                 return;
         }
-        float gain = 1.0F - exp2f(-tick->dt_s / c->ar_half_life_s);
+        float gain = 1.0F - dog_fast_exp2(-tick->dt_s / c->ar_half_life_s);
         float first = 1.0F / (float)s->count;
         gain = gain > first ? gain : first;
         float d = tick->value - s->mean;
         s->mean += gain * d;
         s->var = (1.0F - gain) * (s->var + gain * d * d);
         /* The ends of the range creep towards the mean, slower than everything else. */
-        float creep = 0.125F * (1.0F - exp2f(-tick->dt_s / c->ar_half_life_s));
+        float creep = 0.125F * (1.0F - dog_fast_exp2(-tick->dt_s / c->ar_half_life_s));
         s->low += creep * (s->mean - s->low);
         s->high += creep * (s->mean - s->high);
         s->low = tick->value < s->low ? tick->value : s->low;

@@ -35,7 +35,7 @@
 enum { DOG_SERIES_HORIZONS = 3 };
 
 /** What kind of number it is: sets units, bounds and memory in dog_series_config_of. */
-#define DOG_SERIES_SIGNALS(X)                                                                                       \
+#define DOG_SERIES_SIGNALS(X)                                                                                \
         X(LATENCY, "latency", "ms")                                                                          \
         X(JITTER, "jitter", "ms")                                                                            \
         X(LOSS, "loss", "share")                                                                             \

@@ -1,5 +1,7 @@
 #include "models/series_models.h"
 
+#include "models/fastmath.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -45,7 +47,7 @@ void dog_series_ewma_update(void *state, const struct dog_series_config *c,
                             const struct dog_series_tick *tick)
 {
         struct dog_series_ewma *m = state;
-        m->weight = m->weight * exp2f(-tick->dt_s / c->ewma_half_life_s) + 1.0F;
+        m->weight = m->weight * dog_fast_exp2(-tick->dt_s / c->ewma_half_life_s) + 1.0F;
         m->mean += (tick->value - m->mean) / m->weight;
 }
 
@@ -78,12 +80,12 @@ static float holt_reach(const struct dog_series_config *c, float ahead_s)
                 return ahead_s;
         if (!(c->trend_damp_s > 0))
                 return 0;
-        return c->trend_damp_s * (1.0F - expf(-ahead_s / c->trend_damp_s));
+        return c->trend_damp_s * (1.0F - dog_fast_exp(-ahead_s / c->trend_damp_s));
 }
 
 static float holt_gain(float dt_s, float half_life_s, uint32_t nth, bool is_warming_up)
 {
-        float gain = 1.0F - exp2f(-dt_s / half_life_s);
+        float gain = 1.0F - dog_fast_exp2(-dt_s / half_life_s);
         float first = is_warming_up && nth ? 1.0F / (float)nth : 0;
         return gain > first ? gain : first;
 }
@@ -164,7 +166,7 @@ void dog_series_ar_update(void *state, const struct dog_series_config *c, const 
         struct dog_series_ar *m = state;
         if (tick->is_gap)
                 m->lags = 0;
-        float keep = exp2f(-tick->dt_s / c->ar_half_life_s);
+        float keep = dog_fast_exp2(-tick->dt_s / c->ar_half_life_s);
         m->weight = m->weight * keep + 1.0F;
         m->mean += (tick->value - m->mean) / m->weight;
         float d = tick->value - m->mean;
@@ -217,7 +219,7 @@ static void ar_solve(const struct dog_series_ar *m, float taper, float coef[AR_O
 void dog_series_ar_coefficients(const struct dog_series_ar *m, const struct dog_series_config *c,
                                 float step_s, float coef[DOG_SERIES_AR_ORDER])
 {
-        ar_solve(m, exp2f(-0.5F * step_s / c->ar_half_life_s), coef);
+        ar_solve(m, dog_fast_exp2(-0.5F * step_s / c->ar_half_life_s), coef);
 }
 
 void dog_series_ar_forecast(const void *state, const struct dog_series_config *c,
@@ -244,7 +246,7 @@ void dog_series_ar_forecast(const void *state, const struct dog_series_config *c
                 float deviation;
                 if (steps > (float)AR_STEPS) {
                         float halves = (steps - (float)AR_STEPS) / (float)(AR_STEPS - AR_STEPS / 2);
-                        deviation = now[AR_STEPS] * powf(fade, halves);
+                        deviation = now[AR_STEPS] * dog_fast_exp(halves * dog_fast_log(fade));
                 } else {
                         /* Nearest whole step: a beat between two steps must not be averaged away. */
                         int step = (int)(steps + 0.5F);
