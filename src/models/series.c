@@ -213,13 +213,16 @@ void dog_series_update(struct dog_series *s, const struct dog_series_config *c, 
         series_range(s, c, &tick);
         s->last = tick.value;
         s->last_ns = t_ns;
+        s->is_expected = false;
         /* 3. Leave a forecast at every horizon that has none under way. */
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
                 is_wanted |= s->due_ns[h] == INT64_MIN;
         if (!is_wanted)
                 return;
         series_means(s, c, t_ns, mean);
+        s->is_expected = true;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                s->expected[h] = mean[h][DOG_SERIES_ENSEMBLE];
                 if (s->due_ns[h] != INT64_MIN)
                         continue;
                 s->due_ns[h] = t_ns + c->horizon_ns[h];
@@ -232,13 +235,15 @@ void dog_series_forecast_by(const struct dog_series *s, const struct dog_series_
 {
         float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
         bool is_known = s->count > 0 && (unsigned)model <= DOG_SERIES_MODEL_COUNT;
-        if (is_known)
+        /* The update has just worked it out, most of the time. */
+        bool is_kept = s->is_expected && now_ns <= s->last_ns && model == DOG_SERIES_ENSEMBLE;
+        if (is_known && !is_kept)
                 series_means(s, c, now_ns, mean);
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
                 out[h] = (struct dog_forecast){.mean = NAN, .spread = NAN};
                 if (!is_known)
                         continue;
-                out[h].mean = mean[h][model];
+                out[h].mean = is_kept ? s->expected[h] : mean[h][model];
                 out[h].count = s->graded[h];
                 /* While its own errors are few, the spread of the series itself speaks with them. */
                 float n = (float)s->graded[h];

@@ -130,6 +130,8 @@ struct dog_series {
         float last, step_s, low, high, mean, var; /**< low and high: range seen lately */
         uint32_t count, late;                 /**< values taken; samples dropped because time stood still */
         uint16_t graded[DOG_SERIES_HORIZONS]; /**< saturates */
+        bool is_expected; /**< expected[] is the ensemble's forecast as of the last value */
+        float expected[DOG_SERIES_HORIZONS];
         struct dog_series_states state;
         float pending[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
         float abs_error[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];

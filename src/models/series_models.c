@@ -150,7 +150,7 @@ void dog_series_holt_forecast(const void *state, const struct dog_series_config 
  * Beyond this many steps the forecast is not iterated any more: what is left of the deviation
  * fades as it did over the last half of them. 30 s at 5 samples a second would be 150 steps.
  */
-enum { AR_STEPS = 24, AR_ORDER = DOG_SERIES_AR_ORDER };
+enum { AR_STEPS = 16, AR_ORDER = DOG_SERIES_AR_ORDER };
 /* A reflection coefficient this near to 1 would keep a deviation for ever. */
 static const float ar_reflection_most = 0.98F;
 
