@@ -503,7 +503,10 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                         f[i] = risk_clamp(f[i], risk_feature_most);
         }
         for (int t = 0; t < DOG_RISK_TARGETS; t++) {
-                out->raw[t] = risk_clamp(risk_dot(m->weight[t], f), risk_log_odds_most);
+                float odds = risk_dot(m->weight[t], f);
+                if (c->opinion && r->count)
+                        odds += c->opinion_share * (c->opinion->log_odds(c->opinion->data, t, f) - odds);
+                out->raw[t] = risk_clamp(odds, risk_log_odds_most);
                 double p = (double)risk_sigmoid(out->raw[t]);
                 out->p[t] = (float)(c->is_calibrating ? dog_calib_apply(&r->calib[t], p) : p);
         }
