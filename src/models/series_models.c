@@ -138,7 +138,8 @@ void dog_series_holt_forecast(const void *state, const struct dog_series_config 
         for (int i = 0; i < DOG_SERIES_HORIZONS; i++) {
                 mean[i] = m->level + m->trend * holt_reach(c, ahead_s[i]);
                 if (c->season_slots) {
-                        int64_t at_ns = tick->t_ns + (int64_t)llrint((double)ahead_s[i] * 1e9);
+                        int64_t ahead_ns = ahead_s[i] < 1e9F ? (int64_t)llrint((double)ahead_s[i] * 1e9) : 0;
+                        int64_t at_ns = (int64_t)((uint64_t)tick->t_ns + (uint64_t)ahead_ns);
                         mean[i] += m->season[holt_slot(c, at_ns)];
                 }
         }
