@@ -12,7 +12,7 @@ static const float calib_memory = 3000.0F;
 /* Evidence that a bin needs to be believed as much as the overall record, and that needs itself. */
 static const float calib_bin_doubt = 60.0F;
 static const float calib_overall_doubt = 8.0F;
-static const unsigned calib_patience = 16; /* good outcomes before the correction is drawn anew */
+static const unsigned calib_patience = 8; /* outcomes before the correction is drawn anew */
 
 void dog_calib_init(struct dog_calib *c)
 {
@@ -109,7 +109,7 @@ void dog_calib_learn(struct dog_calib *c, double p, bool happened)
         c->happened[bin] = c->happened[bin] * keep + (happened ? 1.0F : 0.0F);
         c->count[bin] = c->count[bin] * keep + 1.0F;
         c->pending++;
-        if (happened || c->pending >= calib_patience)
+        if (!c->is_drawn ? happened : c->pending >= calib_patience)
                 calib_draw(c);
 }
 

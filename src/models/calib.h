@@ -24,8 +24,8 @@ struct dog_calib {
 };
 
 void dog_calib_init(struct dog_calib *c);
-/** p in 0..1 as stated before calibration. The correction is drawn anew with every bad outcome and every
- * 16th. */
+/** p in 0..1 as stated before calibration. The correction is drawn with the first bad outcome, then every
+ * 8th. */
 void dog_calib_learn(struct dog_calib *c, double p, bool happened);
 /** Monotone in p; p itself while nothing is known; within (0, 1). */
 double dog_calib_apply(const struct dog_calib *c, double p);

@@ -105,7 +105,7 @@ static double window_value(double code)
 void dog_window_init(struct dog_window *w, int64_t window_ns)
 {
         memset(w, 0, sizeof(*w));
-        w->slot_ns = window_ns / DOG_WINDOW_SLOTS > 0 ? window_ns / DOG_WINDOW_SLOTS : 1;
+        w->slot_ns = window_ns / DOG_WINDOW_SLOTS > 1000 ? window_ns / DOG_WINDOW_SLOTS : 1000;
         w->slot = INT64_MIN;
 }
 

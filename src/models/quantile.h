@@ -35,6 +35,7 @@ struct dog_window {
         uint8_t sorted_count, fresh_count;
         uint16_t count; /**< values since the last silence longer than the window; saturates */
 };
+/** At least 60 us long. */
 void dog_window_init(struct dog_window *w, int64_t window_ns);
 /** Values > 0; NaN and time running backwards are ignored. */
 void dog_window_learn(struct dog_window *w, double value, int64_t t_ns);

@@ -187,7 +187,7 @@ static int risk_settle(struct dog_risk *r, struct dog_risk_model *m, const struc
 {
         int count = 0;
         /* Clocks jitter: half a step after its end a sample still belongs to a horizon. */
-        int64_t slack_ns = (int64_t)(0.5F * r->step_s * 1e9F);
+        float slack_s = 0.5F * r->step_s;
         struct dog_risk_pending *next = &r->pending[DOG_RISK_PENDING];
         if (next->t_ns != INT64_MIN) {
                 next->is_bad = sample->is_bad;
@@ -204,18 +204,19 @@ static int risk_settle(struct dog_risk *r, struct dog_risk_model *m, const struc
                 int target = risk_pending_target[k];
                 if (q->t_ns == INT64_MIN)
                         continue;
-                int64_t due_ns = q->t_ns + c->horizon_ns[target];
+                float age_s = risk_seconds(sample->t_ns, q->t_ns);
+                float horizon_s = risk_seconds(c->horizon_ns[target], 0);
                 if (is_gap) {
                         q->t_ns = INT64_MIN; /* nobody knows what happened meanwhile */
                         continue;
                 }
-                if (sample->t_ns <= due_ns + slack_ns) {
+                if (age_s <= horizon_s + slack_s) {
                         q->seen = (uint16_t)(q->seen + (q->seen < UINT16_MAX));
                         q->is_bad |= sample->is_bad;
                 }
-                if (sample->t_ns < due_ns - slack_ns)
+                if (age_s < horizon_s - slack_s)
                         continue;
-                float expected = r->step_s > 0 ? risk_seconds(due_ns, q->t_ns) / r->step_s : 1.0F;
+                float expected = r->step_s > 0 ? horizon_s / r->step_s : 1.0F;
                 if (q->seen == 0 || (float)q->seen < 0.5F * expected) {
                         q->t_ns = INT64_MIN;
                         continue;
@@ -255,8 +256,7 @@ static void risk_take_jump(struct dog_risk *r, const struct dog_risk_config *c, 
 {
         if (r->jump_ns[k] != INT64_MIN) {
                 r->jump_low[k] = x < r->jump_low[k] ? x : r->jump_low[k];
-                int64_t slack_ns = (int64_t)(0.5F * r->step_s * 1e9F);
-                if (t_ns < r->jump_ns[k] + c->horizon_ns[k] - slack_ns)
+                if (risk_seconds(t_ns, r->jump_ns[k]) < risk_seconds(c->horizon_ns[k], 0) - 0.5F * r->step_s)
                         return;
                 float fall = r->jump_from[k] - r->jump_low[k];
                 int bin = 0;
@@ -503,7 +503,10 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                         f[i] = risk_clamp(f[i], risk_feature_most);
         }
         for (int t = 0; t < DOG_RISK_TARGETS; t++) {
-                out->raw[t] = risk_clamp(risk_dot(m->weight[t], f), risk_log_odds_most);
+                float odds = risk_dot(m->weight[t], f);
+                if (c->opinion && r->count)
+                        odds += c->opinion_share * (c->opinion->log_odds(c->opinion->data, t, f) - odds);
+                out->raw[t] = risk_clamp(odds, risk_log_odds_most);
                 double p = (double)risk_sigmoid(out->raw[t]);
                 out->p[t] = (float)(c->is_calibrating ? dog_calib_apply(&r->calib[t], p) : p);
         }
@@ -536,10 +539,11 @@ void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const str
          */
         for (int k = 0; k < DOG_RISK_PENDING; k++) {
                 int h = risk_pending_target[k];
-                int64_t apart_ns = c->horizon_ns[h] / risk_pending_count[h];
-                int64_t slack_ns = (int64_t)(0.5F * r->step_s * 1e9F);
+                float apart_s = risk_seconds(c->horizon_ns[h], 0) / (float)risk_pending_count[h];
                 if (r->pending[k].t_ns != INT64_MIN ||
-                    (r->taken_ns[h] != INT64_MIN && now_ns < r->taken_ns[h] + apart_ns - slack_ns))
+                    (r->taken_ns[h] != INT64_MIN &&
+                     (now_ns <= r->taken_ns[h] ||
+                      risk_seconds(now_ns, r->taken_ns[h]) < apart_s - 0.5F * r->step_s)))
                         continue;
                 risk_keep(r, out, k, h);
                 r->taken_ns[h] = now_ns;

@@ -41,6 +41,24 @@ float dog_margin_rate(double rate_kbps, double need_kbps); /**< log10((rate + 50
 float dog_margin_loss(double loss, double limit);          /**< 0 loss: 1; at the limit 0; all lost -2.5 */
 float dog_margin_least(const float *margin, int count);
 
+#define DOG_RISK_LAGS    16
+#define DOG_RISK_JUMPS   12
+#define DOG_RISK_PENDING 7 /**< vectors waiting for their outcome: 1 + 2 + 4 for the horizons */
+
+#include "models/risk_features.h"
+
+/**
+ * A second opinion on the same features: gradient-boosted trees, a network, whatever learns elsewhere.
+ * It is blended with the logistic in log-odds; grading, calibration and self-disarm stay as they are.
+ */
+struct dog_risk_opinion {
+        const char *name;   /**< words for people */
+        const char *source; /**< paper and section */
+        /** Log-odds of a target (enum dog_risk_target). Pure, bounded in time. */
+        float (*log_odds)(const void *data, int target, const float feature[DOG_RISK_FEATURES]);
+        const void *data; /**< borrowed; outlives its use */
+};
+
 struct dog_risk_sample {
         int64_t t_ns;
         float margin; /**< NaN: not measured this time */
@@ -48,18 +66,14 @@ struct dog_risk_sample {
 };
 
 struct dog_risk_config {
-        int64_t horizon_ns[DOG_RISK_HORIZONS]; /**< rising */
-        float learn_rate;                      /**< 0: the weights never change */
-        float prior_pull;                      /**< share of the way back to the prior per outcome */
-        float gap_s;                           /**< silence after which outcomes are not graded */
-        bool is_calibrating;                   /**< per-member calibration on */
+        int64_t horizon_ns[DOG_RISK_HORIZONS];  /**< rising */
+        float learn_rate;                       /**< 0: the weights never change */
+        float prior_pull;                       /**< share of the way back to the prior per outcome */
+        float gap_s;                            /**< silence after which outcomes are not graded */
+        bool is_calibrating;                    /**< per-member calibration on */
+        float opinion_share;                    /**< 0 logistic only .. 1 the opinion only */
+        const struct dog_risk_opinion *opinion; /**< NULL: none */
 };
-
-#define DOG_RISK_LAGS    16
-#define DOG_RISK_JUMPS   12
-#define DOG_RISK_PENDING 7 /**< vectors waiting for their outcome: 1 + 2 + 4 for the horizons */
-
-#include "models/risk_features.h"
 
 /** Shared weights. About 1.5 KB; a value. */
 struct dog_risk_model {

@@ -64,9 +64,14 @@ void dog_series_init(struct dog_series *s, const struct dog_series_config *c)
         memset(s, 0, sizeof(*s));
         s->last_ns = INT64_MIN;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                s->due_ns[h] = INT64_MIN;
+                s->made_ns[h] = INT64_MIN;
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
                 dog_series_models[m].init((char *)&s->state + dog_series_models[m].state_offset, c);
+}
+
+static float series_seconds(int64_t later_ns, int64_t earlier_ns)
+{
+        return (float)((double)((uint64_t)later_ns - (uint64_t)earlier_ns) * 1e-9);
 }
 
 /* Forecasts stay within what can be: the config's bounds, and the range seen lately and half of it more. */
@@ -110,9 +115,9 @@ static void series_means(const struct dog_series *s, const struct dog_series_con
         float one[DOG_SERIES_HORIZONS];
         float weight[DOG_SERIES_MODEL_COUNT];
         struct dog_series_tick tick = {.t_ns = s->last_ns, .value = s->last, .step_s = s->step_s};
-        int64_t since_ns = now_ns > s->last_ns ? now_ns - s->last_ns : 0;
+        float since_s = now_ns > s->last_ns ? series_seconds(now_ns, s->last_ns) : 0;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                ahead_s[h] = (float)(since_ns + c->horizon_ns[h]) * 1e-9F;
+                ahead_s[h] = since_s + series_seconds(c->horizon_ns[h], 0);
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
                 const struct dog_series_model *model = &dog_series_models[m];
                 model->forecast((const char *)&s->state + model->state_offset, c, &tick, ahead_s, one);
@@ -147,14 +152,16 @@ static void series_settle(struct dog_series *s, const struct dog_series_config *
                           const struct dog_series_tick *tick)
 {
         /* A sample half a step early still is the sample of that time: clocks jitter. */
-        int64_t early_ns = (int64_t)(0.5F * tick->step_s * 1e9F);
-        int64_t late_ns = (int64_t)(c->gap_steps * tick->step_s * 1e9F);
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
-                if (s->due_ns[h] == INT64_MIN || tick->t_ns < s->due_ns[h] - early_ns)
+                if (s->made_ns[h] == INT64_MIN)
                         continue;
-                if (tick->t_ns <= s->due_ns[h] + late_ns)
+                float over_s =
+                        series_seconds(tick->t_ns, s->made_ns[h]) - series_seconds(c->horizon_ns[h], 0);
+                if (over_s < -0.5F * tick->step_s)
+                        continue;
+                if (over_s <= c->gap_steps * tick->step_s)
                         series_grade(s, c, h, tick->value);
-                s->due_ns[h] = INT64_MIN;
+                s->made_ns[h] = INT64_MIN;
         }
 }
 
@@ -192,7 +199,7 @@ void dog_series_update(struct dog_series *s, const struct dog_series_config *c, 
         }
         struct dog_series_tick tick = {.t_ns = t_ns, .value = (float)value};
         if (s->last_ns != INT64_MIN) {
-                tick.dt_s = (float)((double)((uint64_t)t_ns - (uint64_t)s->last_ns) * 1e-9);
+                tick.dt_s = series_seconds(t_ns, s->last_ns);
                 tick.step_s = s->step_s > 0 ? s->step_s : tick.dt_s;
                 tick.is_gap = tick.dt_s > c->gap_steps * tick.step_s;
         }
@@ -213,16 +220,19 @@ void dog_series_update(struct dog_series *s, const struct dog_series_config *c, 
         series_range(s, c, &tick);
         s->last = tick.value;
         s->last_ns = t_ns;
+        s->is_expected = false;
         /* 3. Leave a forecast at every horizon that has none under way. */
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                is_wanted |= s->due_ns[h] == INT64_MIN;
+                is_wanted |= s->made_ns[h] == INT64_MIN;
         if (!is_wanted)
                 return;
         series_means(s, c, t_ns, mean);
+        s->is_expected = true;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
-                if (s->due_ns[h] != INT64_MIN)
+                s->expected[h] = mean[h][DOG_SERIES_ENSEMBLE];
+                if (s->made_ns[h] != INT64_MIN)
                         continue;
-                s->due_ns[h] = t_ns + c->horizon_ns[h];
+                s->made_ns[h] = t_ns;
                 memcpy(s->pending[h], mean[h], sizeof(s->pending[h]));
         }
 }
@@ -232,13 +242,15 @@ void dog_series_forecast_by(const struct dog_series *s, const struct dog_series_
 {
         float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
         bool is_known = s->count > 0 && (unsigned)model <= DOG_SERIES_MODEL_COUNT;
-        if (is_known)
+        /* The update has just worked it out, most of the time. */
+        bool is_kept = s->is_expected && now_ns <= s->last_ns && model == DOG_SERIES_ENSEMBLE;
+        if (is_known && !is_kept)
                 series_means(s, c, now_ns, mean);
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
                 out[h] = (struct dog_forecast){.mean = NAN, .spread = NAN};
                 if (!is_known)
                         continue;
-                out[h].mean = mean[h][model];
+                out[h].mean = is_kept ? s->expected[h] : mean[h][model];
                 out[h].count = s->graded[h];
                 /* While its own errors are few, the spread of the series itself speaks with them. */
                 float n = (float)s->graded[h];

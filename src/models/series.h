@@ -126,10 +126,12 @@ struct dog_series_states {
 /** A series. A value: no pointers. Read it through the functions. */
 struct dog_series {
         int64_t last_ns;                          /**< time of the last value; INT64_MIN none */
-        int64_t due_ns[DOG_SERIES_HORIZONS];      /**< when the pending forecast comes true; INT64_MIN none */
+        int64_t made_ns[DOG_SERIES_HORIZONS];     /**< when the pending forecast was made; INT64_MIN none */
         float last, step_s, low, high, mean, var; /**< low and high: range seen lately */
         uint32_t count, late;                 /**< values taken; samples dropped because time stood still */
         uint16_t graded[DOG_SERIES_HORIZONS]; /**< saturates */
+        bool is_expected; /**< expected[] is the ensemble's forecast as of the last value */
+        float expected[DOG_SERIES_HORIZONS];
         struct dog_series_states state;
         float pending[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
         float abs_error[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];

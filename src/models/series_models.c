@@ -138,7 +138,8 @@ void dog_series_holt_forecast(const void *state, const struct dog_series_config 
         for (int i = 0; i < DOG_SERIES_HORIZONS; i++) {
                 mean[i] = m->level + m->trend * holt_reach(c, ahead_s[i]);
                 if (c->season_slots) {
-                        int64_t at_ns = tick->t_ns + (int64_t)llrint((double)ahead_s[i] * 1e9);
+                        int64_t ahead_ns = ahead_s[i] < 1e9F ? (int64_t)llrint((double)ahead_s[i] * 1e9) : 0;
+                        int64_t at_ns = (int64_t)((uint64_t)tick->t_ns + (uint64_t)ahead_ns);
                         mean[i] += m->season[holt_slot(c, at_ns)];
                 }
         }
@@ -150,7 +151,7 @@ void dog_series_holt_forecast(const void *state, const struct dog_series_config 
  * Beyond this many steps the forecast is not iterated any more: what is left of the deviation
  * fades as it did over the last half of them. 30 s at 5 samples a second would be 150 steps.
  */
-enum { AR_STEPS = 24, AR_ORDER = DOG_SERIES_AR_ORDER };
+enum { AR_STEPS = 16, AR_ORDER = DOG_SERIES_AR_ORDER };
 /* A reflection coefficient this near to 1 would keep a deviation for ever. */
 static const float ar_reflection_most = 0.98F;
 

@@ -291,6 +291,9 @@ static void bad_days_are_defined(void)
         OK(s.graded[1] == graded, "nothing is graded across a gap");
         dog_series_forecast(&s, &c, s.last_ns, f);
         OK(f[0].mean > 0.3F, "and the new level is believed: %g", (double)f[0].mean);
+        dog_series_update(&s, &c, 0.5, INT64_MAX);
+        dog_series_forecast(&s, &c, INT64_MAX, f);
+        OK(f[2].mean >= 0 && f[2].mean <= 1, "the end of time overflows nothing: %g", (double)f[2].mean);
         OK(isnan(at_first_horizon(&s, &c, (enum dog_series_model_id)99).mean),
            "an unknown model says nothing");
 }
