@@ -136,6 +136,14 @@ void dog_stamp_session_free(struct dog_stamp_session *s)
         free(s);
 }
 
+int dog_stamp_session_fd_set(struct dog_stamp_session *s, int fd, struct dog_err *e)
+{
+        int rc = dog_stamp_socket_prepare(fd, e);
+        if (rc == 0)
+                s->conf.fd = fd;
+        return rc;
+}
+
 int dog_stamp_session_fd(const struct dog_stamp_session *s)
 {
         return s->conf.fd;
@@ -176,20 +184,19 @@ void dog_stamp_session_expire(struct dog_stamp_session *s, int64_t now_ns)
         }
 }
 
-static int64_t stamp_session_due(const struct dog_stamp_session *s, int64_t interval_ns)
+static int64_t stamp_session_after(const struct dog_stamp_session *s, int64_t interval_ns)
 {
         return s->base_ns + (int64_t)((double)interval_ns * s->dither);
 }
 
-/* When the next probe is due: later while user traffic measures the path, but not after that has ended. */
-static int64_t stamp_session_next(const struct dog_stamp_session *s, int64_t now_ns)
+int64_t dog_stamp_session_due(const struct dog_stamp_session *s, int64_t now_ns)
 {
         if (!s->has_sent)
                 return now_ns;
-        int64_t due = stamp_session_due(s, s->conf.interval_ns);
+        int64_t due = stamp_session_after(s, s->conf.interval_ns);
         if (s->conf.sparse_ns <= s->conf.interval_ns || due >= s->measured_until_ns)
                 return due;
-        int64_t sparse = stamp_session_due(s, s->conf.sparse_ns);
+        int64_t sparse = stamp_session_after(s, s->conf.sparse_ns);
         return sparse < s->measured_until_ns ? sparse : s->measured_until_ns;
 }
 
@@ -228,7 +235,7 @@ size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int6
                 s->report_due_ns = now_ns + c->report_every_ns;
         }
         /* From due time to due time, so that being late a little does not make the interval longer. */
-        int64_t due_ns = stamp_session_next(s, now_ns);
+        int64_t due_ns = dog_stamp_session_due(s, now_ns);
         s->base_ns = due_ns <= now_ns && now_ns - due_ns < c->interval_ns ? due_ns : now_ns;
         s->next_seq++;
         s->has_sent = true;
@@ -376,7 +383,7 @@ enum dog_stamp_drop dog_stamp_session_take(struct dog_stamp_session *s, const vo
 
 static int64_t stamp_session_deadline(const struct dog_stamp_session *s, int64_t now_ns)
 {
-        int64_t next = stamp_session_next(s, now_ns);
+        int64_t next = dog_stamp_session_due(s, now_ns);
         if (s->oldest_seq == s->next_seq)
                 return next;
         const struct stamp_slot *slot = &s->slot[s->oldest_seq % STAMP_SLOTS];
@@ -408,7 +415,7 @@ int64_t dog_stamp_session_on_timer(struct dog_stamp_session *s, int64_t now_ns)
         /* First take what waits in the socket: an answer is not lost because we were busy. */
         stamp_session_drain(s);
         dog_stamp_session_expire(s, now_ns);
-        if (now_ns >= stamp_session_next(s, now_ns)) {
+        if (now_ns >= dog_stamp_session_due(s, now_ns)) {
                 uint8_t packet[DOG_STAMP_MOST];
                 /* The loop's idea of now may be old by the time we get here; a send time must not be. */
                 size_t size = dog_stamp_session_probe(s, dog_clock_mono_ns(), dog_clock_wall_ns(), packet);
