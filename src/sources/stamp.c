@@ -47,8 +47,8 @@ struct dog_stamp_session {
         uint32_t oldest_seq; /* no probe before it is waited for */
         struct stamp_slot slot[STAMP_SLOTS];
         bool has_sent;
-        int64_t last_sent_ns;
-        double dither; /* 0.95 .. 1.05, drawn for each probe */
+        int64_t base_ns; /* when the last probe was due, or was sent if that was much later */
+        double dither;   /* 0.95 .. 1.05, drawn for each probe */
         int64_t measured_until_ns;
         int64_t report_due_ns;
         bool has_rtt;
@@ -136,6 +136,14 @@ void dog_stamp_session_free(struct dog_stamp_session *s)
         free(s);
 }
 
+int dog_stamp_session_fd_set(struct dog_stamp_session *s, int fd, struct dog_err *e)
+{
+        int rc = dog_stamp_socket_prepare(fd, e);
+        if (rc == 0)
+                s->conf.fd = fd;
+        return rc;
+}
+
 int dog_stamp_session_fd(const struct dog_stamp_session *s)
 {
         return s->conf.fd;
@@ -146,10 +154,19 @@ const struct dog_stamp_session_stats *dog_stamp_session_stats(const struct dog_s
         return &s->stats;
 }
 
+/* What was lost and did reach the reflector, was lost on the way back. */
+static void stamp_session_ways(struct dog_stamp_session *s)
+{
+        uint64_t gone = s->stats.lost - s->stats.late;
+        if (s->stats.is_stateful)
+                s->stats.lost_back = gone > s->stats.lost_out ? gone - s->stats.lost_out : 0;
+}
+
 static void stamp_session_lose(struct dog_stamp_session *s, struct stamp_slot *slot)
 {
         slot->state = STAMP_GONE;
         s->stats.lost++;
+        stamp_session_ways(s);
         struct dog_stamp_seen seen = {.sample = dog_sample_at(slot->sent_ns), .out_ms = NAN, .back_ms = NAN};
         seen.sample.value[DOG_SIGNAL_LOSS] = 1;
         s->conf.seen(s->conf.user, &seen);
@@ -165,6 +182,22 @@ void dog_stamp_session_expire(struct dog_stamp_session *s, int64_t now_ns)
                         return;
                 stamp_session_lose(s, slot);
         }
+}
+
+static int64_t stamp_session_after(const struct dog_stamp_session *s, int64_t interval_ns)
+{
+        return s->base_ns + (int64_t)((double)interval_ns * s->dither);
+}
+
+int64_t dog_stamp_session_due(const struct dog_stamp_session *s, int64_t now_ns)
+{
+        if (!s->has_sent)
+                return now_ns;
+        int64_t due = stamp_session_after(s, s->conf.interval_ns);
+        if (s->conf.sparse_ns <= s->conf.interval_ns || due >= s->measured_until_ns)
+                return due;
+        int64_t sparse = stamp_session_after(s, s->conf.sparse_ns);
+        return sparse < s->measured_until_ns ? sparse : s->measured_until_ns;
 }
 
 size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int64_t wall_ns, uint8_t *to)
@@ -201,9 +234,11 @@ size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int6
                 dog_stamp_tlv_seal(&out, dog_stamp_base_size(c->key), c->key);
                 s->report_due_ns = now_ns + c->report_every_ns;
         }
+        /* From due time to due time, so that being late a little does not make the interval longer. */
+        int64_t due_ns = dog_stamp_session_due(s, now_ns);
+        s->base_ns = due_ns <= now_ns && now_ns - due_ns < c->interval_ns ? due_ns : now_ns;
         s->next_seq++;
         s->has_sent = true;
-        s->last_sent_ns = now_ns;
         s->dither = 0.95 + 0.1 * dog_rng_unit(&s->rng);
         s->stats.sent++;
         return out.at;
@@ -234,9 +269,7 @@ static void stamp_session_direction(struct dog_stamp_session *s, const struct do
                 s->stats.lost_out += (uint64_t)((int64_t)offset - s->offset);
         s->offset = offset;
         s->has_offset = true;
-        uint64_t gone = s->stats.lost - s->stats.late;
-        if (s->stats.is_stateful)
-                s->stats.lost_back = gone > s->stats.lost_out ? gone - s->stats.lost_out : 0;
+        stamp_session_ways(s);
 }
 
 static void stamp_session_report(struct dog_stamp_session *s, const struct stamp_slot *slot,
@@ -348,26 +381,9 @@ enum dog_stamp_drop dog_stamp_session_take(struct dog_stamp_session *s, const vo
 
 /* ---- time and the socket ---- */
 
-static int64_t stamp_session_due(const struct dog_stamp_session *s, int64_t interval_ns)
-{
-        return s->last_sent_ns + (int64_t)((double)interval_ns * s->dither);
-}
-
-/* When the next probe is due: later while user traffic measures the path, but not after that has ended. */
-static int64_t stamp_session_next(const struct dog_stamp_session *s, int64_t now_ns)
-{
-        if (!s->has_sent)
-                return now_ns;
-        int64_t due = stamp_session_due(s, s->conf.interval_ns);
-        if (s->conf.sparse_ns <= s->conf.interval_ns || due >= s->measured_until_ns)
-                return due;
-        int64_t sparse = stamp_session_due(s, s->conf.sparse_ns);
-        return sparse < s->measured_until_ns ? sparse : s->measured_until_ns;
-}
-
 static int64_t stamp_session_deadline(const struct dog_stamp_session *s, int64_t now_ns)
 {
-        int64_t next = stamp_session_next(s, now_ns);
+        int64_t next = dog_stamp_session_due(s, now_ns);
         if (s->oldest_seq == s->next_seq)
                 return next;
         const struct stamp_slot *slot = &s->slot[s->oldest_seq % STAMP_SLOTS];
@@ -399,7 +415,7 @@ int64_t dog_stamp_session_on_timer(struct dog_stamp_session *s, int64_t now_ns)
         /* First take what waits in the socket: an answer is not lost because we were busy. */
         stamp_session_drain(s);
         dog_stamp_session_expire(s, now_ns);
-        if (now_ns >= stamp_session_next(s, now_ns)) {
+        if (now_ns >= dog_stamp_session_due(s, now_ns)) {
                 uint8_t packet[DOG_STAMP_MOST];
                 /* The loop's idea of now may be old by the time we get here; a send time must not be. */
                 size_t size = dog_stamp_session_probe(s, dog_clock_mono_ns(), dog_clock_wall_ns(), packet);

@@ -99,6 +99,9 @@ int dog_stamp_session_new(struct dog_stamp_session **s, const struct dog_stamp_s
                           struct dog_err *e);
 void dog_stamp_session_free(struct dog_stamp_session *s);
 int dog_stamp_session_fd(const struct dog_stamp_session *s);
+/** Go on over another socket, because our address or the peer's has changed. Closing the old one is up to
+ * you. */
+int dog_stamp_session_fd_set(struct dog_stamp_session *s, int fd, struct dog_err *e);
 /** Send what is due, give up on what is overdue. @return when to call again */
 int64_t dog_stamp_session_on_timer(struct dog_stamp_session *s, int64_t now_ns);
 /** Take answers, a bounded number a call. @return when to call _on_timer */
@@ -127,13 +130,15 @@ size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int6
  */
 enum dog_stamp_drop dog_stamp_session_take(struct dog_stamp_session *s, const void *packet, size_t size,
                                            int64_t arrived_ns, int64_t arrived_wall_ns);
+/** When the next probe is to be sent, as things are now. */
+int64_t dog_stamp_session_due(const struct dog_stamp_session *s, int64_t now_ns);
 /** Give up on probes that are overdue. */
 void dog_stamp_session_expire(struct dog_stamp_session *s, int64_t now_ns);
 
 /* ---- reflector ---- */
 
 struct dog_stamp_reflector_conf {
-        int fd;                  /**< UDP, non-blocking, bound; stays the caller's */
+        int fd;                  /**< UDP, bound; stays the caller's; -1: none, only _answer is used */
         const uint8_t *key;      /**< 32 octets, copied; NULL: unauthenticated */
         bool is_stateful;        /**< count per session, so that senders can tell the direction of a loss */
         bool answers_unverified; /**< see struct dog_stamp_reflect */

@@ -447,7 +447,7 @@ static void stamp_reflect_tlvs(const struct dog_stamp_reflect *how, const void *
 {
         size_t base = dog_stamp_base_size(how->key);
         struct dog_bytes in = stamp_tlvs_of(request, size, how->key);
-        struct dog_stamp_tlv tlv;
+        struct dog_stamp_tlv tlv = {0};
         while (dog_stamp_tlv_next(&in, &tlv)) {
                 if (!is_verified) {
                         reply[tlv.at] = (uint8_t)(tlv.flags | DOG_STAMP_TLV_INTEGRITY);

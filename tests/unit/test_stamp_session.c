@@ -1,6 +1,7 @@
 /* Sessions and reflector in virtual time: packets are handed over, delayed, lost, repeated and forged.
  * P4: latency, jitter and loss of every path. P6: each candidate path has a session of its own, whether it
  * carries traffic or not. P11: the far end's counters come back while traffic flows. O11, O12. */
+#include "alloc_fail.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
@@ -331,6 +332,66 @@ static void answers_are_never_larger_than_requests(void)
         }
 }
 
+/* How many probes go out in so many seconds, in virtual time. */
+static size_t probes_in(struct dog_stamp_session *s, int64_t *now_ns, int64_t seconds, bool is_measured)
+{
+        uint8_t packet[DOG_STAMP_MOST];
+        size_t sent = 0;
+        for (int64_t end = *now_ns + seconds * DOG_S; *now_ns < end; *now_ns += 10 * DOG_MS) {
+                if (is_measured)
+                        dog_stamp_session_measured(s, *now_ns);
+                if (dog_stamp_session_due(s, *now_ns) > *now_ns)
+                        continue;
+                dog_stamp_session_probe(s, *now_ns, wall_ns + *now_ns, packet);
+                sent++;
+        }
+        return sent;
+}
+
+static void P11_probes_are_thinned_while_traffic_measures_the_path(void)
+{
+        struct bench b = bench_with(
+                (struct dog_stamp_session_conf){.interval_ns = 200 * DOG_MS, .sparse_ns = 20 * DOG_S},
+                (struct dog_stamp_reflector_conf){.key = NULL});
+        int64_t now_ns = DOG_S;
+        size_t n = probes_in(b.session, &now_ns, 100, false);
+        OK(n >= 498 && n <= 502, "five a second, on the average exactly: %zu in 100 s", n);
+        n = probes_in(b.session, &now_ns, 100, true);
+        OK(n >= 4 && n <= 6, "one in 20 s while traffic measures: %zu", n);
+        int64_t stopped_ns = now_ns;
+        while (dog_stamp_session_due(b.session, now_ns) > now_ns)
+                now_ns += 10 * DOG_MS;
+        OK(now_ns - stopped_ns <= 2 * DOG_S + 20 * DOG_MS, "2 s after it stopped we look ourselves: %lld ms",
+           (long long)((now_ns - stopped_ns) / DOG_MS));
+        dog_stamp_session_interval_set(b.session, 50 * DOG_MS, now_ns);
+        n = probes_in(b.session, &now_ns, 10, false);
+        OK(n >= 198 && n <= 202, "changed while running: %zu in 10 s", n);
+        dog_stamp_session_interval_set(b.session, 0, now_ns);
+        n = probes_in(b.session, &now_ns, 100, false);
+        OK(n >= 9 && n <= 11, "the preset is one in 10 s: %zu", n);
+        bench_close(&b);
+}
+
+static int make_both(void *user, struct dog_err *e)
+{
+        (void)user;
+        struct dog_stamp_session_conf sc = {.fd = -1, .seen = note_seen};
+        struct dog_stamp_reflector_conf rc = {.fd = -1, .is_stateful = true};
+        struct dog_stamp_session *s;
+        struct dog_stamp_reflector *r = NULL;
+        int result = dog_stamp_session_new(&s, &sc, e);
+        if (result == 0)
+                result = dog_stamp_reflector_new(&r, &rc, e);
+        dog_stamp_session_free(s);
+        dog_stamp_reflector_free(r);
+        return result;
+}
+
+static void each_allocation_may_fail(void)
+{
+        OK(alloc_fail_each(make_both, NULL) == 2, "one for a session, one for a reflector, none later");
+}
+
 static void an_idle_path_costs_what_the_header_says(void)
 {
         struct dog_stamp_session_conf c = {.key = key, .seen = note_seen, .report = note_report};
@@ -394,7 +455,8 @@ int main(void)
                          TEST(a_reflector_that_only_copies_tlvs_still_measures),
                          TEST(a_reflector_answers_no_one_too_often_and_no_reflector),
                          TEST(answers_are_never_larger_than_requests),
-                         TEST(an_idle_path_costs_what_the_header_says),
+                         TEST(P11_probes_are_thinned_while_traffic_measures_the_path),
+                         TEST(each_allocation_may_fail), TEST(an_idle_path_costs_what_the_header_says),
                          TEST(the_fastest_of_several_paths_is_the_measure_of_delay),
                          TEST(settings_out_of_range_are_refused_with_a_sentence));
 }
