@@ -189,8 +189,8 @@ static bool socket_is_taken(const char *path)
         return is_taken;
 }
 
-int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_api_answer_fn *answer, void *user,
-                 struct dog_err *e)
+int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_api_answer_fn *answer,
+                 void *user, struct dog_err *e)
 {
         struct dog_api *a = calloc(1, sizeof(*a));
         *api = NULL;
@@ -198,14 +198,16 @@ int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_ap
                 return dog_err_set(e, -ENOMEM, "cannot open %s: out of memory", path);
         if (strlen(path) >= sizeof(a->path)) {
                 free(a);
-                return dog_err_set(e, -ENAMETOOLONG, "cannot listen on %s: a socket's path has at most %zu characters",
-                                   path, sizeof(a->path) - 1);
+                return dog_err_set(e, -ENAMETOOLONG,
+                                   "cannot listen on %s: a socket's path has at most %zu characters", path,
+                                   sizeof(a->path) - 1);
         }
         if (socket_is_taken(path)) {
                 free(a);
-                return dog_err_set(e, -EADDRINUSE,
-                                   "cannot listen on %s: another sundogd answers there; stop it or set api.socket",
-                                   path);
+                return dog_err_set(
+                        e, -EADDRINUSE,
+                        "cannot listen on %s: another sundogd answers there; stop it or set api.socket",
+                        path);
         }
         memcpy(a->path, path, strlen(path) + 1);
         a->answer = answer;
@@ -216,7 +218,8 @@ int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_ap
         if (rc == 0)
                 rc = uv_listen((uv_stream_t *)&a->pipe, 16, api_connected);
         if (rc < 0) {
-                dog_err_set(e, rc, "cannot listen on %s: %s; does its folder exist, and may this user write there?",
+                dog_err_set(e, rc,
+                            "cannot listen on %s: %s; does its folder exist, and may this user write there?",
                             path, uv_strerror(rc));
                 dog_api_close(a);
                 return rc;

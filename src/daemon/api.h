@@ -16,10 +16,10 @@
 #include <jansson.h>
 #include <uv.h>
 
-#define DOG_API_SOCKET   "/run/sundog/api.sock"
-#define DOG_API_LINE     4096
-#define DOG_API_CLIENTS  32
-#define DOG_API_BACKLOG  (1 << 20) /**< bytes that may wait for one reader */
+#define DOG_API_SOCKET  "/run/sundog/api.sock"
+#define DOG_API_LINE    4096
+#define DOG_API_CLIENTS 32
+#define DOG_API_BACKLOG (1 << 20) /**< bytes that may wait for one reader */
 
 struct dog_api;
 
@@ -35,8 +35,8 @@ typedef json_t *dog_api_answer_fn(void *user, const json_t *question, struct dog
  * Listen. A socket file that nobody listens on any more is replaced; one that somebody does is
  * refused with -EADDRINUSE.
  */
-int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_api_answer_fn *answer, void *user,
-                 struct dog_err *e);
+int dog_api_open(struct dog_api **api, uv_loop_t *loop, const char *path, dog_api_answer_fn *answer,
+                 void *user, struct dog_err *e);
 /** Stop listening, hang up on everybody and remove the socket file; memory is freed once the loop ran. */
 void dog_api_close(struct dog_api *api);
 /** Tell an event to everybody who follows. The object stays the caller's. */

@@ -29,15 +29,16 @@ static json_t *belief_json(const struct dog_belief *b)
         json_t *drivers = json_array();
         for (int i = 0; i < DOG_DRIVERS; i++)
                 if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
-                        json_array_append_new(
-                                drivers, json_pack("{s:s, s:f}", "feature", dog_risk_feature_name(b->driver[i].feature),
-                                                   "log_odds", (double)b->driver[i].log_odds));
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "p_near", real_or_null((double)b->p_breach[0]),
-                         "p_middle", real_or_null((double)b->p_breach[1]), "rtt_ms",
+                        json_array_append_new(drivers, json_pack("{s:s, s:f}", "feature",
+                                                                 dog_risk_feature_name(b->driver[i].feature),
+                                                                 "log_odds", (double)b->driver[i].log_odds));
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "p_near",
+                         real_or_null((double)b->p_breach[0]), "p_middle",
+                         real_or_null((double)b->p_breach[1]), "rtt_ms",
                          real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
-                         real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
-                         "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                         (int)b->is_armed, "drivers", drivers);
+                         real_or_null((double)b->rtt_ms[0].spread), "loss",
+                         real_or_null((double)b->loss[0].mean), "score", real_or_null((double)b->score),
+                         "is_bad", (int)b->is_bad, "is_armed", (int)b->is_armed, "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -45,16 +46,16 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         const struct dog_plan *p = &row->plan;
         json_t *others = json_array();
         for (unsigned m = 0; m < g->members; m++)
-                json_array_append_new(others, json_pack("{s:s, s:o, s:b}", "member", g->member[m].name, "p_near",
-                                                        real_or_null((double)row->p_member[m]), "is_usable",
-                                                        (int)(row->usable >> m & 1)));
+                json_array_append_new(others, json_pack("{s:s, s:o, s:b}", "member", g->member[m].name,
+                                                        "p_near", real_or_null((double)row->p_member[m]),
+                                                        "is_usable", (int)(row->usable >> m & 1)));
         json_t *d = json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:b}", "id",
                               (json_int_t)p->decision, "group", g->name, "at_ns", (json_int_t)p->at_ns, "act",
                               dog_act_name(p->act), "why", dog_reason_name(p->why), "from",
                               member_name(g, p->active_was), "to", member_name(g, p->active), "carried",
                               set_json(g, p->hot_was), "carries", set_json(g, p->hot), "p_without",
-                              (double)p->p_without, "p_with", (double)p->p_with, "gain", (double)p->gain, "is_alert",
-                              (int)p->is_alert);
+                              (double)p->p_without, "p_with", (double)p->p_with, "gain", (double)p->gain,
+                              "is_alert", (int)p->is_alert);
         if (!d)
                 return json_object();
         json_object_set_new(d, "chosen", json_string(member_name(g, row->chosen_member)));
@@ -72,10 +73,11 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         int bin = (int)(row->active_was.p_breach[0] * DOG_RELIABILITY_BINS);
         char text[64];
         if (bin >= 0 && bin <= DOG_RELIABILITY_BINS)
-                json_object_set_new(d, "calibration",
-                                    json_string(dog_reliability_text(
-                                            &g->insight.reliability,
-                                            bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1, text)));
+                json_object_set_new(
+                        d, "calibration",
+                        json_string(dog_reliability_text(
+                                &g->insight.reliability,
+                                bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1, text)));
         return d;
 }
 
@@ -115,8 +117,7 @@ static void say_set(struct text *t, const json_t *set)
 {
         size_t i;
         const json_t *name;
-        json_array_foreach (set, i, name)
-                say(t, "%s%s", i ? "+" : "", json_string_value(name));
+        json_array_foreach(set, i, name) say(t, "%s%s", i ? "+" : "", json_string_value(name));
         if (json_array_size(set) == 0)
                 say(t, "nothing");
 }
@@ -128,7 +129,8 @@ static void say_belief(struct text *t, const char *who, const json_t *b)
                 say(t, ", rtt %.1f ms +- %.1f", number(b, "rtt_ms"), number(b, "rtt_spread_ms"));
         if (isfinite(number(b, "loss")))
                 say(t, ", loss %.2f%%", 100 * number(b, "loss"));
-        say(t, ", score %.0f%s", number(b, "score"), json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
+        say(t, ", score %.0f%s", number(b, "score"),
+            json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
         if (!json_is_true(json_object_get(b, "is_armed")))
                 say(t, " (model disarmed: persistence decides)");
 }
@@ -137,7 +139,7 @@ static void say_drivers(struct text *t, const json_t *b)
 {
         size_t i;
         const json_t *d;
-        json_array_foreach (json_object_get(b, "drivers"), i, d)
+        json_array_foreach(json_object_get(b, "drivers"), i, d)
                 say(t, "%s%s %+.2f", i ? ", " : "; drivers: ", word(d, "feature"), number(d, "log_odds"));
 }
 
@@ -174,7 +176,8 @@ char *decision_text(const json_t *d)
         size_t i;
         size_t others = 0;
         const json_t *m;
-        json_array_foreach (json_object_get(d, "members"), i, m) {
+        json_array_foreach(json_object_get(d, "members"), i, m)
+        {
                 if (strcmp(word(m, "member"), word(d, "from")) == 0 ||
                     strcmp(word(m, "member"), word(d, "chosen")) == 0)
                         continue;
@@ -190,11 +193,13 @@ char *decision_text(const json_t *d)
                 say(&t, "the horizon has not passed");
         else
                 say(&t, "%.0f ms of broken promise, %.0f ms without the decision, of %.0f ms judged -> %s",
-                    number(d, "bad_with_ms"), number(d, "bad_without_ms"), number(d, "seen_ms"), word(d, "grade"));
+                    number(d, "bad_with_ms"), number(d, "bad_without_ms"), number(d, "seen_ms"),
+                    word(d, "grade"));
         if (json_object_get(d, "calibration"))
                 say(&t, "; this model at this risk: %s", word(d, "calibration"));
         if (json_object_get(d, "refused"))
-                say(&t, "\nrefused   %s: %s", word(d, "refused"), dog_reason_help(reason_of(word(d, "refused"))));
+                say(&t, "\nrefused   %s: %s", word(d, "refused"),
+                    dog_reason_help(reason_of(word(d, "refused"))));
         say(&t, "\n");
         return t.at;
 }
