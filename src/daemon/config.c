@@ -16,6 +16,7 @@
 /* libyaml compares every alias with every anchor: a larger file could keep it busy for minutes. */
 #define CONFIG_FILE_MAX  (256u << 10)
 #define CONFIG_FILES_MAX 256 /* drop-ins */
+#define CONFIG_OPEN_MAX  200 /* brackets */
 
 /* ---- pool ---- */
 
@@ -146,6 +147,24 @@ static const char *node_name(const yaml_node_t *node)
                                                   : "a single value";
 }
 
+/*
+ * Characters that no value needs and that would not survive being printed and read: ASCII and C1 controls,
+ * U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF. libyaml has made sure that the text is UTF-8.
+ */
+static bool text_has_control(const char *text, size_t length)
+{
+        static const char *const bad[] = {"\u2028", "\u2029", "\ufeff", "\xef\xbf\xbe", "\xef\xbf\xbf"};
+        for (size_t i = 0; i < length; i++) {
+                unsigned char c = (unsigned char)text[i];
+                if (c < ' ' || c == 127 || (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0))
+                        return true;
+                for (size_t j = 0; c >= 0xe2 && j < ARRAY_SIZE(bad); j++)
+                        if (strncmp(text + i, bad[j], 3) == 0)
+                                return true;
+        }
+        return false;
+}
+
 /* The text of a scalar: printable, of bounded length. NULL and the sentence when not. */
 static const char *reader_text(const struct reader *r, const yaml_node_t *node, const char *key, int *rc)
 {
@@ -167,12 +186,11 @@ static const char *reader_text(const struct reader *r, const yaml_node_t *node, 
                                       key, CONFIG_TEXT_MAX);
                 return NULL;
         }
-        for (size_t i = 0; i < length; i++)
-                if ((unsigned char)text[i] < ' ' || text[i] == 127) {
-                        *rc = dog_config_fail(&where, r->err, -EINVAL,
-                                              "\"%s\": the value has a control character in it", key);
-                        return NULL;
-                }
+        if (text_has_control(text, length)) {
+                *rc = dog_config_fail(&where, r->err, -EINVAL,
+                                      "\"%s\": the value has a control character in it", key);
+                return NULL;
+        }
         return text;
 }
 
@@ -424,16 +442,42 @@ static int reader_no_more(const struct reader *r, yaml_parser_t *parser)
         return rc;
 }
 
+/*
+ * Refuse what nests too deeply before libyaml sees it: per open bracket its scanner looks at all the others,
+ * and 200,000 of them keep it busy for a minute. Brackets inside quotes are counted too, which is harmless.
+ */
+static int reader_depth_check(const struct reader *r, const char *text, size_t size)
+{
+        struct dog_config_where where = {.file = r->file, .line = 1, .column = 0};
+        unsigned depth = 0;
+        for (size_t i = 0; i < size; i++) {
+                where.column++;
+                if (text[i] == '\n') {
+                        where.line++;
+                        where.column = 0;
+                } else if ((text[i] == ']' || text[i] == '}') && depth > 0) {
+                        depth--;
+                } else if ((text[i] == '[' || text[i] == '{') && ++depth > CONFIG_OPEN_MAX) {
+                        return dog_config_fail(&where, r->err, -EINVAL,
+                                               "not valid YAML: more than %d brackets are open",
+                                               CONFIG_OPEN_MAX);
+                }
+        }
+        return 0;
+}
+
 static int reader_text_read(struct reader *r, const char *text, size_t size)
 {
         yaml_parser_t parser;
         yaml_document_t document;
         if (size > CONFIG_FILE_MAX)
                 return dog_err_set(r->err, -E2BIG, "%s: longer than %u bytes", r->file, CONFIG_FILE_MAX);
+        int rc = reader_depth_check(r, text, size);
+        if (rc < 0)
+                return rc;
         if (!yaml_parser_initialize(&parser))
                 return dog_err_set(r->err, -ENOMEM, "%s: out of memory", r->file);
         yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-        int rc;
         if (!yaml_parser_load(&parser, &document)) {
                 rc = yaml_fail(r, &parser);
         } else {
@@ -442,6 +486,7 @@ static int reader_text_read(struct reader *r, const char *text, size_t size)
                 rc = root ? section_read(r, &dog_config_root, r->config, root, false) : 0;
                 if (rc == 0 && root)
                         rc = reader_no_more(r, &parser);
+                r->document = NULL;
                 yaml_document_delete(&document);
         }
         yaml_parser_delete(&parser);
