@@ -21,10 +21,13 @@
 #   topology.sh route PREFIX dev NAME      .2 to .2 into NAME (the tunnel device) on both gateways
 #   topology.sh socket PREFIX              print the emulator's control socket
 #
+# The emulator is build/lab/linkemu beside this folder, or $LINKEMU.
+#
 # Everything is inside the namespaces and /run/sundog-lab/PREFIX; nothing outside them changes.
 set -euo pipefail
 
 lab_run=/run/sundog-lab
+linkemu=${LINKEMU:-$(dirname "$0")/../build/lab/linkemu}
 die() { echo "topology: $*" >&2; exit 1; }
 
 is_prefix() { [[ $1 =~ ^[a-z][a-z0-9-]{0,19}$ ]] || die "\"$1\" is not a prefix: a lower-case letter, then letters, digits and -"; }
@@ -57,15 +60,16 @@ pair() {
         cpus=$(nproc)
         ip link add "$2" netns "$1" address "$3" numtxqueues "$cpus" numrxqueues "$cpus" type veth \
                 peer name "$5" netns "$4" address "$6" numtxqueues "$cpus" numrxqueues "$cpus"
-        local end
-        for end in "$1 $2" "$4 $5"; do
-                ip netns exec ${end% *} ethtool -K ${end#* } tx off tso off gso off gro on >/dev/null 2>&1 ||
-                        die "ethtool cannot set the offloads of ${end#* } in ${end% *}"
-        done
-        # Up only when both ends ask for GRO: a veth learns at that moment whether its peer takes redirected frames.
-        for end in "$1 $2" "$4 $5"; do
-                ip -n ${end% *} link set ${end#* } gro_max_size 1 up
-        done
+        # Both ends are set before either is up: going up is when an end takes note that the other will take XDP's frames.
+        ends "$1" "$2" "$4" "$5" ethtool_set
+        ends "$1" "$2" "$4" "$5" link_up
+}
+
+ends() { "$5" "$1" "$2" && "$5" "$3" "$4"; }
+link_up() { ip -n "$1" link set "$2" gro_max_size 1 up; }
+ethtool_set() {
+        ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro on >/dev/null 2>&1 ||
+                die "ethtool cannot set the offloads of $2 in $1"
 }
 
 up() {
@@ -127,9 +131,10 @@ route() {
 emulate() {
         local p=$1 paths k links=()
         shift
+        [ -x "$linkemu" ] || die "$linkemu is not there; build it, or say where it is with LINKEMU="
         paths=$(paths_of "$p")
         for ((k = 0; k < paths; k++)); do links+=(--link "p$k=a$k,b$k"); done
-        exec ip netns exec "$p-net" "${LINKEMU:-linkemu}" --control "$lab_run/$p/emu.sock" "${links[@]}" "$@"
+        exec ip netns exec "$p-net" "$linkemu" --control "$lab_run/$p/emu.sock" "${links[@]}" "$@"
 }
 
 [ $# -ge 2 ] || { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
