@@ -155,6 +155,8 @@ static int driver_open(struct driver *d, struct dog_err *e)
                 rc = path_tunnel_key_load(d->tunnel, d->key, e);
         if (rc == 0)
                 rc = path_tunnel_commit(d->tunnel, &became, e);
+        if (rc == 0)
+                rc = dog_hands_ready(d->hands, e);
         if (rc < 0)
                 return rc;
         if (became.note[0])

@@ -78,7 +78,7 @@ def traffic_goes_through_the_tunnel_twice_and_arrives_once():  # O8 O9 O10
         need((lost, twice) == (0, 0), "%d sent, %d lost, %d twice" % (sent, lost, twice))
         at_b = words(b.ask("read", "path0").split("path1")[0])
         need(int(at_b["first"]) + int(at_b["duplicate"]) >= sent, "path 0 carried every packet: %s" % at_b)
-        server = lab.start("iperf3", "-s", "-1", netns=lab.b)
+        server = lab.start("iperf3", "-s", "-1", "--forceflush", netns=lab.b)
         server.expect("Server listening")
         out = sh("ip", "netns", "exec", lab.a, "iperf3", "-c", B, "-t", "2", "-f", "m")
         rate = float(re.findall(r"([\d.]+) Mbits/sec", out)[-1])
