@@ -87,6 +87,8 @@ static int server_device_make(struct dog_hands_server *s, const struct dog_hands
         struct dog_device d;
         (void)gift;
         int rc = dog_hands_policy_may_use(s->policy, q->as.device.name, DOG_DEVICE_TUNNEL, e);
+        if (rc == 0 && q->as.device.address.version != 0)
+                rc = dog_hands_policy_may_address(s->policy, &q->as.device.address, e);
         if (rc == 0)
                 rc = dog_device_make(&d, &q->as.device, e);
         if (rc < 0)
