@@ -181,7 +181,7 @@ static int split_lives(struct split_run *r, struct dog_err *e)
                 if (by_itself && (r->is_stopping || WEXITSTATUS(r->status) == 0))
                         return WEXITSTATUS(r->status);
                 if (r->is_stopping)
-                        return 1;
+                        return !by_itself && WTERMSIG(r->status) == SIGTERM ? 0 : 1;
                 if (by_itself && !r->was_ready)
                         return WEXITSTATUS(r->status);
                 if (lived_ns > SPLIT_LONG_LIFE_NS)

@@ -1,12 +1,16 @@
 /* Hands without root: what a request may say, what the policy allows, keys, and the split's talk. */
 #include "check.h"
 
+#include "alloc_fail.h"
 #include "base/array.h"
+#include "hands/btf.h"
 #include "hands/client.h"
 #include "hands/kernel.h"
+#include "hands/netlink.h"
 #include "hands/policy.h"
 #include "hands/secret.h"
 
+#include <bpf/btf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -394,6 +398,58 @@ static void a_call_tells_what_hands_said_or_that_it_is_gone(void)
         OK(call_with(CLOSE, &e, &lost) == -EPIPE && lost, "end of file, and every call after it: %s", e.text);
 }
 
+/* ------------------------------------------------------------------------- maps of old runs */
+
+/* struct { u32 <first>; u64 <second>; } with the second at `bits`. */
+static uint64_t layout_of(const char *first, const char *second, uint32_t bits, int typedefs)
+{
+        struct btf *btf = btf__new_empty();
+        int u32 = btf__add_int(btf, "unsigned int", 4, 0);
+        int u64 = btf__add_int(btf, "unsigned long", 8, 0);
+        int second_type = typedefs ? btf__add_const(btf, u64) : u64;
+        int key = typedefs ? btf__add_typedef(btf, "key_t", u32) : u32;
+        int value = btf__add_struct(btf, typedefs ? "other_name" : "value", 16);
+        btf__add_field(btf, first, u32, 0, 0);
+        btf__add_field(btf, second, second_type, bits, 0);
+        uint64_t layout = dog_btf_layout(btf, (uint32_t)key, (uint32_t)value);
+        btf__free(btf);
+        return layout;
+}
+
+static void a_map_of_another_layout_is_told_from_one_of_the_same_size(void)
+{
+        uint64_t is = layout_of("subset", "next", 64, 0);
+        OK(is != 0 && is == layout_of("subset", "next", 64, 0), "the same is the same");
+        OK(is == layout_of("subset", "next", 64, 1), "whatever the types are called");
+        OK(is != layout_of("next", "subset", 64, 0), "fields that changed places");
+        OK(is != layout_of("subset", "last", 64, 0), "a field of another meaning");
+        OK(is != layout_of("subset", "next", 32, 0), "a field that moved");
+        OK(dog_btf_layout(NULL, 1, 1) == 0, "nothing is known without types");
+}
+
+static int link_read(void *user, struct dog_err *e)
+{
+        struct dog_link l;
+        return dog_link_get(&l, user, e);
+}
+
+static int watch_open(void *user, struct dog_err *e)
+{
+        struct dog_netlink_watch *w = NULL;
+        (void)user;
+        int rc = dog_netlink_watch_open(&w, e);
+        if (rc == 0)
+                dog_netlink_watch_close(w);
+        return rc;
+}
+
+static void memory_that_is_refused_is_told(void)
+{
+        char lo[] = "lo";
+        OK(alloc_fail_each(link_read, lo) >= 1, "reading a device");
+        OK(alloc_fail_each(watch_open, NULL) >= 1, "watching the network");
+}
+
 static void a_kernel_that_lacks_something_is_told_in_one_sentence(void)
 {
         char text[256];
@@ -419,5 +475,7 @@ int main(void)
                          TEST(a_policy_that_cannot_be_meant_is_refused), TEST(addresses_are_read_and_written),
                          TEST(a_key_file_holds_one_key_and_is_its_owners_alone),
                          TEST(a_call_tells_what_hands_said_or_that_it_is_gone),
+                         TEST(a_map_of_another_layout_is_told_from_one_of_the_same_size),
+                         TEST(memory_that_is_refused_is_told),
                          TEST(a_kernel_that_lacks_something_is_told_in_one_sentence));
 }
