@@ -726,7 +726,9 @@ static int bpf_attach_swap(struct dog_bpf *b, const struct dog_hands_attach *wan
         bool is_here = bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.type == BPF_LINK_TYPE_XDP &&
                        info.xdp.ifindex == link->index;
         bool mode_fits = want->mode == DOG_HANDS_MODE_AUTO || want->mode == bpf_attached_mode(link->index);
-        if (is_here && mode_fits) {
+        if (is_here && mode_fits && want->is_kept) {
+                rc = 0;
+        } else if (is_here && mode_fits) {
                 rc = bpf_link_update(fd, program_fd, NULL) < 0 ? -errno : 0;
                 if (rc < 0)
                         dog_err_set(e, rc, "device %s: the program cannot be swapped: %s", want->device,

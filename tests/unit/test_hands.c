@@ -376,7 +376,8 @@ static int call_with(int how, struct dog_err *e, bool *lost)
         struct dog_hands_request q = good_device();
         struct dog_hands_reply r;
         NEED(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0, "a socketpair");
-        struct fake_hands f = {.fd = pair[1], .how = how};
+        struct fake_hands f = {.fd = pair[1]};
+        f.how = (typeof(f.how))how;
         dog_hands_client_init(&c, pair[0]);
         pthread_create(&thread, NULL, fake_hands_run, &f);
         int rc = dog_hands_call(&c, &q, &r, NULL, e);
