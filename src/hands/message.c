@@ -60,6 +60,7 @@ static const struct message_row message_rows[] = {
         {DOG_HANDS_XDP_ATTACH, FIELD_DEVICE, AT(attach.device), 0, 0, "device"},
         {DOG_HANDS_XDP_ATTACH, NUMBER, AT(attach.handle), 1, UINT32_MAX, "handle"},
         {DOG_HANDS_XDP_ATTACH, NUMBER, AT(attach.mode), 0, DOG_HANDS_MODES - 1, "mode"},
+        {DOG_HANDS_XDP_ATTACH, NUMBER, AT(attach.is_kept), 0, 1, "flag"},
         {DOG_HANDS_XDP_DETACH, FIELD_NAME, AT(attach.instance), 0, 0, "instance"},
         {DOG_HANDS_XDP_DETACH, FIELD_DEVICE, AT(attach.device), 0, 0, "device"},
         {DOG_HANDS_SOCKET_UDP, FIELD_ADDRESS, AT(socket.address), 0, 0, "address"},

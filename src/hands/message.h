@@ -26,6 +26,7 @@
 
 /** Every operation: name in code, member of the request's union, name for people. */
 #define DOG_HANDS_OPS(X)                                                                                     \
+        X(READY, none, "ready")                                                                              \
         X(KERNEL_PROBE, none, "kernel-probe")                                                                \
         X(DEVICE_MAKE, device, "device-make")                                                                \
         X(DEVICE_REMOVE, device, "device-remove")                                                            \
@@ -122,8 +123,9 @@ struct dog_hands_devmap {
 struct dog_hands_attach {
         char instance[DOG_HANDS_NAME];
         char device[DOG_HANDS_NAME];
-        uint32_t handle; /**< from PROGRAM_LOAD; 0 for XDP_DETACH */
-        uint32_t mode;   /**< enum dog_hands_mode */
+        uint32_t handle;  /**< from PROGRAM_LOAD; 0 for XDP_DETACH */
+        uint32_t mode;    /**< enum dog_hands_mode */
+        uint32_t is_kept; /**< 1: a program of ours that is there already stays; swap it later */
 };
 
 struct dog_hands_socket {

@@ -102,7 +102,7 @@ int path_ask_devmap(struct dog_hands_client *hands, const char *instance, const 
 }
 
 int path_ask_attach(struct dog_hands_client *hands, const char *instance, const char *device, uint32_t handle,
-                    uint32_t mode, struct path_host_device *became, struct dog_err *e)
+                    uint32_t mode, bool keep, struct path_host_device *became, struct dog_err *e)
 {
         struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_XDP_ATTACH);
         struct dog_hands_reply r;
@@ -113,6 +113,7 @@ int path_ask_attach(struct dog_hands_client *hands, const char *instance, const 
                 return rc;
         q.as.attach.handle = handle;
         q.as.attach.mode = mode;
+        q.as.attach.is_kept = keep;
         rc = dog_hands_call(hands, &q, &r, NULL, e);
         if (rc < 0)
                 return rc;
@@ -238,7 +239,7 @@ uint32_t path_host_adopted(const struct path_host *h)
         return h->adopted;
 }
 
-int path_host_attach(struct path_host *h, const char *device, struct path_host_device *became,
+int path_host_attach(struct path_host *h, const char *device, bool keep, struct path_host_device *became,
                      struct dog_err *e)
 {
         unsigned i = 0;
@@ -248,7 +249,8 @@ int path_host_attach(struct path_host *h, const char *device, struct path_host_d
                 return dog_err_set(e, -ENOSPC, "device %s: more than %d underlay devices", device,
                                    PATH_HOST_DEVICES);
         /* Again is one atomic swap in the kernel: it also covers a device that came back under its name. */
-        int rc = path_ask_attach(h->hands, PATH_HOST_INSTANCE, device, h->program, h->is.mode, became, e);
+        int rc = path_ask_attach(h->hands, PATH_HOST_INSTANCE, device, h->program, h->is.mode, keep, became,
+                                 e);
         if (rc < 0)
                 return rc;
         if (i == h->n_devices)

@@ -37,4 +37,4 @@ int path_ask_drop(struct dog_hands_client *hands, uint32_t handle, struct dog_er
 int path_ask_devmap(struct dog_hands_client *hands, const char *instance, const char *map, uint32_t inner,
                     uint32_t key, const char *device, uint32_t handle, struct dog_err *e);
 int path_ask_attach(struct dog_hands_client *hands, const char *instance, const char *device, uint32_t handle,
-                    uint32_t mode, struct path_host_device *became, struct dog_err *e);
+                    uint32_t mode, bool keep, struct path_host_device *became, struct dog_err *e);

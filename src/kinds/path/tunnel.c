@@ -246,7 +246,7 @@ static int tunnel_path_apply(struct path_tunnel *t, unsigned p, const struct pat
         if (hop->source.version != 4)
                 return dog_err_set(e, -EADDRNOTAVAIL, "device %s has no IPv4 address to send from",
                                    path->device);
-        int rc = path_host_attach(t->host, path->device, &slot->state.device, e);
+        int rc = path_host_attach(t->host, path->device, !t->is_attached, &slot->state.device, e);
         if (rc == 0)
                 rc = tunnel_path_install(t, p, path, hop, mtu, e);
         if (rc < 0)
@@ -313,7 +313,7 @@ int path_tunnel_path_set(struct path_tunnel *t, unsigned p, const struct path_tu
                 return tunnel_path_fail(t, path->name, rc, e);
         if (path->remote.version == 0) {
                 /* We can only listen until the far end has spoken. */
-                rc = path_host_attach(t->host, path->device, &t->path[p].state.device, e);
+                rc = path_host_attach(t->host, path->device, !t->is_attached, &t->path[p].state.device, e);
                 if (rc < 0)
                         return tunnel_path_fail(t, path->name, rc, e);
                 tunnel_path_remember(&t->path[p], path);
@@ -424,7 +424,7 @@ static int tunnel_replicate_attach(struct path_tunnel *t, struct path_host_devic
                         mode = DOG_HANDS_MODE_GENERIC;
         int rc = path_ask_load(t->hands, &program, &handle, e);
         if (rc == 0)
-                rc = path_ask_attach(t->hands, t->instance, t->peer, handle, mode, became, e);
+                rc = path_ask_attach(t->hands, t->instance, t->peer, handle, mode, false, became, e);
         (void)path_ask_drop(t->hands, handle, NULL);
         return rc;
 }
@@ -449,7 +449,12 @@ int path_tunnel_commit(struct path_tunnel *t, struct path_host_device *became, s
                 return dog_err_prefix(e, rc, "tunnel %s", t->device);
         __atomic_store_n(&t->rx->path_mask, mask, __ATOMIC_RELAXED);
         __atomic_store_n(&t->rx->class_count, t->host->is.classes, __ATOMIC_RELEASE);
-        rc = tunnel_replicate_attach(t, &device, e);
+        /* Everything they look at is in place: now the programs of this session. */
+        for (unsigned p = 0; p < PATH_PATHS_MAX && rc == 0; p++)
+                if (t->path[p].state.is_set)
+                        rc = path_host_attach(t->host, t->path[p].device, false, &t->path[p].state.device, e);
+        if (rc == 0)
+                rc = tunnel_replicate_attach(t, &device, e);
         if (rc < 0)
                 return dog_err_prefix(e, rc, "tunnel %s", t->device);
         t->is_attached = true;

@@ -6,6 +6,8 @@
  * restarted decider does, which finds the tunnel running. The order:
  *     path_tunnel_open -> _path_set each -> _class_set each -> _rules_set -> _key_load
  *     -> _commit (attaches the programs, removes paths that were not set) -> _steer, as often as you like
+ * With several tunnels, set up all of them before the first _commit: the programs that receive are
+ * shared, and until they are swapped the earlier session's go on with the earlier maps.
  * path_tunnel_close lets go of it; it goes on forwarding. path_tunnel_remove ends it.
  *
  * Calls that ask hands take some milliseconds; _steer, _key_*, _read do not ask.
