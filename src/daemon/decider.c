@@ -433,7 +433,7 @@ static int host_begin(struct decider *d, struct dog_err *e)
         for (size_t i = 0; rc == 0 && i < d->config->tunnels; i++) {
                 for (size_t p = 0; rc == 0 && p < d->config->tunnel[i].paths; p++) {
                         struct path_host_device became;
-                        rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, &became, e);
+                        rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, true, &became, e);
                         if (rc == 0 && became.note[0])
                                 note_add(d, became.note);
                 }
@@ -470,7 +470,11 @@ static int links_begin(struct decider *d, struct dog_err *e)
                         path_tunnel_adopted(path_link_tunnel(d->link[d->links])));
                 d->links++;
         }
-        return 0;
+        /* The programs that receive are shared: they are exchanged once everything they need is there. */
+        int rc = 0;
+        for (size_t i = 0; i < d->links && rc == 0; i++)
+                rc = path_link_commit(d->link[i], e);
+        return rc;
 }
 
 static int decider_begin(struct decider *d, const struct decider_options *o, struct dog_err *e)
@@ -549,6 +553,8 @@ int decider_main(struct dog_hands_client *hands, void *data)
                 dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
                 d->status = 1;
         } else {
+                if (dog_hands_ready(hands, &e) < 0)
+                        dog_log(DOG_LOG_WARN, "%s", e.text);
                 dog_log(DOG_LOG_INFO, "event=started site=%s version=%s socket=%s", d->config->site,
                         SUNDOG_VERSION, d->config->api.socket);
                 uv_run(&d->uv, UV_RUN_DEFAULT);
@@ -571,6 +577,9 @@ int decider_policy(const struct dog_config *config, struct dog_hands_policy *pol
                         rc = dog_hands_policy_secret(policy, t->name, t->key_file, e);
                 if (rc == 0)
                         rc = dog_hands_policy_port(policy, stamp, stamp, e);
+                struct dog_hands_address network = plan_network(&t->address);
+                if (rc == 0)
+                        rc = dog_hands_policy_prefix(policy, &network, e);
                 for (size_t p = 0; rc == 0 && p < t->paths; p++)
                         rc = dog_hands_policy_device(policy, t->path[p].device, DOG_DEVICE_UNDERLAY, e);
                 if (rc < 0)

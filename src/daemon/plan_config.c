@@ -64,6 +64,11 @@ static struct dog_hands_address address_of(uint32_t host_order, uint8_t prefix)
         return a;
 }
 
+struct dog_hands_address plan_network(const struct dog_config_prefix *p)
+{
+        return address_of(p->bits ? p->address & (~UINT32_C(0) << (32 - p->bits)) : 0, p->bits);
+}
+
 /* ---- rules: every combination of the lists of a match is one rule ---- */
 
 static uint32_t mask_of(uint8_t bits)

@@ -9,6 +9,9 @@
 struct dog_promise plan_promise(const struct dog_config_profile *p);
 struct dog_policy plan_policy(const struct dog_config_policy *p, const struct dog_config_class *c);
 
+/** The network that an address with a prefix length is in. */
+struct dog_hands_address plan_network(const struct dog_config_prefix *p);
+
 /** Strings are borrowed from the configuration; free with plan_link_fini. 0, -ENOMEM, -EINVAL. */
 int plan_link(const struct dog_config *c, const struct dog_config_tunnel *t, struct path_link_settings *to,
               struct dog_err *e);

@@ -267,7 +267,7 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
         for (int i = 0; i < DOG_DRIVERS; i++)
                 if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
                         snprintf(drivers + strlen(drivers), sizeof(drivers) - strlen(drivers), "%s%s %+.1f",
-                                 drivers[0] ? ", " : "", dog_risk_feature_name(b->driver[i].feature),
+                                 drivers[0] ? ", " : "", dog_risk_group_name(b->driver[i].feature),
                                  (double)b->driver[i].log_odds);
         for (int h = 0; h < DOG_HORIZONS; h++) {
                 char rtt[32];

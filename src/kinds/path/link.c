@@ -419,15 +419,20 @@ static int link_data_plane(struct path_link *l, struct dog_err *e)
         int rc = path_tunnel_rules_set(l->tunnel, s->rule, s->rules, s->class[s->classes - 1].number, e);
         if (rc == 0)
                 rc = path_tunnel_key_load(l->tunnel, s->secret, e);
-        struct path_host_device became;
-        if (rc == 0)
-                rc = path_tunnel_commit(l->tunnel, &became, e);
-        if (rc == 0 && became.note[0])
-                dog_log(DOG_LOG_WARN, "tunnel=%s event=fall-back note=\"%s\"", s->name, became.note);
         return rc;
 }
 
-/* The first tunnel's classes have their own names; with several tunnels the tunnel's name goes along. */
+int path_link_commit(struct path_link *l, struct dog_err *e)
+{
+        struct path_host_device became;
+        int rc = path_tunnel_commit(l->tunnel, &became, e);
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "tunnel %s", l->settings.name);
+        if (became.note[0])
+                dog_log(DOG_LOG_WARN, "tunnel=%s event=fall-back note=\"%s\"", l->settings.name, became.note);
+        return 0;
+}
+
 static int link_group(struct path_link *l, unsigned class, struct dog_loop *loop, int64_t now_ns,
                       struct dog_err *e)
 {

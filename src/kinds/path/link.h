@@ -51,12 +51,14 @@ struct path_link_settings {
 struct path_link;
 
 /**
- * Open or adopt the tunnel, start measuring, and add one group a class to the loop. Everything
- * in `settings` is copied.
+ * Open or adopt the tunnel, prepare measuring, and add one group a class to the loop. Everything
+ * in `settings` is copied. path_link_commit() then puts it to work.
  * @return 0, or what the tunnel, hands or the sockets said; then nothing is left but what was pinned before
  */
 int path_link_open(struct path_link **l, const struct path_link_settings *settings, struct path_host *host,
                    struct dog_hands_client *hands, struct dog_loop *loop, int64_t now_ns, struct dog_err *e);
+/** Put it to work. With several links, open all of them first: they share the program that receives. */
+int path_link_commit(struct path_link *l, struct dog_err *e);
 /** Let go. The groups must have left the loop. What forwards goes on forwarding. NULL is allowed. */
 void path_link_close(struct path_link *l);
 
