@@ -10,6 +10,16 @@ const char *dog_state_name(enum dog_state s)
         return (unsigned)s < DOG_STATE_COUNT ? name[s] : "?";
 }
 
+const char *dog_hint_text(enum dog_hint h)
+{
+        static const char *const text[] = {
+#define X(id, words) words,
+                DOG_HINTS(X)
+#undef X
+        };
+        return (unsigned)h < DOG_HINT_COUNT ? text[h] : "?";
+}
+
 const char *dog_warmth_name(enum dog_warmth w)
 {
         static const char *const name[] = {

@@ -119,6 +119,8 @@ struct dog_group {
         struct dog_tally tally;
 };
 
+/** "an answer is overdue"; "" for none. */
+const char *dog_hint_text(enum dog_hint h);
 /** "proving" */
 const char *dog_state_name(enum dog_state s);
 /** True when the two members rest on a common fate. */

@@ -219,8 +219,8 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         struct dog_driver driver[DOG_DRIVERS];
         int drivers = dog_risk_drivers(&shared->model, &risk, DOG_RISK_H0, driver, DOG_DRIVERS);
         for (int i = 0; i < drivers; i++)
-                b.driver[i] = (struct dog_reason_share){.feature = driver[i].group,
-                                                        .log_odds = driver[i].log_odds};
+                b.driver[i] =
+                        (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
         b.score = belief_score(o, &b, promise, &rate[0]);
         return b;
 }

@@ -32,13 +32,13 @@ static json_t *belief_json(const struct dog_belief *b)
                         json_array_append_new(drivers, json_pack("{s:s, s:f}", "feature",
                                                                  dog_risk_group_name(b->driver[i].feature),
                                                                  "log_odds", (double)b->driver[i].log_odds));
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "p_near",
-                         real_or_null((double)b->p_breach[0]), "p_middle",
-                         real_or_null((double)b->p_breach[1]), "rtt_ms",
-                         real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
-                         real_or_null((double)b->rtt_ms[0].spread), "loss",
-                         real_or_null((double)b->loss[0].mean), "score", real_or_null((double)b->score),
-                         "is_bad", (int)b->is_bad, "is_armed", (int)b->is_armed, "drivers", drivers);
+        return json_pack(
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:o}", "p_near",
+                real_or_null((double)b->p_breach[0]), "p_middle", real_or_null((double)b->p_breach[1]),
+                "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
+                real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
+                "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
+                (int)b->is_armed, "hint", dog_hint_text(b->hint), "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -137,6 +137,8 @@ static void say_belief(struct text *t, const char *who, const json_t *b)
 
 static void say_drivers(struct text *t, const json_t *b)
 {
+        if (word(b, "hint")[0] && strcmp(word(b, "hint"), "-") != 0)
+                say(t, "; %s", word(b, "hint"));
         size_t i;
         const json_t *d;
         json_array_foreach(json_object_get(b, "drivers"), i, d)

@@ -184,6 +184,16 @@ void dog_stamp_session_expire(struct dog_stamp_session *s, int64_t now_ns)
         }
 }
 
+int64_t dog_stamp_session_waiting_ns(const struct dog_stamp_session *s, int64_t now_ns)
+{
+        for (uint32_t seq = s->oldest_seq; seq != s->next_seq; seq++) {
+                const struct stamp_slot *slot = &s->slot[seq % STAMP_SLOTS];
+                if (slot->state == STAMP_WAITING)
+                        return now_ns - slot->sent_ns;
+        }
+        return 0;
+}
+
 static int64_t stamp_session_after(const struct dog_stamp_session *s, int64_t interval_ns)
 {
         return s->base_ns + (int64_t)((double)interval_ns * s->dither);

@@ -113,6 +113,8 @@ int64_t dog_stamp_session_interval_set(struct dog_stamp_session *s, int64_t inte
  * Does nothing when the interval is the longer of the two.
  */
 void dog_stamp_session_measured(struct dog_stamp_session *s, int64_t now_ns);
+/** How long the oldest probe that may still be answered has been under way; 0 when there is none. */
+int64_t dog_stamp_session_waiting_ns(const struct dog_stamp_session *s, int64_t now_ns);
 const struct dog_stamp_session_stats *dog_stamp_session_stats(const struct dog_stamp_session *s);
 /** Octets on the IP layer in 30 days, both directions, when every probe is answered. */
 uint64_t dog_stamp_session_month_bytes(const struct dog_stamp_session_conf *conf);

@@ -19,6 +19,8 @@
 #define PASSIVE_LEAST 20
 /* How often the far end's counters are asked for. */
 #define REPORT_NS (1 * DOG_S)
+/* An answer this much later than usual is overdue. */
+#define OVERDUE_MS 20.0
 /* How often paths that are not usable are tried again. */
 #define RETRY_NS (1 * DOG_S)
 
@@ -28,7 +30,8 @@ struct probe {
         int session_fd, reflector_fd; /* -1: not open */
         struct dog_stamp_session *session;
         struct dog_stamp_reflector *reflector;
-        int64_t sampled_ns; /* time of the newest sample handed over */
+        int64_t answered_ns; /* when the last answered probe was sent */
+        int64_t sampled_ns;  /* time of the newest sample handed over */
         struct dog_stamp_report report;
         int64_t report_ns;
         double passive_loss;
@@ -73,6 +76,35 @@ static int path_steer(struct dog_group *g, const struct dog_plan *plan, struct d
         return path_steer_to(g, plan->hot, e);
 }
 
+/*
+ * An answer that is overdue says something before it is lost. The chance of a broken promise
+ * grows from a third, when a probe has been under way for clearly longer than usual, to almost
+ * certainty at the limit.
+ */
+static void path_forecast(struct dog_group *g, int64_t now_ns)
+{
+        const struct member_of_link *m = g->priv;
+        double limit_ms = g->promise.rtt_ms > 0 ? g->promise.rtt_ms : 1000;
+        for (unsigned p = 0; p < g->members; p++) {
+                const struct dog_stamp_session *session = m->link->probe[p].session;
+                struct dog_belief *b = &g->member[p].belief;
+                if (!session)
+                        continue;
+                double usual_ms = (double)dog_stamp_session_stats(session)->rtt_ns / (double)DOG_MS;
+                double waiting_ms = (double)dog_stamp_session_waiting_ns(session, now_ns) / (double)DOG_MS;
+                double late_ms = waiting_ms - usual_ms - fmax(usual_ms / 2, OVERDUE_MS);
+                if (usual_ms <= 0 || late_ms <= 0)
+                        continue;
+                float p_overdue =
+                        (float)fmin(0.95, 0.33 + 0.6 * late_ms / fmax(limit_ms - usual_ms, OVERDUE_MS));
+                if (p_overdue <= b->p_breach[0])
+                        continue;
+                b->hint = DOG_HINT_OVERDUE;
+                for (int h = 0; h < DOG_HORIZONS; h++)
+                        b->p_breach[h] = fmaxf(b->p_breach[h], p_overdue);
+        }
+}
+
 static void path_close(struct dog_group *g)
 {
         free(g->priv);
@@ -86,27 +118,53 @@ const struct dog_kind path_kind = {
         .levels = 1U << DOG_COLD | 1U << DOG_READY | 1U << DOG_HOT,
         .period_ns = 50 * DOG_MS,
         .close = path_close,
+        .forecast = path_forecast,
         .mirror = path_mirror,
         .steer = path_steer,
 };
 
 /* ---- samples ---- */
 
-static void link_sample(struct path_link *l, unsigned path, struct dog_sample *s)
+/*
+ * A loss is known only after its timeout, when later probes have been answered already. The core
+ * takes samples in order, so the news counts from when it is news.
+ */
+static void link_in_order(struct path_link *l, unsigned path, struct dog_sample *s)
 {
         struct probe *p = &l->probe[path];
-        /*
-         * A loss is known only after its timeout, when later probes have been answered already.
-         * The core takes samples in order, so the news counts from when it is news.
-         */
         if (s->at_ns <= p->sampled_ns)
                 s->at_ns = p->sampled_ns + 1;
         p->sampled_ns = s->at_ns;
         if (l->settings.sample)
                 l->settings.sample(l->settings.user, path, s);
+}
+
+static void link_sample(struct path_link *l, unsigned path, struct dog_sample *s)
+{
+        link_in_order(l, path, s);
         for (unsigned c = 0; c < l->settings.classes; c++)
                 if (l->group[c])
                         dog_group_sample(l->group[c], path, s);
+}
+
+/*
+ * A probe is given up when it is too late for the strictest class. For a class with more
+ * patience it is not lost yet: all that is known is that the round trip is longer than that.
+ */
+static void link_timed_out(struct path_link *l, unsigned path, const struct dog_sample *s)
+{
+        struct probe *p = &l->probe[path];
+        double timeout_ms = (double)dog_stamp_session_stats(p->session)->timeout_ns / (double)DOG_MS;
+        double silent_ms = (double)(s->at_ns - p->answered_ns) / (double)DOG_MS + timeout_ms;
+        struct dog_sample longer = *s;
+        longer.value[DOG_SIGNAL_LOSS] = (double)NAN;
+        longer.value[DOG_SIGNAL_RTT] = timeout_ms;
+        for (unsigned c = 0; c < l->settings.classes; c++) {
+                double patience_ms = 1.25 * l->settings.class[c].promise.rtt_ms;
+                if (l->group[c])
+                        dog_group_sample(l->group[c], path,
+                                         patience_ms > timeout_ms && silent_ms < patience_ms ? &longer : s);
+        }
 }
 
 static void probe_seen(void *user, const struct dog_stamp_seen *seen)
@@ -117,7 +175,13 @@ static void probe_seen(void *user, const struct dog_stamp_seen *seen)
                 p->delay_ms = dog_stamp_race_note(&p->link->race, p->path, s.at_ns, seen->out_ms, 2 * DOG_S);
         s.value[DOG_SIGNAL_DELAY] = p->delay_ms;
         s.value[DOG_SIGNAL_REORDER] = p->reorder;
-        link_sample(p->link, p->path, &s);
+        if (s.value[DOG_SIGNAL_LOSS] < 1) {
+                p->answered_ns = s.at_ns;
+                link_sample(p->link, p->path, &s);
+                return;
+        }
+        link_in_order(p->link, p->path, &s);
+        link_timed_out(p->link, p->path, &s);
 }
 
 /* Packets that only this path carried: what the class's sequence advanced and what arrived. */
@@ -249,12 +313,15 @@ static int reflector_socket(struct path_link *l, unsigned path, struct dog_err *
         return rc < 0 ? dog_err_prefix(e, rc, "path %s: no socket to answer probes", p->name) : fd;
 }
 
-/* A probe that is slower than every promise allows is as good as lost: say so then, not a second later. */
+/* A probe that is too slow for the strictest promise is given up then, not a second later. */
 static int64_t probe_timeout_ns(const struct path_link *l)
 {
         double limit_ms = 0;
-        for (unsigned c = 0; c < l->settings.classes; c++)
-                limit_ms = fmax(limit_ms, l->settings.class[c].promise.rtt_ms);
+        for (unsigned c = 0; c < l->settings.classes; c++) {
+                double mine_ms = l->settings.class[c].promise.rtt_ms;
+                if (mine_ms > 0 && (limit_ms <= 0 || mine_ms < limit_ms))
+                        limit_ms = mine_ms;
+        }
         if (limit_ms <= 0)
                 return 0;
         return (int64_t)(fmin(fmax(1.25 * limit_ms, 100), 2000) * (double)DOG_MS);
@@ -276,7 +343,9 @@ static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
                 .fd = p->session_fd,
                 .key = l->stamp_key,
                 .interval_ns = l->settings.stamp_interval_ns,
-                .sparse_ns = 4 * l->settings.stamp_interval_ns,
+                /* Reports of user traffic come once a second: they replace slow probing, not quick. */
+                .sparse_ns = l->settings.stamp_interval_ns >= DOG_S ? 4 * l->settings.stamp_interval_ns
+                                                                    : l->settings.stamp_interval_ns,
                 .timeout_ns = probe_timeout_ns(l),
                 .report_every_ns = REPORT_NS,
                 .report_groups = l->settings.classes < DOG_STAMP_REPORT_GROUPS ? l->settings.classes
