@@ -16,6 +16,7 @@
 /* libyaml compares every alias with every anchor: a larger file could keep it busy for minutes. */
 #define CONFIG_FILE_MAX  (256u << 10)
 #define CONFIG_FILES_MAX 256 /* drop-ins */
+#define CONFIG_OPEN_MAX  200 /* brackets */
 
 /* ---- pool ---- */
 
@@ -424,16 +425,41 @@ static int reader_no_more(const struct reader *r, yaml_parser_t *parser)
         return rc;
 }
 
+/*
+ * Refuse what nests too deeply before libyaml sees it: per open bracket its scanner looks at all the others,
+ * and 200,000 of them keep it busy for a minute. Brackets inside quotes are counted too, which is harmless.
+ */
+static int reader_depth_check(const struct reader *r, const char *text, size_t size)
+{
+        struct dog_config_where where = {.file = r->file, .line = 1, .column = 0};
+        unsigned depth = 0;
+        for (size_t i = 0; i < size; i++) {
+                where.column++;
+                if (text[i] == '\n') {
+                        where.line++;
+                        where.column = 0;
+                } else if ((text[i] == ']' || text[i] == '}') && depth > 0) {
+                        depth--;
+                } else if ((text[i] == '[' || text[i] == '{') && ++depth > CONFIG_OPEN_MAX) {
+                        return dog_config_fail(&where, r->err, -EINVAL,
+                                               "not valid YAML: more than %d brackets are open", CONFIG_OPEN_MAX);
+                }
+        }
+        return 0;
+}
+
 static int reader_text_read(struct reader *r, const char *text, size_t size)
 {
         yaml_parser_t parser;
         yaml_document_t document;
         if (size > CONFIG_FILE_MAX)
                 return dog_err_set(r->err, -E2BIG, "%s: longer than %u bytes", r->file, CONFIG_FILE_MAX);
+        int rc = reader_depth_check(r, text, size);
+        if (rc < 0)
+                return rc;
         if (!yaml_parser_initialize(&parser))
                 return dog_err_set(r->err, -ENOMEM, "%s: out of memory", r->file);
         yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-        int rc;
         if (!yaml_parser_load(&parser, &document)) {
                 rc = yaml_fail(r, &parser);
         } else {
