@@ -147,6 +147,24 @@ static const char *node_name(const yaml_node_t *node)
                                                   : "a single value";
 }
 
+/*
+ * Characters that no value needs and that would not survive being printed and read: ASCII and C1 controls,
+ * U+2028, U+2029, U+FEFF, U+FFFE, U+FFFF. libyaml has made sure that the text is UTF-8.
+ */
+static bool text_has_control(const char *text, size_t length)
+{
+        static const char *const bad[] = {"\u2028", "\u2029", "\ufeff", "\xef\xbf\xbe", "\xef\xbf\xbf"};
+        for (size_t i = 0; i < length; i++) {
+                unsigned char c = (unsigned char)text[i];
+                if (c < ' ' || c == 127 || (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0))
+                        return true;
+                for (size_t j = 0; c >= 0xe2 && j < ARRAY_SIZE(bad); j++)
+                        if (strncmp(text + i, bad[j], 3) == 0)
+                                return true;
+        }
+        return false;
+}
+
 /* The text of a scalar: printable, of bounded length. NULL and the sentence when not. */
 static const char *reader_text(const struct reader *r, const yaml_node_t *node, const char *key, int *rc)
 {
@@ -168,12 +186,11 @@ static const char *reader_text(const struct reader *r, const yaml_node_t *node, 
                                       key, CONFIG_TEXT_MAX);
                 return NULL;
         }
-        for (size_t i = 0; i < length; i++)
-                if ((unsigned char)text[i] < ' ' || text[i] == 127) {
-                        *rc = dog_config_fail(&where, r->err, -EINVAL,
-                                              "\"%s\": the value has a control character in it", key);
-                        return NULL;
-                }
+        if (text_has_control(text, length)) {
+                *rc = dog_config_fail(&where, r->err, -EINVAL,
+                                      "\"%s\": the value has a control character in it", key);
+                return NULL;
+        }
         return text;
 }
 
@@ -442,7 +459,8 @@ static int reader_depth_check(const struct reader *r, const char *text, size_t s
                         depth--;
                 } else if ((text[i] == '[' || text[i] == '{') && ++depth > CONFIG_OPEN_MAX) {
                         return dog_config_fail(&where, r->err, -EINVAL,
-                                               "not valid YAML: more than %d brackets are open", CONFIG_OPEN_MAX);
+                                               "not valid YAML: more than %d brackets are open",
+                                               CONFIG_OPEN_MAX);
                 }
         }
         return 0;

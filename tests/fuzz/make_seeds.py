@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import pathlib
 import struct
+import zlib
 
 HERE = pathlib.Path(__file__).parent / "corpus"
 KEY = bytes([7]) + bytes(31)
@@ -88,6 +89,40 @@ def trace():
     put("trace", "index-bad-name", b"\1trace,step_ms,need_kbps\n../x,1,\n")
 
 
+def config():
+    path = "{name: %s, device: %s, local: 192.0.2.%d, remote: %s}"
+    tunnel_ = ("tunnels:\n- {name: t, peer: b, address: 10.9.0.1/30, key_file: '/k', paths: ["
+               + path % ("f", "e0", 1, "198.51.100.1") + ", " + path % ("l", "w0", 2, "learn") + "]}\n")
+    put("config", "tunnel", ("site: a\n" + tunnel_).encode())
+    put("config", "class", b"site: a\nprofiles:\n- {name: v, latency: 80ms, loss: 0.5%, weight: {loss: 4}}\nclasses:\n"
+        b"- name: c\n  profile: v\n  match: {prefix: [10.0.0.0/8], protocol: udp, ports: [5060, 1-2], dscp: ef}\n"
+        b"  mirror: always\n  mirror_budget: 5%\n")
+    put("config", "policy", b"site: a\nuser: x\nstore: {path: \"/a\\x20b\", size: 5MB}\npolicy: &p {hold: 3s, copies: 3}\n")
+    put("config", "anchors", b"site: &s a\nuser: *s\nprofiles: [&v {name: v}]\n")
+
+
+def block():
+    def zigzag(v):
+        v = (v << 1) ^ (v >> 63)
+        out = bytearray()
+        while v >= 0x80:
+            out.append(v & 0x7F | 0x80)
+            v >>= 7
+        return bytes(out + bytes([v]))
+
+    def sealed(data):
+        return data + struct.pack(">I", zlib.crc32(b"x\0" + data))
+
+    head = struct.pack(">BBBHq", 1, 3, 1, 4, 1700000000 * 10**9)
+    put("block", "decimal", sealed(head + zigzag(1) + zigzag(0) + zigzag(1) + b"".join(map(zigzag, (200, 1, -3, 0)))))
+    head = struct.pack(">BBBHq", 1, 0, 255, 3, 5)
+    nan = struct.pack(">d", float("nan"))[:2]
+    put("block", "bits", sealed(head + zigzag(10**9) + zigzag(-5) + b"\x02" + nan + b"\x80" + b"\x01\x80"))
+    put("block", "points", struct.pack("<qdqd", 1, 0.1, 2, 1e300))
+
+
 stamp()
 tunnel()
 trace()
+config()
+block()

@@ -571,7 +571,8 @@ static void anchors_cannot_make_it_large(void)
         OK(dog_config_parse(brackets, n, "x", &c, &e) == -EINVAL, "very deep: %s", e.text);
         for (size_t i = 0; i + 3 <= n; i += 3)
                 memcpy(brackets + i, "[a,", 3);
-        OK(dog_config_parse(brackets, n, "x", &c, &e) == -EINVAL && strstr(e.text, "x:1:601:"), "deep and wide: %s", e.text);
+        OK(dog_config_parse(brackets, n, "x", &c, &e) == -EINVAL && strstr(e.text, "x:1:601:"),
+           "deep and wide: %s", e.text);
         free(brackets);
 }
 
