@@ -1,5 +1,6 @@
 /* The configuration: P2 (profiles that the operator defines, stored and used), O16 (control per type of
  * traffic). */
+#include "alloc_fail.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "check.h"
@@ -576,12 +577,50 @@ static void anchors_cannot_make_it_large(void)
         free(brackets);
 }
 
+static int parse_all(void *user, struct dog_err *e)
+{
+        struct dog_config *c = NULL;
+        int rc = dog_config_parse(user, strlen(user), "x", &c, e);
+        dog_config_free(c);
+        return rc;
+}
+
+static int load_all(void *user, struct dog_err *e)
+{
+        struct dog_config *c = NULL;
+        int rc = dog_config_load(user, &c, e);
+        dog_config_free(c);
+        return rc;
+}
+
+static void every_allocation_may_fail(void)
+{
+        char text[] = SITE PROFILES TUNNELS "classes:\n  - {name: c, profile: voice, match: {prefix: "
+                                            "[10.0.0.0/8], protocol: tcp, ports: 80, dscp: ef}}\n";
+        size_t n = alloc_fail_each(parse_all, text);
+        OK(n > 20, "%zu allocations, each survived", n);
+        snprintf(folder, sizeof(folder), "/tmp/sundog-config-XXXXXX");
+        NEED(mkdtemp(folder), "folder");
+        NEED(mkdir(file_of("conf.d"), 0755) == 0, "conf.d");
+        file_put("sundog.yaml", SITE PROFILES, 0644);
+        file_put("conf.d/a.yaml", "classes: [{name: c, profile: voice}]\n", 0644);
+        char path[160];
+        snprintf(path, sizeof(path), "%s", file_of("sundog.yaml"));
+        n = alloc_fail_each(load_all, path);
+        OK(n > 10, "%zu allocations, each survived", n);
+        unlink(file_of("conf.d/a.yaml"));
+        unlink(file_of("sundog.yaml"));
+        rmdir(file_of("conf.d"));
+        rmdir(folder);
+}
+
 int main(void)
 {
-        return CHECK_RUN(
-                TEST(what_is_written_is_what_is_meant), TEST(bad_input_gets_one_sentence_with_its_place),
-                TEST(the_table_agrees_with_itself), TEST(the_effective_configuration_reads_back_as_itself),
-                TEST(drop_ins_are_merged_in_the_order_of_their_names),
-                TEST(a_key_file_is_there_and_closed_to_others), TEST(the_examples_are_right),
-                TEST(text_that_was_cut_or_spoiled_never_crashes), TEST(anchors_cannot_make_it_large));
+        return CHECK_RUN(TEST(what_is_written_is_what_is_meant),
+                         TEST(bad_input_gets_one_sentence_with_its_place), TEST(the_table_agrees_with_itself),
+                         TEST(the_effective_configuration_reads_back_as_itself),
+                         TEST(drop_ins_are_merged_in_the_order_of_their_names),
+                         TEST(a_key_file_is_there_and_closed_to_others), TEST(the_examples_are_right),
+                         TEST(text_that_was_cut_or_spoiled_never_crashes), TEST(anchors_cannot_make_it_large),
+                         TEST(every_allocation_may_fail));
 }

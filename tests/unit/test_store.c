@@ -1,5 +1,6 @@
 /* The store: F2 (history kept and used), P13 (what all paths did is kept), F9, F11, F16 (decisions logged).
  */
+#include "alloc_fail.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
@@ -1037,6 +1038,53 @@ static void options_that_make_no_sense_get_a_sentence(void)
         dog_store_close(NULL);
 }
 
+static int no_memory(int rc, struct dog_err *e)
+{
+        return rc == -ENOMEM && !e->text[0] ? dog_err_set(e, rc, "a row was refused") : rc;
+}
+
+static int use_all(void *user, struct dog_err *e)
+{
+        (void)user;
+        struct dog_store *s = NULL;
+        folder_empty(folder);
+        int rc = dog_store_open(&(struct dog_store_options){.path = path}, &s, e);
+        if (rc < 0)
+                return rc;
+        int series = dog_store_series(s, "x");
+        for (int i = 0; i < 300; i++)
+                dog_store_sample(s, series, T0 + i, i);
+        rc = no_memory(decide(s, 1, "plan 1"), e);
+        if (rc == 0)
+                rc = no_memory(
+                        dog_store_config_add(
+                                s, &(struct dog_store_config){.who = "x", .text = "a", .text_size = 1}),
+                        e);
+        if (rc == 0)
+                rc = dog_store_sync(s, e);
+        struct dog_store_status status = status_of(s);
+        /* Whatever memory was refused: every point and row is somewhere, or counted as lost. */
+        OK(status.points_written + status.points_queued + status.points_lost == 300,
+           "%llu written, %llu queued, %llu lost", (unsigned long long)status.points_written,
+           (unsigned long long)status.points_queued, (unsigned long long)status.points_lost);
+        seen.n = 0;
+        if (rc == 0 && series >= 0)
+                rc = dog_store_range(s, "x", 0, INT64_MAX, see_point, &seen, e);
+        size_t names = 0;
+        if (rc == 0)
+                rc = dog_store_series_each(s, count_name, &names, e);
+        dog_store_close(s);
+        return rc;
+}
+
+static void every_allocation_may_fail(void)
+{
+        folder_make();
+        size_t n = alloc_fail_tolerated(use_all, NULL);
+        OK(n > 15, "%zu allocations, each survived", n);
+        folder_remove();
+}
+
 static void throughput_is_printed(void)
 {
         folder_make();
@@ -1109,5 +1157,6 @@ int main(void)
                 TEST(a_flipped_bit_is_detected_or_harmless),
                 TEST(a_file_of_rubbish_is_moved_aside_and_three_are_kept),
                 TEST(a_newer_schema_is_refused_and_left_alone),
-                TEST(options_that_make_no_sense_get_a_sentence), TEST(throughput_is_printed));
+                TEST(options_that_make_no_sense_get_a_sentence), TEST(every_allocation_may_fail),
+                TEST(throughput_is_printed));
 }
