@@ -486,6 +486,7 @@ static int reader_text_read(struct reader *r, const char *text, size_t size)
                 rc = root ? section_read(r, &dog_config_root, r->config, root, false) : 0;
                 if (rc == 0 && root)
                         rc = reader_no_more(r, &parser);
+                r->document = NULL;
                 yaml_document_delete(&document);
         }
         yaml_parser_delete(&parser);

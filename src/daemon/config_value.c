@@ -229,11 +229,9 @@ static int value_quantity(const struct config_key *key, const char *text, void *
         union any_value limit = {0};
         int rc = value_any(key->type, text, &v, e);
         if (rc < 0) {
-                if (key->word && rc == -EINVAL && e &&
-                    strlen(e->text) + strlen(key->word) + 24 < sizeof(e->text)) {
-                        strcat(e->text, "; or write ");
-                        strcat(e->text, key->word);
-                }
+                size_t used = e ? strlen(e->text) : 0;
+                if (e && key->word && rc == -EINVAL)
+                        snprintf(e->text + used, sizeof(e->text) - used, "; or write %s", key->word);
                 return rc;
         }
         if (key->min && value_any(key->type, key->min, &limit, NULL) == 0 &&

@@ -40,6 +40,8 @@ struct store_backend;
 struct store_backend_ops {
         /** Open or create, and check when `check` is set. NULL in *b unless 0. */
         int (*open)(const char *path, bool check, struct store_backend **b, struct dog_err *e);
+        /** Open for reading alone: nothing is created or changed. */
+        int (*open_read)(const char *path, struct store_backend **b, struct dog_err *e);
         void (*close)(struct store_backend *b);
         /** True when the file is no longer the one that was opened (deleted, replaced). */
         bool (*is_gone)(const struct store_backend *b);

@@ -397,20 +397,20 @@ static int sqlite_connect(const struct store_backend *b, int flags, sqlite3 **db
 
 /* The version stands twice, in the header and in a row, so that a flipped bit is not taken for a newer one.
  */
-static int sqlite_schema_check(struct store_backend *b, bool *is_empty, struct dog_err *e)
+static int sqlite_schema_check(const struct store_backend *b, sqlite3 *db, bool *is_empty, struct dog_err *e)
 {
         int64_t tables = 0;
         int64_t version = 0;
         int64_t version_row = 0;
         int64_t application = 0;
         *is_empty = false;
-        int rc = sqlite_number(b->db, "SELECT count(*) FROM sqlite_schema", &tables);
+        int rc = sqlite_number(db, "SELECT count(*) FROM sqlite_schema", &tables);
         if (rc == SQLITE_OK)
-                rc = sqlite_number(b->db, "PRAGMA user_version", &version);
+                rc = sqlite_number(db, "PRAGMA user_version", &version);
         if (rc == SQLITE_OK)
-                rc = sqlite_number(b->db, "PRAGMA application_id", &application);
+                rc = sqlite_number(db, "PRAGMA application_id", &application);
         if (rc != SQLITE_OK)
-                return sqlite_fail(b, b->db, rc, "read", e);
+                return sqlite_fail(b, db, rc, "read", e);
         if (tables == 0 && version == 0) {
                 *is_empty = true;
                 return 0;
@@ -419,9 +419,9 @@ static int sqlite_schema_check(struct store_backend *b, bool *is_empty, struct d
                 return dog_err_set(e, -EPROTONOSUPPORT,
                                    "store %s: this is a database of another program; name another file",
                                    b->path);
-        rc = sqlite_number(b->db, "SELECT value FROM meta WHERE key = 'schema'", &version_row);
+        rc = sqlite_number(db, "SELECT value FROM meta WHERE key = 'schema'", &version_row);
         if (rc != SQLITE_OK)
-                return sqlite_fail(b, b->db, rc, "read", e);
+                return sqlite_fail(b, db, rc, "read", e);
         if (version != version_row || application != APPLICATION_ID || version < 1)
                 return dog_err_set(
                         e, -EUCLEAN,
@@ -493,7 +493,7 @@ static int sqlite_begin(struct store_backend *b, bool check, struct dog_err *e)
         bool is_wal = false;
         int rc = sqlite_connect(b, SQLITE_OPEN_READWRITE, &b->db, e);
         if (rc == 0)
-                rc = sqlite_schema_check(b, &is_empty, e);
+                rc = sqlite_schema_check(b, b->db, &is_empty, e);
         if (rc == 0 && check && !is_empty)
                 rc = sqlite_check(b, e);
         if (rc < 0)
@@ -537,6 +537,34 @@ static int store_sqlite_open(const char *path, bool check, struct store_backend 
         }
         *out = b;
         return 0;
+}
+
+static int store_sqlite_open_read(const char *path, struct store_backend **out, struct dog_err *e)
+{
+        bool is_empty = false;
+        *out = NULL;
+        if (access(path, R_OK) < 0)
+                return dog_err_set(e, -errno, "store %s: cannot open: %s", path, strerror(errno));
+        struct store_backend *b = calloc(1, sizeof(*b));
+        if (!b || !(b->path = strdup(path))) {
+                store_sqlite_close(b);
+                return dog_err_set(e, -ENOMEM, "store %s: out of memory", path);
+        }
+        int rc = sqlite_connect(b, SQLITE_OPEN_READONLY, &b->reader, e);
+        if (rc == 0)
+                rc = sqlite_schema_check(b, b->reader, &is_empty, e);
+        if (rc == 0 && is_empty)
+                rc = dog_err_set(e, -ENODATA, "store %s: there is nothing in it yet", path);
+        int64_t last = 0;
+        int answer = rc == 0 ? sqlite_number(b->reader, statement_sql[SQL_DECISION_LAST], &last) : SQLITE_OK;
+        if (answer != SQLITE_OK)
+                rc = sqlite_fail(b, b->reader, answer, "read the ledger", e);
+        b->decision_last = last > 0 ? (uint64_t)last : 0;
+        if (rc < 0)
+                store_sqlite_close(b);
+        else
+                *out = b;
+        return rc;
 }
 
 static bool store_sqlite_is_gone(const struct store_backend *b)
@@ -643,7 +671,9 @@ static int sqlite_hour_add(struct store_backend *b, sqlite3_int64 series, const 
 static int64_t hour_of(int64_t t_ns)
 {
         int64_t into = t_ns % HOUR_NS;
-        return t_ns - (into < 0 ? into + HOUR_NS : into);
+        if (into < 0)
+                into += HOUR_NS;
+        return t_ns < INT64_MIN + into ? INT64_MIN : t_ns - into;
 }
 
 /* Add points first..n of a block to the hours they fall into. */
@@ -1238,6 +1268,7 @@ static int store_sqlite_move_aside(const char *path, char *to, size_t to_size, d
 
 const struct store_backend_ops dog_store_sqlite = {
         .open = store_sqlite_open,
+        .open_read = store_sqlite_open_read,
         .close = store_sqlite_close,
         .is_gone = store_sqlite_is_gone,
         .decision_last = store_sqlite_decision_last,

@@ -203,6 +203,8 @@ static int row_queue(struct dog_store *s, struct store_item *item)
         pthread_mutex_lock(&s->queue);
         if (!item) {
                 rc = -ENOMEM;
+        } else if (s->options.read_only) {
+                rc = -EROFS;
         } else if (s->rows.count + s->rows_flying.count >= s->options.queue_rows_max) {
                 rc = -ENOBUFS;
         } else {
@@ -369,7 +371,7 @@ int dog_store_series(struct dog_store *s, const char *name)
 void dog_store_sample(struct dog_store *s, int series, int64_t t_ns, double value)
 {
         pthread_mutex_lock(&s->queue);
-        if (series < 0 || series >= s->series_count)
+        if (series < 0 || series >= s->series_count || s->options.read_only)
                 s->status.points_lost++;
         else
                 series_add(s, series, t_ns, value);
@@ -509,8 +511,9 @@ static int store_aside(struct dog_store *s, const char *why, struct dog_err *e)
 static int store_attach(struct dog_store *s, bool check, struct dog_err *e)
 {
         struct store_backend *fresh = NULL;
-        int rc = s->ops->open(s->path, check, &fresh, e);
-        if (rc == -EUCLEAN) {
+        int rc = s->options.read_only ? s->ops->open_read(s->path, &fresh, e)
+                                      : s->ops->open(s->path, check, &fresh, e);
+        if (rc == -EUCLEAN && !s->options.read_only) {
                 struct dog_err why = *e;
                 rc = store_aside(s, why.text, e);
                 if (rc == 0)
@@ -689,6 +692,8 @@ static void store_tell_damage(struct dog_store *s)
 static int store_step(struct dog_store *s, int64_t mono_ns, bool all, struct dog_err *e)
 {
         struct dog_err err = {0};
+        if (s->options.read_only)
+                return 0;
         pthread_mutex_lock(&s->step);
         pthread_mutex_lock(&s->queue);
         if (mono_ns > s->mono_ns)
@@ -823,7 +828,7 @@ int dog_store_open(const struct dog_store_options *options, struct dog_store **o
                 return dog_err_set(e, -ENOMEM, "store %s: out of memory", options->path);
         struct dog_err why = {0};
         rc = store_attach(s, true, &why);
-        if (rc == -EPROTONOSUPPORT || rc == -ENOMEM) {
+        if (rc == -EPROTONOSUPPORT || rc == -ENOMEM || (rc < 0 && s->options.read_only)) {
                 store_free(s);
                 return dog_err_set(e, rc, "%s", why.text);
         }

@@ -45,6 +45,7 @@ struct dog_store_options {
         uint64_t size_max_bytes; /**< oldest telemetry is deleted beyond this; 0: 200 MB; at least 1 MB */
         int64_t flush_ns;        /**< an unfinished block is written this often; 0: 30 s */
         size_t queue_rows_max;   /**< ledger, grade, event and configuration rows waiting; 0: 8192 */
+        bool read_only;          /**< for tools beside a running daemon: see dog_store_open() */
         size_t queue_blocks_max; /**< blocks of telemetry waiting; 0: 8192, about 16 MB at most */
 };
 
@@ -68,9 +69,12 @@ struct dog_store_status {
 };
 
 /**
- * Open or create the store and check it (a whole integrity check; some 0.4 s per 100 MB).
+ * Open or create the store and check all of it (0.3 s per 100 MB in the page cache, 0.7 s read from disk).
  * Trouble with the disk is not an error here: the store is then DEGRADED, collects in memory and
  * keeps trying.
+ *
+ * With options.read_only nothing is written, created, checked or moved aside, what is added is refused with
+ * -EROFS, and a file that is missing or damaged is an error (-ENOENT, -EUCLEAN, ...) with its sentence.
  *
  * @return 0; -ENOMEM; -EINVAL when the options make no sense; -EPROTONOSUPPORT when the file was
  *         written by a newer schema (it is left as it is, and nothing is opened)

@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "check.h"
+#include "core/policy.h"
 #include "daemon/config.h"
 #include "daemon/config_impl.h"
 
@@ -386,6 +387,28 @@ static void the_effective_configuration_reads_back_as_itself(void)
         }
 }
 
+static void defaults_are_those_of_the_core(void)
+{
+        struct dog_config *c = parsed(SITE);
+        const struct dog_config_policy *p = &c->policy;
+        struct dog_policy d = dog_policy_default();
+        OK(NEAR(p->margin, d.margin, 1e-12) && NEAR(p->move_price, d.move_price, 1e-12) &&
+                   NEAR(p->backup_price, d.backup_price, 1e-12),
+           "prices of moving");
+        OK(p->hold_ns == d.hold_ns && p->overlap_ns == d.overlap_ns && p->dead_ns == d.dead_ns &&
+                   p->recover_ns == d.recover_ns,
+           "times");
+        OK(NEAR(p->mirror_price, d.mirror_price, 1e-12) && NEAR(p->mirror_budget, d.mirror_budget, 1e-12) &&
+                   p->mirror_burst_ns == d.mirror_burst_ns && p->mirror_hold_ns == d.mirror_hold_ns &&
+                   p->copies == d.copies,
+           "mirroring");
+        OK(p->horizon_near_ns == d.horizon_ns[0] && p->horizon_middle_ns == d.horizon_ns[1] &&
+                   p->horizon_far_ns == d.horizon_ns[2],
+           "horizons");
+        OK(d.grade_horizon == 1, "sundog.conf(5) says that the middle horizon grades");
+        dog_config_free(c);
+}
+
 /* ---- files ---- */
 
 static char folder[64];
@@ -618,6 +641,7 @@ int main(void)
 {
         return CHECK_RUN(TEST(what_is_written_is_what_is_meant),
                          TEST(bad_input_gets_one_sentence_with_its_place), TEST(the_table_agrees_with_itself),
+                         TEST(defaults_are_those_of_the_core),
                          TEST(the_effective_configuration_reads_back_as_itself),
                          TEST(drop_ins_are_merged_in_the_order_of_their_names),
                          TEST(a_key_file_is_there_and_closed_to_others), TEST(the_examples_are_right),

@@ -1026,6 +1026,38 @@ static void a_newer_schema_is_refused_and_left_alone(void)
         folder_remove();
 }
 
+static void a_tool_may_read_beside_the_daemon_and_changes_nothing(void)
+{
+        folder_make();
+        struct dog_store *tool = NULL;
+        struct dog_err e = {0};
+        const struct dog_store_options reading = {.path = path, .read_only = true};
+        OK(dog_store_open(&reading, &tool, &e) == -ENOENT && !tool && e.text[0], "nothing there: %s", e.text);
+        OK(files_called("store") == 0, "and nothing was made");
+        struct dog_store *s = store_at(path);
+        decide(s, 1, "plan 1");
+        dog_store_sample(s, dog_store_series(s, "x"), T0, 1);
+        OK(dog_store_sync(s, NULL) == 0, "the daemon writes");
+        NEED(dog_store_open(&reading, &tool, &e) == 0, "%s", e.text);
+        OK(dog_store_decision_last(tool) == 1 && decisions(tool) == 1 && seen.wrong == 0, "the ledger");
+        OK(points(tool, "x") == 1, "and the points");
+        OK(decide(tool, 2, "plan 2") == -EROFS && dog_store_sync(tool, NULL) == 0, "it cannot add");
+        decide(s, 2, "plan 2");
+        OK(dog_store_sync(s, NULL) == 0 && decisions(tool) == 2, "it sees what the daemon writes later");
+        dog_store_close(tool);
+        OK(decide(s, 3, "plan 3") == 0 && dog_store_sync(s, NULL) == 0 && decisions(s) == 3,
+           "the daemon goes on");
+        dog_store_close(s);
+        file_write(
+                path,
+                (const uint8_t
+                         *)"this is no database, and long enough to be looked at as one. ...................",
+                80);
+        OK(dog_store_open(&reading, &tool, &e) == -EUCLEAN && files_called("corrupt") == 0,
+           "damage is left alone: %s", e.text);
+        folder_remove();
+}
+
 static void options_that_make_no_sense_get_a_sentence(void)
 {
         struct dog_store *s = NULL;
@@ -1157,6 +1189,7 @@ int main(void)
                 TEST(a_flipped_bit_is_detected_or_harmless),
                 TEST(a_file_of_rubbish_is_moved_aside_and_three_are_kept),
                 TEST(a_newer_schema_is_refused_and_left_alone),
+                TEST(a_tool_may_read_beside_the_daemon_and_changes_nothing),
                 TEST(options_that_make_no_sense_get_a_sentence), TEST(every_allocation_may_fail),
                 TEST(throughput_is_printed));
 }
