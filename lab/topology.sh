@@ -21,10 +21,13 @@
 #   topology.sh route PREFIX dev NAME      .2 to .2 into NAME (the tunnel device) on both gateways
 #   topology.sh socket PREFIX              print the emulator's control socket
 #
+# The emulator is build/lab/linkemu beside this folder, or $LINKEMU.
+#
 # Everything is inside the namespaces and /run/sundog-lab/PREFIX; nothing outside them changes.
 set -euo pipefail
 
 lab_run=/run/sundog-lab
+linkemu=${LINKEMU:-$(dirname "$0")/../build/lab/linkemu}
 die() { echo "topology: $*" >&2; exit 1; }
 
 is_prefix() { [[ $1 =~ ^[a-z][a-z0-9-]{0,19}$ ]] || die "\"$1\" is not a prefix: a lower-case letter, then letters, digits and -"; }
@@ -127,9 +130,10 @@ route() {
 emulate() {
         local p=$1 paths k links=()
         shift
+        [ -x "$linkemu" ] || die "$linkemu is not there; build it, or say where it is with LINKEMU="
         paths=$(paths_of "$p")
         for ((k = 0; k < paths; k++)); do links+=(--link "p$k=a$k,b$k"); done
-        exec ip netns exec "$p-net" "${LINKEMU:-linkemu}" --control "$lab_run/$p/emu.sock" "${links[@]}" "$@"
+        exec ip netns exec "$p-net" "$linkemu" --control "$lab_run/$p/emu.sock" "${links[@]}" "$@"
 }
 
 [ $# -ge 2 ] || { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
