@@ -20,7 +20,7 @@
 #define BATCH        64  /* frames per system call */
 #define ROUNDS       4   /* batches read from one port before the others get their turn */
 #define CHUNK        256 /* packets allocated at once */
-#define BUFFER_BYTES (32 << 20)
+#define BUFFER_BYTES (256 << 20) /* a frame that XDP redirected weighs a page and more */
 
 struct chunk {
         struct chunk *next;
