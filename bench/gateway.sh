@@ -71,25 +71,28 @@ gateway_start() {
         wait_for 10 gateway_answers "$1" || { tail -5 "$lab_dir/sundogd-$1.log"; return 1; }
 }
 
+# Runs, and is not a process that ended and nobody asked about yet.
+gateway_lives() { [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) =~ ^[^ZX] ]]; }
+
 # The daemon and everything below it.
 gateway_pids() {
         local todo=("${gateway_pid[$1]}") pid
         while [ ${#todo[@]} -gt 0 ]; do
                 pid=${todo[0]}
                 todo=("${todo[@]:1}")
-                [ -d "/proc/$pid" ] || continue
+                gateway_lives "$pid" || continue
                 echo "$pid"
                 # shellcheck disable=SC2046
                 todo+=($(cat "/proc/$pid/task/"*/children 2>/dev/null))
         done
 }
 
-gateway_is_whole() { kill -0 "${gateway_pid[$1]}" 2>/dev/null && gateway_answers "$1" >/dev/null 2>&1; }
+gateway_is_whole() { gateway_lives "${gateway_pid[$1]}" && gateway_answers "$1" >/dev/null 2>&1; }
 
 # Either the daemon brings its process back, or it goes down as a whole and we start it, as an init system would.
 gateway_revive() {
         local until=$(($(date +%s) + 5))
-        while kill -0 "${gateway_pid[$1]}" 2>/dev/null && [ "$(date +%s)" -lt $until ]; do
+        while gateway_lives "${gateway_pid[$1]}" && [ "$(date +%s)" -lt $until ]; do
                 gateway_is_whole "$1" && return 0
                 sleep 0.05
         done

@@ -20,6 +20,7 @@
 #define BATCH        64  /* frames per system call */
 #define ROUNDS       4   /* batches read from one port before the others get their turn */
 #define CHUNK        256 /* packets allocated at once */
+#define DOWN_LOOK_NS (200 * DOG_MS)
 #define BUFFER_BYTES (256 << 20) /* a frame that XDP redirected weighs a page and more */
 
 struct chunk {
@@ -323,8 +324,8 @@ static bool port_read(struct lab_emu *m, struct lab_link *k, int side)
         if (spares_fill(m, io) < 0)
                 return false;
         int n = recvmmsg(k->port[side].fd, io->in, BATCH, MSG_DONTWAIT, NULL);
-        if (n < 0 && errno == ENETDOWN)
-                k->port[side].is_down = true;
+        if (n >= 0 || errno == ENETDOWN)
+                k->port[side].is_down = n < 0;
         int64_t now_ns = dog_clock_mono_ns();
         for (int i = 0; i < n; i++)
                 frame_in(m, io, &k->way[side], i, now_ns);
@@ -383,8 +384,11 @@ static void emu_flush(struct lab_emu *m)
 static int64_t emu_next_ns(const struct lab_emu *m)
 {
         int64_t next = m->next_change_ns;
+        int64_t look_ns = dog_clock_mono_ns() + DOWN_LOOK_NS;
         for (size_t i = 0; i < m->links; i++) {
                 for (int w = 0; w < 2; w++) {
+                        if (m->link[i]->port[w].is_down && look_ns < next)
+                                next = look_ns;
                         int64_t due = lab_line_next_ns(m->link[i]->way[w].line);
                         if (due != INT64_MAX && due - m->lead_ns < next)
                                 next = due - m->lead_ns;
@@ -411,7 +415,10 @@ static int emu_sleep(struct lab_emu *m, struct pollfd *fds, nfds_t n, struct dog
         return 0;
 }
 
-/* An interface that is down may come up again; one that is gone never does, nor does its namespace. */
+/*
+ * An interface that is down may come up again; one that is gone never does, nor does its namespace. The
+ * kernel tells of going down only, so those that are down are looked at again and again.
+ */
 static int ports_check(struct lab_emu *m, struct dog_err *e)
 {
         for (size_t i = 0; i < m->links; i++) {
@@ -419,7 +426,6 @@ static int ports_check(struct lab_emu *m, struct dog_err *e)
                         struct lab_port *p = &m->link[i]->port[side];
                         if (!p->is_down)
                                 continue;
-                        p->is_down = false;
                         if (if_nametoindex(p->ifname) == 0)
                                 return dog_err_set(e, -ENODEV, "link %s: interface %s is gone",
                                                    m->link[i]->name, p->ifname);

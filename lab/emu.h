@@ -33,7 +33,7 @@ struct lab_port {
         char ifname[IF_NAMESIZE];
         int fd;
         uint64_t missed; /**< frames the kernel dropped because we did not read in time */
-        bool is_down;    /**< the kernel said so; looked into at the end of the turn */
+        bool is_down;    /**< the kernel said so, and nothing has come since */
 };
 
 /** One direction: 0 is from port a to port b ("ab"), 1 the other one ("ba"). */

@@ -89,4 +89,8 @@ done
 
 check "the emulator kept up: every loss was meant" emu_kept_up
 check "a wrong command gets a sentence" bash -c "$LINKEMU tell /run/sundog-lab/$lab_prefix/emu.sock set p0 delay 5 2>&1 | grep -q 'has no unit'"
+# The namespaces go, and with them the interfaces: it must not stay behind and keep them alive.
+gone=${lab_pids[0]}
+topology down
+check "the emulator ends when its interfaces are gone" wait_for 5 bash -c "! kill -0 $gone"
 lab_end
