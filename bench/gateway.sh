@@ -3,6 +3,7 @@
 #
 #     gateway_configure always           configuration of both sides; mirror: auto, always, never
 #     gateway_start a; gateway_start b   start, or start again; returns once the daemon answers
+#     gateway_restart a                  end it in good order and start it with a changed configuration
 #     gateway_pids a                     every process of that side
 #     gateway_revive a                   after a process was killed: start what is gone
 #
@@ -69,6 +70,12 @@ gateway_start() {
         spawn_in "gw$1" "sundogd-$1.log" "$sundogd" --config "$lab_dir/$1.yaml"
         gateway_pid[$1]=$!
         wait_for 10 gateway_answers "$1" || { tail -5 "$lab_dir/sundogd-$1.log"; return 1; }
+}
+
+# With what gateway_configure wrote last.
+gateway_restart() {
+        kill "${gateway_pid[$1]}" 2>/dev/null
+        wait_for 10 gateway_is_gone "$1" && gateway_start "$1"
 }
 
 # Runs, and is not a process that ended and nobody asked about yet.

@@ -2,8 +2,10 @@
 # path.cut_lost_mirrored, path.kill_lost: what is lost of a mirrored stream of 10^6 packets between two gateways
 # - while either of its two paths is cut, 20 times, at random moments (P10, P12);
 # - while each process of the gateways is killed, 20 times, and started again.
+# path.cut_gap_ms: a class that is not mirrored, 1,000 packets a second, and the path that carries it dies without a
+# word: the longest time in which nothing arrives. Seven times (P12).
 #
-#     bench/path.sh [cut] [kill]         both by default; needs root
+#     bench/path.sh [cut] [kill] [gap]   needs root; without a name: cut, then kill, then gap, each within 60 s
 #     PACKETS=, PER_SECOND=, TIMES=, SEED= change the scale; the figures are for 1000000, 25000, 20
 #
 # Only namespaces of its own are touched. A run in which the lab itself lost a packet, or in which the cuts hit
@@ -24,7 +26,7 @@ figure() {
 
 void() {
         printf '%-32s %12s           %s\n' "$1" - "$2" >&2
-        printf '{"figure":"%s","value":null,"unit":"packets","why":"%s"}\n' "$1" "$(printf %s "$2" | tr '"\\\n' "'/ ")"
+        printf '{"figure":"%s","value":null,"unit":"'"$([ "$1" = path.cut_gap_ms ] && echo ms || echo packets)"'","why":"%s"}\n' "$1" "$(printf %s "$2" | tr '"\\\n' "'/ ")"
 }
 
 # A random time between two, in milliseconds. Part of the experiment, not a wait for something.
@@ -117,14 +119,47 @@ bench_kill() {
         fi
 }
 
-void_all() {
-        for what in "${wanted[@]}"; do void "$([ "$what" = cut ] && echo path.cut_lost_mirrored || echo path.kill_lost)" "$1"; done
+# The path on which the stream goes now: the one whose counter grows the most.
+carrier() {
+        local before0 before1
+        before0=$(emu_count p0 ab in_packets) before1=$(emu_count p1 ab in_packets)
+        pause 200 200
+        [ $(($(emu_count p0 ab in_packets) - before0)) -ge $(($(emu_count p1 ab in_packets) - before1)) ] && echo 0 || echo 1
 }
 
-wanted=("${@:-cut}")
-[ $# -gt 0 ] || wanted=(cut kill)
+bench_gap() {
+        local i k why gaps=() packets=5000 per_second=1000
+        RANDOM=$seed
+        gateway_configure never
+        for i in a b; do
+                gateway_restart $i >"$lab_dir/restart.log" 2>&1 ||
+                        { void path.cut_gap_ms "gateway $i does not start again: $(tail -1 "$lab_dir/restart.log")"; return; }
+        done
+        for i in 1 2 3 4 5 6 7; do
+                stream_start || { void path.cut_gap_ms "the receiver does not start"; return; }
+                pause 500 1500
+                k=$(carrier)
+                emu cut "p$k"
+                finish "$sender"
+                finish "$receiver"
+                emu heal "p$k"
+                if why=$(why_void); then void path.cut_gap_ms "$why"; return; fi
+                [ "$(json "$lab_dir/got.json" '["lost"]')" -gt 0 ] ||
+                        { void path.cut_gap_ms "cut number $i of p$k hit nothing"; return; }
+                gaps+=("$(json "$lab_dir/got.json" '["longest_gap_ms"]')")
+        done
+        mapfile -t gaps < <(printf '%s\n' "${gaps[@]}" | sort -g)
+        printf '%-32s %12.1f ms       of %d cuts, %.1f to %.1f\n' path.cut_gap_ms "${gaps[3]}" 7 "${gaps[0]}" "${gaps[6]}" >&2
+        printf '{"figure":"path.cut_gap_ms","value":%s,"unit":"ms","min":%s,"max":%s,"runs":7}\n' "${gaps[3]}" "${gaps[0]}" "${gaps[6]}"
+}
+
+declare -A figure_of=([cut]=path.cut_lost_mirrored [kill]=path.kill_lost [gap]=path.cut_gap_ms)
+void_all() { for what in "${wanted[@]}"; do void "${figure_of[$what]}" "$1"; done; }
+
+wanted=("$@")
+[ $# -gt 0 ] || wanted=(cut kill gap)
 for what in "${wanted[@]}"; do
-        [ "$what" = cut ] || [ "$what" = kill ] || { echo "path.sh: \"$what\" is neither cut nor kill" >&2; exit 2; }
+        [ -n "${figure_of[$what]:-}" ] || { echo "path.sh: \"$what\" is not cut, kill or gap" >&2; exit 2; }
 done
 if [ "$(id -u)" -ne 0 ]; then void_all "namespaces need root"; exit 0; fi
 if why=$(gateway_lacks); then void_all "$why"; exit 0; fi

@@ -290,6 +290,21 @@ static void sent_fill(struct receiver *r)
         }
 }
 
+/* Silence before the first packet and after the last one counts as well. Needs sent_fill. */
+static void gap_ends(struct receiver *r)
+{
+        int64_t head_ns = r->got_ns[0] ? 0 : r->first_ns - r->sent_ns[0];
+        int64_t tail_ns = r->got_ns[r->total - 1] ? 0 : r->sent_ns[r->total - 1] - r->last_ns;
+        if (head_ns > r->gap_ns) {
+                r->gap_ns = head_ns;
+                r->gap_at_ns = r->sent_ns[0];
+        }
+        if (tail_ns > r->gap_ns) {
+                r->gap_ns = tail_ns;
+                r->gap_at_ns = r->last_ns;
+        }
+}
+
 struct slot {
         uint64_t expected, late, lost;
         double sum_ms, max_ms;
@@ -487,6 +502,7 @@ static int recv_run(const struct options *o, struct dog_err *e)
                 rc = dog_err_set(e, -ETIMEDOUT, "not one packet came");
         if (rc >= 0) {
                 sent_fill(&r);
+                gap_ends(&r);
                 rc = report_write(o->report, report_make(&r, o), e);
         }
         if (rc >= 0 && o->series)
