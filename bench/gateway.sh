@@ -8,8 +8,8 @@
 #     gateway_revive a                   after a process was killed: start what is gone
 #
 # `lab_end` stops them. Everything they write is in the lab's own folder.
-sundogd=$lab_build/src/daemon/sundogd
-sundog=$lab_build/src/ctl/sundog
+sundogd=$lab_build/sundogd
+sundog=$lab_build/sundog
 declare -A gateway_pid=()
 
 gateway_lacks() {
@@ -22,7 +22,10 @@ gateway_lacks() {
 gateway_write() {
         local paths k
         paths=$(cat "/run/sundog-lab/$lab_prefix/paths")
-        mkdir -p "$lab_dir/$1"
+        mkdir -p "$lab_dir/$1" "$lab_dir/pins-$1"
+        chown "${GATEWAY_USER:-nobody}" "$lab_dir/$1"
+        # A BPF file system of each side's own: what is pinned goes with the test.
+        mountpoint -q "$lab_dir/pins-$1" || mount -t bpf -o mode=700 bpf "$lab_dir/pins-$1"
         cat <<YAML
 site: site-$1
 user: ${GATEWAY_USER:-nobody}
@@ -67,7 +70,7 @@ gateway_configure() {
 gateway_answers() { in_ns "gw$1" "$sundog" status -o json --socket "$lab_dir/$1/api.sock"; }
 
 gateway_start() {
-        spawn_in "gw$1" "sundogd-$1.log" "$sundogd" --config "$lab_dir/$1.yaml"
+        spawn_in "gw$1" "sundogd-$1.log" "$sundogd" --config "$lab_dir/$1.yaml" --pins "$lab_dir/pins-$1"
         gateway_pid[$1]=$!
         wait_for 10 gateway_answers "$1" || { tail -5 "$lab_dir/sundogd-$1.log"; return 1; }
 }
@@ -76,6 +79,14 @@ gateway_start() {
 gateway_restart() {
         kill "${gateway_pid[$1]}" 2>/dev/null
         wait_for 10 gateway_is_gone "$1" && gateway_start "$1"
+}
+
+# lab_down calls this once every process is gone.
+lab_cleanup() {
+        local side
+        for side in a b; do
+                mountpoint -q "$lab_dir/pins-$side" && umount "$lab_dir/pins-$side"
+        done
 }
 
 # Runs, and is not a process that ended and nobody asked about yet.

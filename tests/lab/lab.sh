@@ -153,6 +153,8 @@ lab_down() {
         for pid in ${lab_pids[@]+"${lab_pids[@]}"}; do kill "$pid" 2>/dev/null; done
         wait ${lab_pids[@]+"${lab_pids[@]}"} 2>/dev/null
         lab_pids=()
+        # A script's own: what it mounted, say.
+        ! declare -F lab_cleanup >/dev/null || [ -z "$lab_dir" ] || lab_cleanup
         [ -z "$lab_prefix" ] || topology down
         [ -z "$lab_dir" ] || rm -rf "$lab_dir"
         lab_dir=
