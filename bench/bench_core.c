@@ -56,7 +56,8 @@ static int64_t world_second(struct dog_loop *l, struct dog_rng *r, int64_t now_n
                         bool is_creeping = (now_ns / DOG_S + (int64_t)i * 7 + m * 13) % 60 < 6;
                         s[m].value[DOG_SIGNAL_LOSS] = is_lost;
                         if (!is_lost)
-                                s[m].value[DOG_SIGNAL_RTT] = 40 + (is_creeping ? 70 : 0) + 8 * dog_rng_unit(r);
+                                s[m].value[DOG_SIGNAL_RTT] =
+                                        40 + (is_creeping ? 70 : 0) + 8 * dog_rng_unit(r);
                 }
                 int64_t from_ns = dog_clock_cpu_ns();
                 for (unsigned m = 0; m < PER_GROUP; m++)
@@ -91,8 +92,8 @@ int main(void)
                 dog_rng_init(&r, 1);
                 struct dog_loop *l = world_new(sizes[k]);
                 if (!l) {
-                        figure_null(k == 0 ? "core.step_us" : "core.members_per_core", k == 0 ? "us" : "members",
-                                    "out of memory");
+                        figure_null(k == 0 ? "core.step_us" : "core.members_per_core",
+                                    k == 0 ? "us" : "members", "out of memory");
                         continue;
                 }
                 int rounds = k == 2 ? 3 : ROUNDS;
@@ -103,14 +104,17 @@ int main(void)
                 for (int i = 0; i < rounds; i++, now_ns += DOG_S)
                         us[i] = (double)world_second(l, &r, now_ns) / 1e3 / (double)sizes[k];
                 double median_us = figure_median(us, (size_t)rounds);
-                fprintf(stderr, "%10zu %12.2f %14.0f %12.0f\n", sizes[k], median_us, 1e6 / median_us, resident_mb());
+                fprintf(stderr, "%10zu %12.2f %14.0f %12.0f\n", sizes[k], median_us, 1e6 / median_us,
+                        resident_mb());
                 if (k == 0) {
                         figure_print("core.step_us", "us", us, (size_t)rounds);
                         for (int st = 0; st < DOG_STAGE_COUNT; st++)
                                 fprintf(stderr, "%22s %8.3f us\n", dog_stage_name((enum dog_stage)st),
-                                        (double)dog_loop_stage_ns(l, (enum dog_stage)st) / 1e3 / (double)sizes[k] / (40 + rounds));
+                                        (double)dog_loop_stage_ns(l, (enum dog_stage)st) / 1e3 /
+                                                (double)sizes[k] / (40 + rounds));
                 }
-                /* Held at one step a second: as many as the slowest round had time for, if they were there. */
+                /* Held at one step a second: as many as the slowest round had time for, if they were there.
+                 */
                 double slowest_us = us[rounds - 1];
                 if (1e6 / slowest_us >= (double)sizes[k])
                         held[0] = (double)sizes[k];

@@ -77,6 +77,13 @@ struct {
         __type(value, struct path_class_tx);
 } path_class_tx SEC(".maps");
 
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, PATH_SUBSETS);
+        __type(key, __u32);
+        __type(value, struct path_tx);
+} path_tx SEC(".maps");
+
 /* ---- which class ------------------------------------------------------------------------- */
 
 /* A flow key in two registers: written to the stack field by field it would be read back slowly. */
@@ -282,8 +289,13 @@ int path_replicate(struct xdp_md *ctx)
         path_word_set(&w->seq, raw_seq);
         path_word_set(&w->sent_ns, raw_sent);
 
-        /* 5. Off it goes: one path needs no copying. */
+        /* 5. Off it goes: one path needs no copying, and no path leads back to where it came from. */
         __u32 copies = path_copies(subset);
+        struct path_tx *sent = bpf_map_lookup_elem(&path_tx, &subset);
+        if (sent) {
+                sent->packets++;
+                sent->bytes += ip_bytes;
+        }
         tx->packets++;
         tx->bytes += ip_bytes;
         tx->copies += copies;
@@ -291,7 +303,7 @@ int path_replicate(struct xdp_md *ctx)
                 tx->reflex++;
         if (copies == 1)
                 return (int)bpf_redirect_map(paths, (subset >> 1) - (subset >> 3), XDP_DROP);
-        return (int)bpf_redirect_map(paths, 0, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
+        return (int)bpf_redirect_map(paths, 0, BPF_F_BROADCAST);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
