@@ -64,7 +64,13 @@ static int rig_replicate(struct path_rig *rig)
         bpf_map__set_max_entries(o->maps.path_class_tx, rig->is.classes);
         bpf_map__set_max_entries(o->maps.path_rules, rig->is.rules_max * 2);
         bpf_map__set_max_entries(o->maps.path_flows, rig->is.flows);
+        o->rodata->path_rx_tunnel = rig->is.tunnel;
+        o->rodata->path_cpus = (__u32)rig->cpus;
+        o->rodata->path_tick_ns = 1000000;
         int rc = bpf_map__reuse_fd(o->maps.path_drops, bpf_map__fd(rig->eliminate->maps.path_drops));
+        if (!rc)
+                rc = bpf_map__reuse_fd(o->maps.path_rx_stats,
+                                       bpf_map__fd(rig->eliminate->maps.path_rx_stats));
         return rc ? rc : path_replicate__load(o);
 }
 

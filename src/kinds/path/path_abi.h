@@ -11,7 +11,8 @@
  *
  * Maps are shared by name: a loader opens an object and gives it the descriptors it already has.
  *   per tunnel: path_settings path_classes path_seqs path_subsets path_rules path_flows
- *               path_flow_cache path_class_tx path_tx          (replicate)
+ *               path_flow_cache path_class_tx path_tx path_ears (replicate, which also reads
+ *                                                              path_rx_stats)
  *               path_refused                                   (egress, of all paths)
  *   per host:   path_rx_tunnels path_rx_classes path_slots path_rx_stats path_class_rx path_out
  *                                                              (eliminate)
@@ -214,6 +215,11 @@ _Static_assert(sizeof(struct path_tx) == 16, "path_tx is part of the map ABI");
  *   path_cache_mask   u32: path_flow_cache's max_entries - 1
  *   path_class_count  u32: classes in use are below this
  *   path_rx_tunnel    u32: the tunnel's own number here: where its received traffic is counted
+ *   path_cpus         u32: possible CPUs, at most PATH_CPUS_MAX
+ *   path_tick_ns      u64: how often the reflex looks, 5 ms
+ * The reflex is started by running path_reflex_start once with BPF_PROG_RUN on any 14 bytes
+ * (verdict XDP_PASS); its timer ends when path_ears is neither held nor pinned. It hears data and
+ * control packets, so a far end with nothing to say must send a control packet now and then.
  *
  * .rodata of egress, by name. `path_outer` is the 42 bytes of Ethernet, IPv4 and UDP as they
  * shall leave, with IPv4 length and checksum and UDP length 0, made by path_outer_ip4() of
