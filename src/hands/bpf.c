@@ -290,23 +290,49 @@ static int bpf_open_step_plan(struct bpf_opening *o, struct bpf_open_step *s, st
         return 0;
 }
 
-/* 2. Will it fit the policy's memory? Maps that exist are counted too: the sum must hold. */
+/* Pins are maps, but for the links. */
+#define BPF_LINK_PIN "xdp-"
+
+static bool bpf_is_link_pin(const char *name)
+{
+        return strncmp(name, BPF_LINK_PIN, sizeof(BPF_LINK_PIN) - 1) == 0;
+}
+
+static uint64_t bpf_shape_bytes(const struct bpf_shape *s)
+{
+        uint64_t cpus = bpf_shape_is_per_cpu(s) ? (uint64_t)libbpf_num_possible_cpus() : 1;
+        uint64_t each = s->key_size + ((uint64_t)s->value_size + 7) / 8 * 8 * cpus;
+        /* Beyond this no policy lets it pass, and sums of such numbers do not overflow. */
+        const uint64_t most = UINT64_C(1) << 48;
+        return s->entries && each > most / s->entries ? most : each * s->entries;
+}
+
+static void bpf_memory_visit(const char *name, int fd, void *data)
+{
+        uint64_t *bytes = data;
+        struct bpf_shape s;
+        if (!bpf_is_link_pin(name) && bpf_shape_of_fd(&s, fd) == 0)
+                *bytes += bpf_shape_bytes(&s);
+}
+
+/*
+ * 2. Will it fit the policy's memory? All pins count, also those of instances that nobody has
+ * opened: a decider that was taken over could else be restarted into ever new names.
+ */
 static int bpf_open_memory(const struct bpf_opening *o, struct dog_err *e)
 {
-        uint64_t bytes = 0;
-        uint64_t cpus = (uint64_t)libbpf_num_possible_cpus();
+        uint64_t bytes = 0, most = o->b->policy->map_bytes_most;
+        (void)dog_pin_each(o->b->policy->pin_folder, bpf_memory_visit, &bytes);
         for (unsigned i = 0; i < o->n_steps; i++) {
-                const struct bpf_shape *s = &o->step[i].want;
-                uint64_t value = ((uint64_t)s->value_size + 7) / 8 * 8 * (bpf_shape_is_per_cpu(s) ? cpus : 1);
-                /* 32 bits times at most 32 bits and CPUs: the quotient cannot overflow. */
-                uint64_t each = s->key_size + value;
-                if (each && s->entries > (o->b->policy->map_bytes_most - bytes) / each)
+                if (o->step[i].fd >= 0)
+                        continue;
+                bytes += bpf_shape_bytes(&o->step[i].want);
+                if (bytes > most)
                         return dog_err_set(
                                 e, -ENOSPC,
-                                "object %s: its maps need more than the %llu MiB that are allowed (map %s)",
-                                o->want->object, (unsigned long long)(o->b->policy->map_bytes_most >> 20),
-                                bpf_map__name(o->step[i].map));
-                bytes += each * s->entries;
+                                "object %s: with map %s all maps would need %llu MiB, where %llu are allowed",
+                                o->want->object, bpf_map__name(o->step[i].map),
+                                (unsigned long long)(bytes >> 20), (unsigned long long)(most >> 20));
         }
         return 0;
 }
@@ -674,7 +700,7 @@ int dog_bpf_devmap_set(struct dog_bpf *b, const struct dog_hands_devmap *want, s
 
 static void bpf_link_pin_name(char *to, const char *device)
 {
-        snprintf(to, DOG_HANDS_NAME, "xdp-%.15s", device);
+        snprintf(to, DOG_HANDS_NAME, BPF_LINK_PIN "%.15s", device);
 }
 
 static uint32_t bpf_attached_mode(uint32_t index)

@@ -115,3 +115,10 @@ int dog_hands_call(struct dog_hands_client *c, struct dog_hands_request *request
                 close(came);
         return rc;
 }
+
+int dog_hands_ready(struct dog_hands_client *c, struct dog_err *e)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_READY);
+        struct dog_hands_reply r;
+        return dog_hands_call(c, &q, &r, NULL, e);
+}

@@ -24,6 +24,9 @@ int dog_hands_client_fd(const struct dog_hands_client *c);
 /** A request of this operation, all else zero. Fill request->as.<member>. */
 struct dog_hands_request dog_hands_request_of(enum dog_hands_op op);
 
+/** Tell that the start has worked: from now on a decider that ends is started again. */
+int dog_hands_ready(struct dog_hands_client *c, struct dog_err *e);
+
 /**
  * Ask, and wait for the answer, ten seconds at most.
  *

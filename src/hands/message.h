@@ -26,6 +26,7 @@
 
 /** Every operation: name in code, member of the request's union, name for people. */
 #define DOG_HANDS_OPS(X)                                                                                     \
+        X(READY, none, "ready")                                                                              \
         X(KERNEL_PROBE, none, "kernel-probe")                                                                \
         X(DEVICE_MAKE, device, "device-make")                                                                \
         X(DEVICE_REMOVE, device, "device-remove")                                                            \

@@ -104,6 +104,39 @@ int dog_pin_remove(const char *folder, const char *instance, const char *name, s
         return 0;
 }
 
+static void pin_each_in(const char *folder, const char *instance,
+                        void (*visit)(const char *name, int fd, void *data), void *data)
+{
+        char path[PIN_PATH];
+        if ((size_t)snprintf(path, sizeof(path), "%s/%s", folder, instance) >= sizeof(path))
+                return;
+        DIR *dir = opendir(path);
+        if (!dir)
+                return;
+        for (const struct dirent *d = readdir(dir); d; d = readdir(dir)) {
+                char pin[PIN_PATH + 256];
+                snprintf(pin, sizeof(pin), "%s/%s", path, d->d_name);
+                int fd = d->d_name[0] == '.' ? -1 : bpf_obj_get(pin);
+                if (fd < 0)
+                        continue;
+                visit(d->d_name, fd, data);
+                close(fd);
+        }
+        closedir(dir);
+}
+
+int dog_pin_each(const char *folder, void (*visit)(const char *name, int fd, void *data), void *data)
+{
+        DIR *dir = opendir(folder);
+        if (!dir)
+                return -errno;
+        for (const struct dirent *d = readdir(dir); d; d = readdir(dir))
+                if (d->d_name[0] != '.')
+                        pin_each_in(folder, d->d_name, visit, data);
+        closedir(dir);
+        return 0;
+}
+
 int dog_pin_forget(const char *folder, const char *instance, struct dog_err *e)
 {
         char path[PIN_PATH];

@@ -18,5 +18,7 @@ int dog_pin_get(const char *folder, const char *instance, const char *name);
 int dog_pin_put(const char *folder, const char *instance, const char *name, int fd, struct dog_err *e);
 /** 0 also when there was none. */
 int dog_pin_remove(const char *folder, const char *instance, const char *name, struct dog_err *e);
+/** Call `visit` with name and descriptor of every pin of every instance; it keeps neither. */
+int dog_pin_each(const char *folder, void (*visit)(const char *name, int fd, void *data), void *data);
 /** Remove all pins of an instance, and its folder. */
 int dog_pin_forget(const char *folder, const char *instance, struct dog_err *e);

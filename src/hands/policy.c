@@ -134,6 +134,17 @@ int dog_hands_policy_may_route(const struct dog_hands_policy *p, const struct do
                            dog_hands_address_text(to, text));
 }
 
+int dog_hands_policy_may_address(const struct dog_hands_policy *p, const struct dog_hands_address *address,
+                                 struct dog_err *e)
+{
+        char text[64];
+        if (dog_hands_policy_may_route(p, address, NULL) == 0)
+                return 0;
+        return dog_err_set(e, -EACCES,
+                           "address %s is not ours to set: name its network in the configuration and restart",
+                           dog_hands_address_text(address, text));
+}
+
 const char *dog_hands_policy_secret_path(const struct dog_hands_policy *p, const char *name)
 {
         for (unsigned i = 0; i < p->n_secrets; i++)

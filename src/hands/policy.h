@@ -26,7 +26,7 @@ enum dog_hands_role {
 
 struct dog_hands_policy {
         char pin_folder[128];    /**< absolute; made with mode 0700, a BPF file system is mounted if needed */
-        uint64_t map_bytes_most; /**< all maps of one object instance together */
+        uint64_t map_bytes_most; /**< all pinned maps together */
         unsigned n_devices, n_ports, n_prefixes, n_secrets;
         struct {
                 char name[DOG_HANDS_NAME];
@@ -64,6 +64,12 @@ int dog_hands_policy_may_attach(const struct dog_hands_policy *p, const char *de
 int dog_hands_policy_may_bind(const struct dog_hands_policy *p, uint32_t port, struct dog_err *e);
 int dog_hands_policy_may_route(const struct dog_hands_policy *p, const struct dog_hands_address *to,
                                struct dog_err *e);
+/**
+ * May a tunnel device have this address? Only where its whole network is inside an allowed prefix:
+ * the kernel makes a route to the network, and 10.0.0.1/0 would draw in everything.
+ */
+int dog_hands_policy_may_address(const struct dog_hands_policy *p, const struct dog_hands_address *address,
+                                 struct dog_err *e);
 /** The path of a secret, or NULL. */
 const char *dog_hands_policy_secret_path(const struct dog_hands_policy *p, const char *name);
 

@@ -18,6 +18,7 @@ struct dog_hands_server {
         int fd;
         const struct dog_hands_policy *policy;
         struct dog_bpf *bpf;
+        bool is_ready;
 };
 
 /* Over all sessions of this process: a decider that misbehaves is respawned, the count stays. */
@@ -59,6 +60,17 @@ struct server_gift {
 typedef int server_op(struct dog_hands_server *s, const struct dog_hands_request *q,
                       struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e);
 
+static int server_ready(struct dog_hands_server *s, const struct dog_hands_request *q,
+                        struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        (void)q;
+        (void)r;
+        (void)gift;
+        (void)e;
+        s->is_ready = true;
+        return 0;
+}
+
 static int server_kernel_probe(struct dog_hands_server *s, const struct dog_hands_request *q,
                                struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
 {
@@ -75,6 +87,8 @@ static int server_device_make(struct dog_hands_server *s, const struct dog_hands
         struct dog_device d;
         (void)gift;
         int rc = dog_hands_policy_may_use(s->policy, q->as.device.name, DOG_DEVICE_TUNNEL, e);
+        if (rc == 0 && q->as.device.address.version != 0)
+                rc = dog_hands_policy_may_address(s->policy, &q->as.device.address, e);
         if (rc == 0)
                 rc = dog_device_make(&d, &q->as.device, e);
         if (rc < 0)
@@ -247,6 +261,7 @@ static int server_secret_open(struct dog_hands_server *s, const struct dog_hands
 }
 
 static server_op *const server_ops[] = {
+        [DOG_HANDS_READY] = server_ready,
         [DOG_HANDS_KERNEL_PROBE] = server_kernel_probe,
         [DOG_HANDS_DEVICE_MAKE] = server_device_make,
         [DOG_HANDS_DEVICE_REMOVE] = server_device_remove,
@@ -330,6 +345,11 @@ bool dog_hands_server_step(struct dog_hands_server *s)
         if (gift.fd >= 0 && !gift.is_ours)
                 close(gift.fd);
         return is_sent;
+}
+
+bool dog_hands_server_is_ready(const struct dog_hands_server *s)
+{
+        return s->is_ready;
 }
 
 int dog_hands_serve(int fd, const struct dog_hands_policy *policy, const struct dog_hands_object *objects,

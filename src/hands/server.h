@@ -19,6 +19,9 @@ void dog_hands_server_free(struct dog_hands_server *s);
 /** Serve one request, waiting for it. False when the peer has closed or does not read its replies. */
 bool dog_hands_server_step(struct dog_hands_server *s);
 
+/** Has this decider said that its start has worked? */
+bool dog_hands_server_is_ready(const struct dog_hands_server *s);
+
 /**
  * Serve until the peer closes.
  * @return 0, or a negative errno when it could not begin (pin folder, memory)

@@ -17,7 +17,7 @@
 #define SPLIT_PAUSE_FIRST_MS 100
 #define SPLIT_PAUSE_MOST_MS  30000
 #define SPLIT_LONG_LIFE_NS   (60 * DOG_S) /* who lived this long starts with the first pause again */
-#define SPLIT_STILLBORN_NS   (2 * DOG_S)
+#define SPLIT_DEAF_MS        1000         /* its socket is closed, it has this long to end by itself */
 #define SPLIT_STOP_MS        10000
 
 struct split_run {
@@ -27,8 +27,9 @@ struct split_run {
         int pid;    /* of the decider; 0: none */
         int status; /* of the last one, as waitpid gives it */
         bool is_stopping;
+        bool was_ready; /* some decider has been: the configuration is good */
         int64_t born_ns;
-        int64_t stop_ns; /* when we asked it to stop */
+        int64_t stop_ns; /* when we asked it to stop, or its socket closed */
 };
 
 int dog_hands_start(struct dog_hands_client *client, int *server_fd, int *pid, struct dog_err *e)
@@ -66,9 +67,8 @@ static void split_decider(struct split_run *r, struct dog_hands_client *client)
                 dog_log(DOG_LOG_ERROR, "decider event=not-started why=\"%s\"", e.text);
                 _exit(1);
         }
-        int status = r->split->decider_main(client, r->split->data);
-        dog_hands_client_fini(client);
-        _exit(status);
+        /* The socket stays open until the end: who closes it earlier looks as if it hung. */
+        _exit(r->split->decider_main(client, r->split->data));
 }
 
 static void split_reap(struct split_run *r)
@@ -101,26 +101,31 @@ static void split_signals(struct split_run *r)
         split_reap(r);
 }
 
+/* Asked to stop, or deaf to us: first a word, then force. */
+static void split_hurry(struct split_run *r)
+{
+        int64_t since_ns = r->stop_ns ? dog_clock_mono_ns() - r->stop_ns : 0;
+        if (r->pid > 0 && since_ns > SPLIT_STOP_MS * DOG_MS)
+                kill(r->pid, SIGKILL);
+        else if (r->pid > 0 && since_ns > SPLIT_DEAF_MS * DOG_MS)
+                kill(r->pid, SIGTERM);
+}
+
 /* Serve this decider until it is gone. */
 static void split_serve(struct split_run *r, struct dog_hands_server *server, int fd)
 {
         struct pollfd p[2] = {{.fd = r->signal_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
         while (r->pid > 0) {
-                int n = poll(p, 2, r->is_stopping || p[1].fd < 0 ? 100 : -1);
+                int n = poll(p, 2, r->stop_ns ? 100 : -1);
                 if (n < 0 && errno != EINTR)
                         break;
                 split_signals(r);
                 if (n > 0 && p[1].revents && !dog_hands_server_step(server)) {
-                        /* Closed, yet alive: it has no use any more. */
                         p[1].fd = -1;
-                        split_reap(r);
-                        if (r->pid > 0)
-                                kill(r->pid, SIGTERM);
                         if (r->stop_ns == 0)
                                 r->stop_ns = dog_clock_mono_ns();
                 }
-                if (r->stop_ns && r->pid > 0 && dog_clock_mono_ns() - r->stop_ns > SPLIT_STOP_MS * DOG_MS)
-                        kill(r->pid, SIGKILL);
+                split_hurry(r);
         }
 }
 
@@ -144,6 +149,7 @@ static int split_life(struct split_run *r, struct dog_err *e)
                 r->pid = 0;
         } else {
                 split_serve(r, server, fd);
+                r->was_ready |= dog_hands_server_is_ready(server);
                 dog_hands_server_free(server);
         }
         close(fd);
@@ -167,7 +173,7 @@ static void split_pause(struct split_run *r, int pause_ms)
 static int split_lives(struct split_run *r, struct dog_err *e)
 {
         int pause_ms = SPLIT_PAUSE_FIRST_MS;
-        for (unsigned life = 1;; life++) {
+        for (;;) {
                 if (split_life(r, e) < 0)
                         return 1;
                 int64_t lived_ns = dog_clock_mono_ns() - r->born_ns;
@@ -175,8 +181,8 @@ static int split_lives(struct split_run *r, struct dog_err *e)
                 if (by_itself && (r->is_stopping || WEXITSTATUS(r->status) == 0))
                         return WEXITSTATUS(r->status);
                 if (r->is_stopping)
-                        return 1;
-                if (by_itself && life == 1 && lived_ns < SPLIT_STILLBORN_NS)
+                        return !by_itself && WTERMSIG(r->status) == SIGTERM ? 0 : 1;
+                if (by_itself && !r->was_ready)
                         return WEXITSTATUS(r->status);
                 if (lived_ns > SPLIT_LONG_LIFE_NS)
                         pause_ms = SPLIT_PAUSE_FIRST_MS;

@@ -26,7 +26,7 @@ struct dog_split {
 
 /**
  * Run until SIGTERM or SIGINT, or until the decider ends by itself with status 0. A first decider
- * that ends within two seconds by itself is not restarted: its configuration will not get better
+ * that ends by itself before dog_hands_ready is not restarted: its configuration will not get better
  * by trying. SIGHUP, SIGUSR1 and SIGUSR2 are handed to the decider.
  *
  * @return the exit status for main: the decider's own, or 1 with a sentence in e

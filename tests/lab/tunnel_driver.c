@@ -10,6 +10,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/rng.h"
 #include "hands/secret.h"
 #include "hands/split.h"
 #include "kinds/path/tunnel.h"
@@ -95,7 +96,9 @@ static int driver_option(struct driver *d, int option, char *value, struct dog_e
                 d->tunnel_is.device = value;
                 return dog_hands_policy_device(&d->policy, value, DOG_DEVICE_TUNNEL, e);
         case 'a':
-                return dog_hands_address_parse(&d->tunnel_is.address, value, e);
+                if (dog_hands_address_parse(&d->tunnel_is.address, value, e) < 0)
+                        return -EINVAL;
+                return dog_hands_policy_prefix(&d->policy, &d->tunnel_is.address, e);
         case 'N':
                 d->tunnel_is.number = (uint16_t)atoi(value);
                 return 0;
@@ -155,6 +158,8 @@ static int driver_open(struct driver *d, struct dog_err *e)
                 rc = path_tunnel_key_load(d->tunnel, d->key, e);
         if (rc == 0)
                 rc = path_tunnel_commit(d->tunnel, &became, e);
+        if (rc == 0)
+                rc = dog_hands_ready(d->hands, e);
         if (rc < 0)
                 return rc;
         if (became.note[0])
@@ -216,6 +221,70 @@ static int driver_privileges(struct driver *d, struct dog_err *e)
         return 0;
 }
 
+/* Ten thousand requests that are none, past our own client; hands must answer each and live. */
+static int driver_garbage(struct driver *d, struct dog_err *e)
+{
+        struct dog_hands_request q;
+        struct dog_hands_reply r;
+        struct dog_rng rng;
+        unsigned answered = 0, accepted = 0;
+        dog_rng_init(&rng, 1);
+        for (unsigned i = 0; i < 10000; i++) {
+                size_t size = i % 3 ? sizeof(q) : 1 + dog_rng_below(&rng, sizeof(q) - 1);
+                uint64_t *word = (uint64_t *)(void *)&q;
+                for (size_t w = 0; w < sizeof(q) / sizeof(*word); w++)
+                        word[w] = dog_rng_u64(&rng);
+                if (i % 2)
+                        q.version = DOG_HANDS_VERSION;
+                if (i % 5)
+                        q.op = 1 + (uint32_t)dog_rng_below(&rng, DOG_HANDS_OPS_END - 1);
+                if (send(d->hands->fd, &q, size, MSG_NOSIGNAL) < 0 ||
+                    recv(d->hands->fd, &r, sizeof(r), 0) <= 0)
+                        return dog_err_set(e, -EPIPE, "hands is gone after %u", i);
+                answered++;
+                accepted += r.rc == 0;
+        }
+        q = dog_hands_request_of(DOG_HANDS_KERNEL_PROBE);
+        int rc = dog_hands_call(d->hands, &q, &r, NULL, e);
+        if (rc == 0)
+                printf("answered=%u accepted=%u refused=%llu has=%u missing=\"%s\"\n", answered, accepted,
+                       (unsigned long long)r.refused, r.as.kernel.has, r.text);
+        return rc;
+}
+
+/* What else a decider that was taken over might ask: all memory, somebody else's network. */
+static int driver_greed(struct driver *d, struct dog_err *e)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_OBJECT_OPEN);
+        struct dog_hands_reply r;
+        dog_hands_name_set(q.as.object.object, "path_eliminate", NULL);
+        dog_hands_name_set(q.as.object.instance, "greedy", NULL);
+        q.as.object.n_sizes = 1;
+        dog_hands_name_set(q.as.object.size[0].map, "path_slots", NULL);
+        q.as.object.size[0].entries = UINT32_MAX;
+        int memory = dog_hands_call(d->hands, &q, &r, NULL, e);
+        q = dog_hands_request_of(DOG_HANDS_DEVICE_MAKE);
+        dog_hands_name_set(q.as.device.name, d->tunnel_is.device, NULL);
+        q.as.device.address = d->tunnel_is.address;
+        q.as.device.address.prefix = 0;
+        int network = dog_hands_call(d->hands, &q, &r, NULL, NULL);
+        q = dog_hands_request_of(DOG_HANDS_ROUTE_SET);
+        dog_hands_name_set(q.as.route.device, d->tunnel_is.device, NULL);
+        dog_hands_address_parse(&q.as.route.to, "0.0.0.0/0", NULL);
+        int route = dog_hands_call(d->hands, &q, &r, NULL, NULL);
+        q = dog_hands_request_of(DOG_HANDS_SOCKET_UDP);
+        dog_hands_address_parse(&q.as.socket.address, "0.0.0.0", NULL);
+        q.as.socket.port = 53;
+        int port = dog_hands_call(d->hands, &q, &r, NULL, NULL);
+        q = dog_hands_request_of(DOG_HANDS_MAP_FD);
+        dog_hands_name_set(q.as.map.instance, PATH_HOST_INSTANCE, NULL);
+        dog_hands_name_set(q.as.map.map, "path_out", NULL);
+        int map = dog_hands_call(d->hands, &q, &r, NULL, NULL);
+        printf("memory=%d network=%d route=%d port=%d devices=%d %s\n", memory, network, route, port, map,
+               e->text);
+        return 0;
+}
+
 /* Rotation in its two steps: "accept" at both ends, then "send" at each. */
 static int driver_rotate(struct driver *d, uint8_t epoch, bool is_send, struct dog_err *e)
 {
@@ -273,6 +342,10 @@ static int driver_obey(struct driver *d, const char *line)
                 d->tunnel = NULL;
                 if (rc == 0)
                         printf("removed\n");
+        } else if (strcmp(line, "garbage") == 0) {
+                rc = driver_garbage(d, &e);
+        } else if (strcmp(line, "greed") == 0) {
+                rc = driver_greed(d, &e);
         } else if (strcmp(line, "pid") == 0) {
                 printf("pid %d hands %d\n", getpid(), getppid());
         } else if (strcmp(line, "quit") == 0) {

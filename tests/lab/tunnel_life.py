@@ -78,7 +78,7 @@ def traffic_goes_through_the_tunnel_twice_and_arrives_once():  # O8 O9 O10
         need((lost, twice) == (0, 0), "%d sent, %d lost, %d twice" % (sent, lost, twice))
         at_b = words(b.ask("read", "path0").split("path1")[0])
         need(int(at_b["first"]) + int(at_b["duplicate"]) >= sent, "path 0 carried every packet: %s" % at_b)
-        server = lab.start("iperf3", "-s", "-1", netns=lab.b)
+        server = lab.start("iperf3", "-s", "-1", "--forceflush", netns=lab.b)
         server.expect("Server listening")
         out = sh("ip", "netns", "exec", lab.a, "iperf3", "-c", B, "-t", "2", "-f", "m")
         rate = float(re.findall(r"([\d.]+) Mbits/sec", out)[-1])
@@ -105,6 +105,22 @@ def the_decider_has_no_privilege_and_cannot_make_a_map():
         need(int(tried["exec"]) == 1, "no other program: %s" % tried)
         need(int(tried["lo"]) == -13, "hands refuses a device that the configuration does not name: %s" % tried)
         return "kernel.unprivileged_bpf_disabled=%s" % sh("sysctl", "-n", "kernel.unprivileged_bpf_disabled").strip()
+
+
+def a_decider_taken_over_gets_nothing_from_hands():
+    with Pair() as lab:
+        a = lab.gateway("a")
+        pid = words(a.expect("ready"))["pid"]
+        got = words(a.ask("garbage", "answered="))
+        need(got["answered"] == "10000" and got["accepted"] == "0" and got["refused"] == "10000",
+             "10,000 random requests: each answered, refused and counted: %s" % got)
+        told = [line for line in a.told if "event=refused" in line]
+        need(0 < len(told) < 20, "and told in few lines: %d" % len(told))
+        got = words(a.ask("greed", "memory="))
+        need(got["memory"] == "-28", "no more memory than the policy's: %s" % got)
+        need([got[x] for x in ("network", "route", "port", "devices")] == ["-13"] * 4,
+             "no other network, route, port, and no map that names devices: %s" % got)
+        need("pid %s " % pid in a.ask("pid", "pid"), "and goes on with the same decider")
 
 
 def the_decider_killed_loses_nothing_and_comes_back():  # P12 P17
@@ -274,6 +290,24 @@ def the_mtu_follows_the_smallest_path_and_a_busy_path_stays():
         need(lab.ping() == 3, "the other one carries on")
 
 
+def an_underlay_that_comes_back_is_used_again():
+    with Pair() as lab:
+        a, b, _, _ = lab.both()
+        stream = Stream(lab, lab.a, lab.b, B, 3)
+        sh("ip", "-n", lab.a, "link", "del", "fiber0")
+        need("fiber0 does not exist" in a.ask("refresh 0", "error"), "gone is told")
+        lab.cable(lab.a, lab.b, ("fiber0", "fiber0"), ("10.1.0.1/24", "10.1.0.2/24"))
+        for gateway in (a, b):
+            need(gateway.ask("refresh 0", "refreshed").startswith("refreshed 1"), "and back")
+        before = int(words(b.ask("read", "path0").split("path1")[0])["sent"])
+        need(lab.ping() == 3, "pings pass")
+        after = words(b.ask("read", "path0").split("path1")[0])
+        need(int(after["sent"]) >= before + 3 and int(after["first"]) + int(after["duplicate"]) > 0,
+             "the path is used in both directions again: %s" % after)
+        sent, lost, twice = stream.result()
+        need((lost, twice) == (0, 0), "the other path carried all: %d sent, %d lost, %d twice" % (sent, lost, twice))
+
+
 def a_gateway_learns_where_the_other_one_is():
     with Pair() as lab:
         # b does not know a's addresses: authentic packets tell.
@@ -303,6 +337,7 @@ if __name__ == "__main__":
     sys.exit(run(
         traffic_goes_through_the_tunnel_twice_and_arrives_once,
         the_decider_has_no_privilege_and_cannot_make_a_map,
+        a_decider_taken_over_gets_nothing_from_hands,
         the_decider_killed_loses_nothing_and_comes_back,
         hands_killed_loses_nothing_and_a_restart_adopts,
         steering_and_a_cut_cable_lose_nothing,
@@ -313,6 +348,7 @@ if __name__ == "__main__":
         bad_configurations_get_a_sentence,
         where_native_is_refused_generic_works_and_is_told,
         the_mtu_follows_the_smallest_path_and_a_busy_path_stays,
+        an_underlay_that_comes_back_is_used_again,
         a_gateway_learns_where_the_other_one_is,
         removing_leaves_nothing_behind,
     ))
