@@ -100,13 +100,13 @@ int hop(struct xdp_md *ctx)
 SEC("xdp")
 int broadcast_2(struct xdp_md *ctx)
 {
-        return (int)bpf_redirect_map(&copies_2, 0, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
+        return (int)bpf_redirect_map(&copies_2, 0, BPF_F_BROADCAST);
 }
 
 SEC("xdp")
 int broadcast_3(struct xdp_md *ctx)
 {
-        return (int)bpf_redirect_map(&copies_3, 0, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
+        return (int)bpf_redirect_map(&copies_3, 0, BPF_F_BROADCAST);
 }
 
 SEC("xdp")

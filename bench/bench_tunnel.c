@@ -736,7 +736,7 @@ static int bench_tcp(struct dog_err *e)
                 ratio[i] = tunnel[i] / veth[i];
         }
         if (!rc) {
-                __u64 mirrored = path_rig_sent(&ends[0].rig, 1).packets,
+                __u64 mirrored = path_rig_sent(&ends[0].rig, 1),
                       all = path_rig_class_tx(&ends[0].rig, 0).packets;
                 if (!all || mirrored != all)
                         rc = dog_err_set(e, -EIO, "TCP was not mirrored: %llu of %llu", mirrored, all);

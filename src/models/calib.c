@@ -10,8 +10,8 @@ static const float calib_edge[DOG_CALIB_BINS - 1] = {0.01F, 0.03F, 0.08F, 0.18F,
 /* An outcome fades so that about this many count: a network of last month is another network. */
 static const float calib_memory = 3000.0F;
 /* Evidence that a bin needs to be believed as much as the overall record, and that needs itself. */
-static const float calib_bin_doubt = 60.0F;
-static const float calib_overall_doubt = 8.0F;
+static const float calib_bin_doubt = 150.0F;
+static const float calib_overall_doubt = 20.0F;
 static const unsigned calib_patience = 8; /* outcomes before the correction is drawn anew */
 
 void dog_calib_init(struct dog_calib *c)

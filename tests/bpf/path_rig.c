@@ -64,7 +64,13 @@ static int rig_replicate(struct path_rig *rig)
         bpf_map__set_max_entries(o->maps.path_class_tx, rig->is.classes);
         bpf_map__set_max_entries(o->maps.path_rules, rig->is.rules_max * 2);
         bpf_map__set_max_entries(o->maps.path_flows, rig->is.flows);
+        o->rodata->path_rx_tunnel = rig->is.tunnel;
+        o->rodata->path_cpus = (__u32)rig->cpus;
+        o->rodata->path_tick_ns = 1000000;
         int rc = bpf_map__reuse_fd(o->maps.path_drops, bpf_map__fd(rig->eliminate->maps.path_drops));
+        if (!rc)
+                rc = bpf_map__reuse_fd(o->maps.path_rx_stats,
+                                       bpf_map__fd(rig->eliminate->maps.path_rx_stats));
         return rc ? rc : path_replicate__load(o);
 }
 
@@ -90,7 +96,7 @@ static int rig_egress(struct path_rig *rig, __u32 path)
                 bpf_program__set_expected_attach_type(o->progs.path_egress, 0);
         int rc = bpf_map__reuse_fd(o->maps.path_drops, bpf_map__fd(rig->eliminate->maps.path_drops));
         if (!rc && path)
-                rc = bpf_map__reuse_fd(o->maps.path_sent, bpf_map__fd(rig->egress[0]->maps.path_sent));
+                rc = bpf_map__reuse_fd(o->maps.path_refused, bpf_map__fd(rig->egress[0]->maps.path_refused));
         return rc ? rc : path_egress__load(o);
 }
 
@@ -268,11 +274,16 @@ __u64 path_rig_drops(struct path_rig *rig, enum path_drop why)
         return sum;
 }
 
-struct path_sent path_rig_sent(struct path_rig *rig, __u32 path)
+__u64 path_rig_sent(struct path_rig *rig, __u32 path)
 {
-        struct path_sent sum;
-        rig_sum(rig, rig->egress[0]->maps.path_sent, path, (__u64 *)&sum, sizeof(sum) / 8);
-        return sum;
+        __u64 refused, sum = 0;
+        for (__u32 subset = 1; subset < PATH_SUBSETS; subset++) {
+                struct path_tx tx;
+                rig_sum(rig, rig->replicate->maps.path_tx, subset, (__u64 *)&tx, sizeof(tx) / 8);
+                sum += subset >> path & 1 ? tx.packets : 0;
+        }
+        rig_sum(rig, rig->egress[0]->maps.path_refused, path, &refused, 1);
+        return sum - refused;
 }
 
 struct path_class_tx path_rig_class_tx(struct path_rig *rig, __u32 klass)
@@ -291,8 +302,18 @@ struct path_class_rx path_rig_class_rx(struct path_rig *rig, __u32 klass)
 
 __u64 path_rig_by_subset(struct path_rig *rig, __u32 subset)
 {
-        __u64 sum;
-        rig_sum(rig, rig->eliminate->maps.path_rx_subsets, rig->is.tunnel * PATH_SUBSETS + subset, &sum, 1);
+        __u64 sum = 0;
+        for (__u32 p = 0; p < PATH_PATHS_MAX; p++)
+                sum += path_rig_rx(rig, p).first[subset];
+        return sum;
+}
+
+__u64 path_rig_won(struct path_rig *rig, __u32 path)
+{
+        struct path_rx_stats s = path_rig_rx(rig, path);
+        __u64 sum = 0;
+        for (int subset = 0; subset < PATH_SUBSETS; subset++)
+                sum += s.first[subset];
         return sum;
 }
 
@@ -306,7 +327,8 @@ struct path_rx_stats path_rig_rx(struct path_rig *rig, __u32 path)
                 const struct path_rx_stats *s = &all[i];
                 sum.received += s->received;
                 sum.bytes += s->bytes;
-                sum.first += s->first;
+                for (int k = 0; k < PATH_SUBSETS; k++)
+                        sum.first[k] += s->first[k];
                 sum.duplicate += s->duplicate;
                 sum.stale += s->stale;
                 sum.bad_tag += s->bad_tag;
@@ -347,10 +369,10 @@ void path_rig_zero(struct path_rig *rig)
 {
         rig_zero(rig, rig->eliminate->maps.path_drops);
         rig_zero(rig, rig->eliminate->maps.path_rx_stats);
-        rig_zero(rig, rig->eliminate->maps.path_rx_subsets);
         rig_zero(rig, rig->eliminate->maps.path_class_rx);
         rig_zero(rig, rig->replicate->maps.path_class_tx);
-        rig_zero(rig, rig->egress[0]->maps.path_sent);
+        rig_zero(rig, rig->egress[0]->maps.path_refused);
+        rig_zero(rig, rig->replicate->maps.path_tx);
 }
 
 int path_rig_run(int prog_fd, const void *frame, __u32 bytes, void *out, __u32 *size)

@@ -56,10 +56,14 @@ int path_rig_rules(struct path_rig *rig, const struct path_rule *rules, __u32 co
 /** Sums over CPUs. */
 __u64 path_rig_drops(struct path_rig *rig, enum path_drop why);
 struct path_rx_stats path_rig_rx(struct path_rig *rig, __u32 path);
-struct path_sent path_rig_sent(struct path_rig *rig, __u32 path);
+/** Copies handed to a path and not refused there. */
+__u64 path_rig_sent(struct path_rig *rig, __u32 path);
 struct path_class_tx path_rig_class_tx(struct path_rig *rig, __u32 klass);
 struct path_class_rx path_rig_class_rx(struct path_rig *rig, __u32 klass);
+/** Packets delivered that were sent on this subset, whichever path won. */
 __u64 path_rig_by_subset(struct path_rig *rig, __u32 subset);
+/** Packets of which this path's copy won. */
+__u64 path_rig_won(struct path_rig *rig, __u32 path);
 /** Forget every counter. */
 void path_rig_zero(struct path_rig *rig);
 

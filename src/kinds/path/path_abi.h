@@ -11,9 +11,11 @@
  *
  * Maps are shared by name: a loader opens an object and gives it the descriptors it already has.
  *   per tunnel: path_settings path_classes path_seqs path_subsets path_rules path_flows
- *               path_flow_cache path_class_tx path_sent        (replicate; path_sent also egress)
- *   per host:   path_rx_tunnels path_rx_classes path_slots path_rx_stats path_rx_subsets
- *               path_class_rx path_out                         (eliminate)
+ *               path_flow_cache path_class_tx path_tx path_ears (replicate, which also reads
+ *                                                              path_rx_stats)
+ *               path_refused                                   (egress, of all paths)
+ *   per host:   path_rx_tunnels path_rx_classes path_slots path_rx_stats path_class_rx path_out
+ *                                                              (eliminate)
  *               path_drops                                     (all three)
  * Who writes what is said at each struct. No word is written by both sides, so neither clobbers
  * the other; a word that user space changes while traffic flows is one aligned u32 store.
@@ -195,12 +197,17 @@ struct path_class_tx {
 };
 _Static_assert(sizeof(struct path_class_tx) == 32, "path_class_tx is part of the map ABI");
 
-/** path_sent: per-CPU array by path, written by egress. */
-struct path_sent {
+/**
+ * path_tx: per-CPU array by subset. What went out on path p is the sum over the subsets with bit
+ * p, less path_refused[p]; on the wire each packet has PATH_OVERHEAD bytes more.
+ */
+struct path_tx {
         __u64 packets;
-        __u64 bytes; /**< on the wire, outer IP and all that follows */
+        __u64 bytes; /**< inner IP bytes */
 };
-_Static_assert(sizeof(struct path_sent) == 16, "path_sent is part of the map ABI");
+_Static_assert(sizeof(struct path_tx) == 16, "path_tx is part of the map ABI");
+
+/* path_refused: per-CPU array of u64 by path: copies that egress dropped (EGRESS_BIG). */
 
 /* .rodata of replicate, by name:
  *   path_wire_tunnel  u32: the tunnel's number at the far end (upper half of wire.id)
@@ -208,6 +215,11 @@ _Static_assert(sizeof(struct path_sent) == 16, "path_sent is part of the map ABI
  *   path_cache_mask   u32: path_flow_cache's max_entries - 1
  *   path_class_count  u32: classes in use are below this
  *   path_rx_tunnel    u32: the tunnel's own number here: where its received traffic is counted
+ *   path_cpus         u32: possible CPUs, at most PATH_CPUS_MAX
+ *   path_tick_ns      u64: how often the reflex looks, 5 ms
+ * The reflex is started by running path_reflex_start once with BPF_PROG_RUN on any 14 bytes
+ * (verdict XDP_PASS); its timer ends when path_ears is neither held nor pinned. It hears data and
+ * control packets, so a far end with nothing to say must send a control packet now and then.
  *
  * .rodata of egress, by name. `path_outer` is the 42 bytes of Ethernet, IPv4 and UDP as they
  * shall leave, with IPv4 length and checksum and UDP length 0, made by path_outer_ip4() of
@@ -282,14 +294,13 @@ _Static_assert(sizeof(struct path_delay) == 32, "path_delay is part of the map A
  * bad_tag, only authentic packets count (and, see path_check_every, second copies).
  *
  * Loss of path p over an interval, though packets go out on different subsets: of the packets
- * known to have been sent on p (sum of path_rx_subsets over subsets with bit p) those that came
- * on p (first + duplicate). A packet lost on all its paths shows as a hole in its class: advance
- * of newest minus packets delivered.
+ * known to have been sent on p (sum of `first` of all paths over the subsets with bit p) those
+ * that came on p (its own first + duplicate). A packet lost on all its paths shows as a hole in its class:
+ * advance of newest minus packets delivered.
  */
 struct path_rx_stats {
         __u64 received;  /**< first + duplicate + stale */
         __u64 bytes;     /**< of the outer IP packets received */
-        __u64 first;     /**< this path's copy won */
         __u64 duplicate; /**< another copy, maybe of another path, was first */
         __u64 stale;     /**< older than the window, or a replay */
         __u64 bad_tag;
@@ -300,11 +311,9 @@ struct path_rx_stats {
         __be16 peer_port;
         __u16 pad;
         struct path_delay delay[2]; /**< by interval & 1 */
+        __u64 first[PATH_SUBSETS];  /**< this path's copy won; by the subset the packet was sent on */
 };
-_Static_assert(sizeof(struct path_rx_stats) == 144, "path_rx_stats is part of the map ABI");
-
-/* path_rx_subsets: per-CPU array of u64, index = tunnel * PATH_SUBSETS + subset: packets
- * delivered that were sent on this subset. */
+_Static_assert(sizeof(struct path_rx_stats) == 264, "path_rx_stats is part of the map ABI");
 
 /** path_class_rx: per-CPU array by class_base + class. */
 struct path_class_rx {
@@ -316,11 +325,12 @@ _Static_assert(sizeof(struct path_class_rx) == 16, "path_class_rx is part of the
 /* ---- ways out ---------------------------------------------------------------------------- */
 
 /**
- * Every way out of the three programs. path_drops: per-CPU array of u64, by enum path_drop.
+ * Every way out of the three programs but the three ordinary ones, which are counted where more
+ * is known: handed to the paths (path_tx), first copy delivered and second copy dropped
+ * (path_rx_stats). path_drops: per-CPU array of u64, by enum path_drop.
  * X(name, text): the text is for people and metrics.
  */
 #define PATH_DROPS(X)                                                                                        \
-        X(SENT, "handed to the paths")                                                                       \
         X(TX_NOT_IP, "from the device: not IPv4, not carried")                                               \
         X(TX_SHORT, "from the device: shorter than its own headers say")                                     \
         X(TX_FRAGMENT, "from the device: a fragment, classified without ports (carried)")                    \
@@ -331,7 +341,6 @@ _Static_assert(sizeof(struct path_class_rx) == 16, "path_class_rx is part of the
         X(TX_NO_ROOM, "from the device: no headroom for the outer header")                                   \
         X(EGRESS_BIG, "at a path: larger than the path MTU")                                                 \
         X(EGRESS_SHORT, "at a path: not made by replicate")                                                  \
-        X(DELIVERED, "first copy, given to the device")                                                      \
         X(RX_OTHER, "from a path: not for us, passed to the system")                                         \
         X(RX_SHORT, "from a path: for our port, too short or lengths do not agree")                          \
         X(RX_VERSION, "from a path: unknown version or flags")                                               \
@@ -340,7 +349,6 @@ _Static_assert(sizeof(struct path_class_rx) == 16, "path_class_rx is part of the
         X(RX_NO_CLASS, "from a path: no such class")                                                         \
         X(RX_NO_KEY, "from a path: no key of this epoch")                                                    \
         X(RX_BAD_TAG, "from a path: the tag is wrong")                                                       \
-        X(RX_DUPLICATE, "another copy came first")                                                           \
         X(RX_STALE, "older than the window, or a replay")                                                    \
         X(RX_CONTENDED, "the window slot was contended too long")                                            \
         X(RX_CONTROL, "control packet, passed to the daemon")                                                \

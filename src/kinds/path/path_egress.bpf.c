@@ -15,8 +15,18 @@ struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
         __uint(max_entries, PATH_PATHS_MAX);
         __type(key, __u32);
-        __type(value, struct path_sent);
-} path_sent SEC(".maps");
+        __type(value, __u64);
+} path_refused SEC(".maps");
+
+static __noinline int path_refuse(void)
+{
+        __u32 key = path_number;
+        __u64 *refused = bpf_map_lookup_elem(&path_refused, &key);
+
+        if (refused)
+                ++*refused;
+        return path_leave(PATH_DROP_EGRESS_BIG, XDP_DROP);
+}
 
 SEC("xdp/devmap")
 int path_egress(struct xdp_md *ctx)
@@ -25,13 +35,13 @@ int path_egress(struct xdp_md *ctx)
         void *end = (void *)(long)ctx->data_end;
         __u64 size = end - data;
         struct path_sip s;
-        __u32 ip_bytes, sum, key = path_number;
+        __u32 ip_bytes, sum;
 
         if (data + PATH_INNER_AT > end)
                 return path_leave(PATH_DROP_EGRESS_SHORT, XDP_DROP);
         ip_bytes = (__u32)size - PATH_L2;
         if (ip_bytes > path_mtu)
-                return path_leave(PATH_DROP_EGRESS_BIG, XDP_DROP);
+                return path_refuse();
 
         /* 1. The tag: the other copies have done the first half already. */
         s.v0 = path_word(data);
@@ -52,12 +62,6 @@ int path_egress(struct xdp_md *ctx)
         path_word_set(data + 24, path_outer[3] | path_to_net((__u64)(~sum & 0xffff) << 48));
         path_word_set(data + 32, path_outer[4] | path_to_net(ip_bytes - sizeof(struct iphdr)));
         *(__u16 *)(data + 40) = 0;
-
-        struct path_sent *sent = bpf_map_lookup_elem(&path_sent, &key);
-        if (sent) {
-                sent->packets++;
-                sent->bytes += ip_bytes;
-        }
         return XDP_PASS;
 }
 

@@ -42,13 +42,6 @@ struct {
 
 struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-        __uint(max_entries, PATH_TUNNELS_MAX *PATH_SUBSETS);
-        __type(key, __u32);
-        __type(value, __u64);
-} path_rx_subsets SEC(".maps");
-
-struct {
-        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
         __uint(max_entries, 1024);
         __type(key, __u32);
         __type(value, struct path_class_rx);
@@ -60,6 +53,10 @@ struct {
         __uint(key_size, sizeof(__u32));
         __uint(value_size, sizeof(struct bpf_devmap_val));
 } path_out SEC(".maps");
+
+/* What the window says, beside the reasons of enum path_drop. */
+#define PATH_FIRST     PATH_DROP_COUNT
+#define PATH_DUPLICATE (PATH_DROP_COUNT + 1)
 
 #define PATH_REBASE_NS (1LL << 36) /* 69 s: no path is that slow; the far end has restarted */
 
@@ -109,8 +106,8 @@ PATH_INLINE void path_note(struct path_rx_stats *stats, __u64 *newest, __u64 seq
 PATH_INLINE int path_window_look(__u64 word, __u64 block, __u64 bit)
 {
         if ((word & ~0xffULL) == block)
-                return word & bit ? PATH_DROP_RX_DUPLICATE : PATH_DROP_COUNT;
-        return (word & ~0xffULL) > block ? PATH_DROP_RX_STALE : PATH_DROP_COUNT;
+                return word & bit ? PATH_DUPLICATE : PATH_FIRST;
+        return (word & ~0xffULL) > block ? PATH_DROP_RX_STALE : PATH_FIRST;
 }
 
 /*
@@ -122,12 +119,12 @@ PATH_INLINE int path_window_take(__u64 *at, __u64 word, __u64 block, __u64 bit)
 {
         for (int i = 0; i < 8; i++) {
                 int way = path_window_look(word, block, bit);
-                if (way != PATH_DROP_COUNT)
+                if (way != PATH_FIRST)
                         return way;
                 __u64 next = (word & ~0xffULL) == block ? word | bit : block | bit;
                 __u64 was = __sync_val_compare_and_swap(at, word, next);
                 if (was == word)
-                        return PATH_DROP_DELIVERED;
+                        return PATH_FIRST;
                 word = was;
         }
         return PATH_DROP_RX_CONTENDED;
@@ -196,7 +193,7 @@ int path_eliminate(struct xdp_md *ctx)
          */
         __u64 seen = *(volatile __u64 *)word;
         int way = path_window_look(seen, block, bit);
-        if (way != PATH_DROP_RX_DUPLICATE || raw_sent || !(seq & (path_check_every - 1)) ||
+        if (way != PATH_DUPLICATE || raw_sent || !(seq & (path_check_every - 1)) ||
             (flags & PATH_WIRE_CONTROL)) {
                 struct path_sip s;
                 path_tag_begin(&s, k->k0, k->k1, raw_seq, raw_sent);
@@ -218,25 +215,22 @@ int path_eliminate(struct xdp_md *ctx)
 
         /* 5. First? */
         path_note(stats, &c->newest[path], seq, outer_bytes);
-        if (way == PATH_DROP_COUNT)
+        if (way == PATH_FIRST)
                 way = path_window_take(word, seen, block, bit);
-        if (way != PATH_DROP_DELIVERED) {
-                if (way == PATH_DROP_RX_STALE)
-                        stats->stale++;
-                else
-                        stats->duplicate++;
+        if (way == PATH_DUPLICATE) {
+                stats->duplicate++;
+                return XDP_DROP;
+        }
+        if (unlikely(way != PATH_FIRST)) {
+                stats->stale += way == PATH_DROP_RX_STALE;
                 return path_leave(way, XDP_DROP);
         }
         if (unlikely(*(__u8 *)(w + 1) >> 4 != 4))
                 return path_leave(PATH_DROP_RX_NOT_IP, XDP_DROP);
 
         /* 6. Deliver. */
-        __u32 subset_at = tunnel * PATH_SUBSETS + (flags & PATH_WIRE_SUBSET);
-        __u64 *by_subset = bpf_map_lookup_elem(&path_rx_subsets, &subset_at);
         struct path_class_rx *rx = bpf_map_lookup_elem(&path_class_rx, &at);
-        stats->first++;
-        if (by_subset)
-                ++*by_subset;
+        stats->first[flags & PATH_WIRE_SUBSET]++;
         if (rx) {
                 rx->packets++;
                 rx->bytes += outer_bytes - PATH_OVERHEAD;

@@ -10,6 +10,9 @@ const volatile __u32 path_wire_tunnel = 0;
 const volatile __u32 path_rules_max = 1024;
 const volatile __u32 path_cache_mask = 4095;
 const volatile __u32 path_class_count = 1;
+const volatile __u32 path_rx_tunnel = 0;
+const volatile __u32 path_cpus = 1;
+const volatile __u64 path_tick_ns = 5000000;
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -76,6 +79,34 @@ struct {
         __type(key, __u32);
         __type(value, struct path_class_tx);
 } path_class_tx SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, PATH_SUBSETS);
+        __type(key, __u32);
+        __type(value, struct path_tx);
+} path_tx SEC(".maps");
+
+/* The receiving side's map: what the reflex listens to. */
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, PATH_TUNNELS_MAX *PATH_PATHS_MAX);
+        __type(key, __u32);
+        __type(value, struct path_rx_stats);
+} path_rx_stats SEC(".maps");
+
+struct path_ear {
+        struct bpf_timer timer;
+        __u64 heard[PATH_PATHS_MAX];    /* packets, when last looked */
+        __u64 heard_ns[PATH_PATHS_MAX]; /* when that changed */
+};
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct path_ear);
+} path_ears SEC(".maps");
 
 /* ---- which class ------------------------------------------------------------------------- */
 
@@ -174,7 +205,7 @@ PATH_INLINE __u32 path_classify(struct path_words key, const struct path_setting
 
 /* ---- which paths ------------------------------------------------------------------------- */
 
-PATH_INLINE __u32 path_alive(const struct path_settings *set, __u32 limit_ms)
+PATH_INLINE __u32 path_alive_mask(const struct path_settings *set, __u32 limit_ms)
 {
         return (__u32)(set->silent_ms[0] <= limit_ms) | (__u32)(set->silent_ms[1] <= limit_ms) << 1 |
                (__u32)(set->silent_ms[2] <= limit_ms) << 2 | (__u32)(set->silent_ms[3] <= limit_ms) << 3;
@@ -183,7 +214,7 @@ PATH_INLINE __u32 path_alive(const struct path_settings *set, __u32 limit_ms)
 /* The reflex: what is left of the subset, else the first fallback that is left, else no change. */
 PATH_INLINE __u32 path_reflex(const struct path_class *c, const struct path_settings *set, __u32 subset)
 {
-        __u32 alive = path_alive(set, c->silence_ms);
+        __u32 alive = path_alive_mask(set, c->silence_ms);
 
         if (subset & alive)
                 return subset & alive;
@@ -198,6 +229,60 @@ PATH_INLINE __u32 path_reflex(const struct path_class *c, const struct path_sett
 PATH_INLINE __u32 path_copies(__u32 subset)
 {
         return (__u32)(0x4332322132212110ULL >> subset * 4) & 15;
+}
+
+/* ---- the reflex: how long has each path been silent ---------------------------------------- */
+
+static __noinline __u64 path_heard(__u32 path)
+{
+        __u32 at = path_rx_tunnel * PATH_PATHS_MAX + path;
+        __u64 sum = 0;
+
+        for (__u32 cpu = 0; cpu < PATH_CPUS_MAX && cpu < path_cpus; cpu++) {
+                const struct path_rx_stats *s = bpf_map_lookup_percpu_elem(&path_rx_stats, &at, cpu);
+                if (s)
+                        sum += s->received + s->control;
+        }
+        return sum;
+}
+
+/* Looking at counters every few milliseconds spares the receiver a clock on every packet. */
+static int path_listen(void *map, __u32 *key, struct path_ear *ear)
+{
+        __u64 now_ns = bpf_ktime_get_ns();
+        struct path_settings *set = bpf_map_lookup_elem(&path_settings, key);
+        __u32 longest_ms = 0;
+
+        if (!set)
+                return 0;
+        for (__u32 p = 0; p < PATH_PATHS_MAX; p++) {
+                __u64 heard = path_heard(p);
+                if (heard != ear->heard[p] || !ear->heard_ns[p]) {
+                        ear->heard[p] = heard;
+                        ear->heard_ns[p] = now_ns;
+                }
+                __u32 silent_ms = (__u32)((now_ns - ear->heard_ns[p]) / 1000000);
+                set->silent_ms[p] = silent_ms;
+                if (silent_ms > longest_ms)
+                        longest_ms = silent_ms;
+        }
+        set->silent_max_ms = longest_ms;
+        bpf_timer_start(&ear->timer, path_tick_ns, 0);
+        return 0;
+}
+
+/* Run once by the loader, on any 14 bytes. The timer lives as long as path_ears is held or pinned. */
+SEC("xdp")
+int path_reflex_start(struct xdp_md *ctx)
+{
+        __u32 zero = 0;
+        struct path_ear *ear = bpf_map_lookup_elem(&path_ears, &zero);
+
+        if (!ear)
+                return XDP_ABORTED;
+        bpf_timer_init(&ear->timer, &path_ears, 1 /* CLOCK_MONOTONIC */);
+        bpf_timer_set_callback(&ear->timer, path_listen);
+        return bpf_timer_start(&ear->timer, path_tick_ns, 0) ? XDP_ABORTED : XDP_PASS;
 }
 
 /* ---- the program ------------------------------------------------------------------------- */
@@ -282,8 +367,13 @@ int path_replicate(struct xdp_md *ctx)
         path_word_set(&w->seq, raw_seq);
         path_word_set(&w->sent_ns, raw_sent);
 
-        /* 5. Off it goes: one path needs no copying. */
+        /* 5. Off it goes: one path needs no copying, and no path leads back to where it came from. */
         __u32 copies = path_copies(subset);
+        struct path_tx *sent = bpf_map_lookup_elem(&path_tx, &subset);
+        if (sent) {
+                sent->packets++;
+                sent->bytes += ip_bytes;
+        }
         tx->packets++;
         tx->bytes += ip_bytes;
         tx->copies += copies;
@@ -291,7 +381,7 @@ int path_replicate(struct xdp_md *ctx)
                 tx->reflex++;
         if (copies == 1)
                 return (int)bpf_redirect_map(paths, (subset >> 1) - (subset >> 3), XDP_DROP);
-        return (int)bpf_redirect_map(paths, 0, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
+        return (int)bpf_redirect_map(paths, 0, BPF_F_BROADCAST);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
