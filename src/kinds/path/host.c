@@ -134,7 +134,7 @@ static int host_settings(struct path_host *h, const struct path_host_settings *s
         if (h->is.window == 0)
                 h->is.window = PATH_WINDOW;
         if (h->is.check_every == 0)
-                h->is.check_every = 1;
+                h->is.check_every = 16;
         if (h->is.port == 0)
                 return dog_err_set(e, -EINVAL, "tunnels: a UDP port is needed");
         if (h->is.tunnels > PATH_TUNNELS_MAX)
