@@ -201,7 +201,7 @@ static int driver_read(struct driver *d, struct dog_err *e)
                 return rc;
         for (unsigned p = 0; p < d->on->n_paths; p++)
                 printf("path%u sent=%llu first=%llu duplicate=%llu stale=%llu bad_tag=%llu delays=%u ", p,
-                       (unsigned long long)c.path[p].sent_packets, (unsigned long long)c.path[p].rx.first,
+                       (unsigned long long)c.path[p].sent_packets, (unsigned long long)c.path[p].first,
                        (unsigned long long)c.path[p].rx.duplicate, (unsigned long long)c.path[p].rx.stale,
                        (unsigned long long)c.path[p].rx.bad_tag, c.path[p].rx.delay[0].count);
         for (unsigned w = 0; w < PATH_DROP_COUNT; w++)

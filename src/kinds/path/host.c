@@ -135,7 +135,7 @@ static int host_settings(struct path_host *h, const struct path_host_settings *s
         if (h->is.window == 0)
                 h->is.window = PATH_WINDOW;
         if (h->is.check_every == 0)
-                h->is.check_every = 1;
+                h->is.check_every = 16;
         if (h->is.port == 0)
                 return dog_err_set(e, -EINVAL, "tunnels: a UDP port is needed");
         if (h->is.tunnels > PATH_TUNNELS_MAX)
@@ -166,7 +166,6 @@ static int host_maps(struct path_host *h, struct dog_err *e)
         path_ask_size(&open, "path_rx_classes", classes, NULL);
         path_ask_size(&open, "path_slots", classes * PATH_WINDOW_WORDS(h->is.window), NULL);
         path_ask_size(&open, "path_rx_stats", tunnels * PATH_PATHS_MAX, NULL);
-        path_ask_size(&open, "path_rx_subsets", tunnels * PATH_SUBSETS, NULL);
         path_ask_size(&open, "path_class_rx", classes, NULL);
         path_ask_size(&open, "path_out", tunnels, NULL);
         int rc = path_ask_open(h->hands, &open, "path_eliminate", PATH_HOST_INSTANCE, &r, e);
@@ -181,7 +180,6 @@ static int host_maps(struct path_host *h, struct dog_err *e)
                 {&h->rx_tunnels, "path_rx_tunnels", sizeof(struct path_rx_tunnel)},
                 {&h->rx_classes, "path_rx_classes", sizeof(struct path_rx_class)},
                 {&h->rx_stats, "path_rx_stats", sizeof(struct path_rx_stats)},
-                {&h->rx_subsets, "path_rx_subsets", sizeof(uint64_t)},
                 {&h->class_rx, "path_class_rx", sizeof(struct path_class_rx)},
                 {&h->drops, "path_drops", sizeof(uint64_t)},
         };
@@ -228,7 +226,6 @@ void path_host_close(struct path_host *h)
         path_map_close(&h->rx_tunnels);
         path_map_close(&h->rx_classes);
         path_map_close(&h->rx_stats);
-        path_map_close(&h->rx_subsets);
         path_map_close(&h->class_rx);
         path_map_close(&h->drops);
         free(h);

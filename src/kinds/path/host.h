@@ -23,7 +23,7 @@ struct path_host_settings {
         uint32_t tunnels;     /**< numbers below this; 0 means 16 */
         uint32_t classes;     /**< of each tunnel; 0 means 16 */
         uint32_t window;      /**< sequence numbers remembered per class, a power of two; 0: PATH_WINDOW */
-        uint32_t check_every; /**< see path_check_every in path_abi.h; 0 means 1: check every tag */
+        uint32_t check_every; /**< see path_check_every in path_abi.h; 0 means 16, 1: check every tag */
         uint32_t mode;        /**< enum dog_hands_mode, for underlays and tunnel devices */
 };
 

@@ -18,7 +18,7 @@ struct path_host {
                 char name[DOG_HANDS_NAME];
                 struct path_host_device became;
         } device[PATH_HOST_DEVICES];
-        struct path_map rx_tunnels, rx_classes, rx_stats, rx_subsets, class_rx, drops;
+        struct path_map rx_tunnels, rx_classes, rx_stats, class_rx, drops;
         bool is_taken[PATH_TUNNELS_MAX]; /* numbers of open tunnels */
 };
 

@@ -97,7 +97,9 @@ struct path_settings {
         __u32 silent_ms[PATH_PATHS_MAX]; /**< since the far end was last heard on this path: BPF */
         __u64 hash_seed;        /**< random: keeps strangers from aiming at one slot of the flow cache */
         struct path_key key[2]; /**< for sending */
-        __u64 spare[2];
+        __u32 listens; /**< BPF: the reflex timer runs; user space writes 0 after loading replicate */
+        __u32 pad;
+        __u64 spare;
 };
 _Static_assert(sizeof(struct path_settings) == 120, "path_settings is part of the map ABI");
 
@@ -217,9 +219,9 @@ _Static_assert(sizeof(struct path_tx) == 16, "path_tx is part of the map ABI");
  *   path_rx_tunnel    u32: the tunnel's own number here: where its received traffic is counted
  *   path_cpus         u32: possible CPUs, at most PATH_CPUS_MAX
  *   path_tick_ns      u64: how often the reflex looks, 5 ms
- * The reflex is started by running path_reflex_start once with BPF_PROG_RUN on any 14 bytes
- * (verdict XDP_PASS); its timer ends when path_ears is neither held nor pinned. It hears data and
- * control packets, so a far end with nothing to say must send a control packet now and then.
+ * The reflex listens from the first packet of a class with silence_ms on; its timer ends when
+ * path_ears is neither held nor pinned. It hears data and control packets, so a far end with
+ * nothing to say must send a control packet now and then.
  *
  * .rodata of egress, by name. `path_outer` is the 42 bytes of Ethernet, IPv4 and UDP as they
  * shall leave, with IPv4 length and checksum and UDP length 0, made by path_outer_ip4() of

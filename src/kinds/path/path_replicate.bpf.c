@@ -271,18 +271,22 @@ static int path_listen(void *map, __u32 *key, struct path_ear *ear)
         return 0;
 }
 
-/* Run once by the loader, on any 14 bytes. The timer lives as long as path_ears is held or pinned. */
-SEC("xdp")
-int path_reflex_start(struct xdp_md *ctx)
+/*
+ * Started by the first packet, so that no one has to. The timer lives as long as path_ears is held
+ * or pinned; -EBUSY means that it still does, from before a restart.
+ */
+static __noinline int path_listen_begin(struct path_settings *set)
 {
         __u32 zero = 0;
         struct path_ear *ear = bpf_map_lookup_elem(&path_ears, &zero);
 
-        if (!ear)
-                return XDP_ABORTED;
-        bpf_timer_init(&ear->timer, &path_ears, 1 /* CLOCK_MONOTONIC */);
+        if (!ear || !set)
+                return 0;
+        set->listens = 1;
+        if (bpf_timer_init(&ear->timer, &path_ears, 1 /* CLOCK_MONOTONIC */))
+                return 0;
         bpf_timer_set_callback(&ear->timer, path_listen);
-        return bpf_timer_start(&ear->timer, path_tick_ns, 0) ? XDP_ABORTED : XDP_PASS;
+        return (int)bpf_timer_start(&ear->timer, path_tick_ns, 0);
 }
 
 /* ---- the program ------------------------------------------------------------------------- */
@@ -293,7 +297,7 @@ int path_replicate(struct xdp_md *ctx)
         void *data = (void *)(long)ctx->data;
         void *end = (void *)(long)ctx->data_end;
         __u32 zero = 0;
-        const struct path_settings *set = bpf_map_lookup_elem(&path_settings, &zero);
+        struct path_settings *set = bpf_map_lookup_elem(&path_settings, &zero);
         struct path_words key;
         __u32 ip_bytes;
 
@@ -336,8 +340,12 @@ int path_replicate(struct xdp_md *ctx)
         if (unlikely(!c || !seqs || !tx || klass >= path_class_count || !seqs->next))
                 return path_leave(PATH_DROP_TX_NO_CLASS, XDP_DROP);
         __u32 wanted = c->subset & (PATH_SUBSETS - 1), subset = wanted;
-        if (unlikely(c->silence_ms && set->silent_max_ms > c->silence_ms))
-                subset = path_reflex(c, set, subset);
+        if (unlikely(c->silence_ms)) {
+                if (unlikely(!set->listens))
+                        path_listen_begin(set);
+                if (set->silent_max_ms > c->silence_ms)
+                        subset = path_reflex(c, set, subset);
+        }
         void *paths = bpf_map_lookup_elem(&path_subsets, &subset);
         if (unlikely(!subset || !paths))
                 return path_leave(PATH_DROP_TX_NO_PATH, XDP_DROP);

@@ -71,6 +71,7 @@ static int tunnel_maps_make(struct path_tunnel *t, struct dog_err *e)
         path_ask_size(&replicate, "path_rules", 2 * t->is.rules_most, NULL);
         path_ask_kept(&replicate, "path_flows", t->is.flows_most);
         path_ask_size(&replicate, "path_drops", 0, PATH_HOST_INSTANCE);
+        path_ask_size(&replicate, "path_rx_stats", 0, PATH_HOST_INSTANCE);
         int rc = path_ask_open(t->hands, &replicate, "path_replicate", t->instance, &r, e);
         if (rc < 0)
                 return rc;
@@ -93,7 +94,8 @@ static int tunnel_maps_open(struct path_tunnel *t, struct dog_err *e)
                 {&t->rules, "path_rules", sizeof(struct path_rule)},
                 {&t->flows, "path_flows", sizeof(struct path_flow)},
                 {&t->class_tx, "path_class_tx", sizeof(struct path_class_tx)},
-                {&t->sent, "path_sent", sizeof(struct path_sent)},
+                {&t->tx, "path_tx", sizeof(struct path_tx)},
+                {&t->refused, "path_refused", sizeof(uint64_t)},
         };
         int rc = 0;
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++)
@@ -142,7 +144,8 @@ void path_tunnel_close(struct path_tunnel *t)
         path_map_close(&t->rules);
         path_map_close(&t->flows);
         path_map_close(&t->class_tx);
-        path_map_close(&t->sent);
+        path_map_close(&t->tx);
+        path_map_close(&t->refused);
         free(t);
 }
 
@@ -413,16 +416,21 @@ static int tunnel_replicate_attach(struct path_tunnel *t, struct path_host_devic
 {
         struct dog_hands_program program = {.object = "path_replicate", .program = "path_replicate"};
         uint32_t handle, mask = 4095, far = t->is.far_number, mode = t->host->is.mode;
+        uint32_t own = t->is.number, cpus = path_map_cpus();
         memcpy(program.instance, t->instance, sizeof(program.instance));
         path_ask_constant(&program, "path_wire_tunnel", &far, sizeof(far));
         path_ask_constant(&program, "path_rules_max", &t->is.rules_most, sizeof(t->is.rules_most));
         path_ask_constant(&program, "path_cache_mask", &mask, sizeof(mask));
         path_ask_constant(&program, "path_class_count", &t->host->is.classes, sizeof(t->host->is.classes));
+        path_ask_constant(&program, "path_rx_tunnel", &own, sizeof(own));
+        path_ask_constant(&program, "path_cpus", &cpus, sizeof(cpus));
         /* Native XDP can only redirect to a device whose driver can send such frames. */
         for (unsigned p = 0; p < PATH_PATHS_MAX; p++)
                 if (t->path[p].state.is_set && t->path[p].state.device.mode == DOG_HANDS_MODE_GENERIC)
                         mode = DOG_HANDS_MODE_GENERIC;
         int rc = path_ask_load(t->hands, &program, &handle, e);
+        /* The reflex: its timer may be gone with an earlier map; the next packet sees to it. */
+        __atomic_store_n(&t->set->listens, 0, __ATOMIC_RELAXED);
         if (rc == 0)
                 rc = path_ask_attach(t->hands, t->instance, t->peer, handle, mode, false, became, e);
         (void)path_ask_drop(t->hands, handle, NULL);

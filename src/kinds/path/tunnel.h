@@ -130,7 +130,9 @@ uint32_t path_tunnel_mtu(const struct path_tunnel *t);
 
 struct path_tunnel_counters {
         struct {
-                uint64_t sent_packets, sent_bytes;
+                uint64_t sent_packets;
+                uint64_t sent_bytes; /**< outer IP bytes, those the path refused included */
+                uint64_t first;      /**< packets of which this path's copy came first: the sum of rx.first */
                 struct path_rx_stats rx; /**< summed over CPUs; delay[] of the last closed interval in [0] */
         } path[PATH_PATHS_MAX];
         uint64_t subset[PATH_SUBSETS];   /**< delivered packets by the subset they were sent on */

@@ -19,7 +19,7 @@ struct path_tunnel {
         uint32_t mtu;
         bool is_attached;
         struct path_tunnel_slot path[PATH_PATHS_MAX];
-        struct path_map settings, classes, seqs, rules, flows, class_tx, sent;
+        struct path_map settings, classes, seqs, rules, flows, class_tx, tx, refused;
         /* Shortcuts into mapped memory. */
         struct path_settings *set;
         struct path_rx_tunnel *rx;

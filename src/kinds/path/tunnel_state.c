@@ -259,7 +259,8 @@ static void state_rx_add(struct path_rx_stats *sum, const struct path_rx_stats *
 {
         sum->received += one->received;
         sum->bytes += one->bytes;
-        sum->first += one->first;
+        for (unsigned s = 0; s < PATH_SUBSETS; s++)
+                sum->first[s] += one->first[s];
         sum->duplicate += one->duplicate;
         sum->stale += one->stale;
         sum->bad_tag += one->bad_tag;
@@ -290,20 +291,38 @@ static int state_read_rx(struct path_tunnel *t, unsigned p, struct path_rx_stats
         return rc;
 }
 
+/* Sent on a path: what went out on the subsets with it, less what the path itself refused. */
+static int state_read_sent(struct path_tunnel *t, struct path_tunnel_counters *to)
+{
+        uint64_t pair[2], refused;
+        int rc = 0;
+        for (uint32_t s = 1; s < PATH_SUBSETS && rc == 0; s++) {
+                rc = path_map_sum(&t->tx, s, pair, 2);
+                for (unsigned p = 0; p < PATH_PATHS_MAX; p++) {
+                        if (!(s >> p & 1))
+                                continue;
+                        to->path[p].sent_packets += pair[0];
+                        to->path[p].sent_bytes += pair[1] + pair[0] * PATH_OVERHEAD;
+                }
+        }
+        for (uint32_t p = 0; p < PATH_PATHS_MAX && rc == 0; p++) {
+                rc = path_map_sum(&t->refused, p, &refused, 1);
+                to->path[p].sent_packets -= refused;
+        }
+        return rc;
+}
+
 int path_tunnel_read(struct path_tunnel *t, struct path_tunnel_counters *to, struct dog_err *e)
 {
-        uint64_t pair[2];
-        int rc = 0;
         memset(to, 0, sizeof(*to));
+        int rc = state_read_sent(t, to);
         for (unsigned p = 0; p < PATH_PATHS_MAX && rc == 0; p++) {
-                rc = path_map_sum(&t->sent, p, pair, 2);
-                to->path[p].sent_packets = pair[0];
-                to->path[p].sent_bytes = pair[1];
-                if (rc == 0)
-                        rc = state_read_rx(t, p, &to->path[p].rx);
+                rc = state_read_rx(t, p, &to->path[p].rx);
+                for (unsigned s = 0; s < PATH_SUBSETS; s++) {
+                        to->path[p].first += to->path[p].rx.first[s];
+                        to->subset[s] += to->path[p].rx.first[s];
+                }
         }
-        for (uint32_t s = 0; s < PATH_SUBSETS && rc == 0; s++)
-                rc = path_map_sum(&t->host->rx_subsets, t->is.number * PATH_SUBSETS + s, &to->subset[s], 1);
         for (uint32_t d = 0; d < PATH_DROP_COUNT && rc == 0; d++)
                 rc = path_map_sum(&t->host->drops, d, &to->drops[d], 1);
         return rc < 0 ? dog_err_set(e, rc, "tunnel %s: counters cannot be read: %s", t->device, strerror(-rc))
