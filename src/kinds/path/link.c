@@ -184,10 +184,11 @@ static void probe_seen(void *user, const struct dog_stamp_seen *seen)
         link_timed_out(p->link, p->path, &s);
 }
 
-/* Packets that only this path carried: what the class's sequence advanced and what arrived. */
-static void report_single(const struct path_link *l, unsigned path, const struct dog_stamp_report *before,
-                          const struct dog_stamp_report *now, uint64_t *sent, uint64_t *came)
+/* Packets that only this path carried and that did not come: holes in their class's sequence. */
+static uint64_t report_holes(const struct path_link *l, unsigned path, const struct dog_stamp_report *before,
+                             const struct dog_stamp_report *now)
 {
+        uint64_t holes = 0;
         for (unsigned i = 0; i < now->groups && i < before->groups; i++) {
                 unsigned class = now->group[i].group;
                 if (class != before->group[i].group || path_tunnel_subset(l->tunnel, class) != 1U << path)
@@ -195,11 +196,10 @@ static void report_single(const struct path_link *l, unsigned path, const struct
                 uint64_t advance = now->group[i].newest_seq - before->group[i].newest_seq;
                 uint64_t packets = now->group[i].packets - before->group[i].packets;
                 /* A restart of the sender jumps ahead: not a loss. */
-                if (advance >= packets && advance < packets + 1000000) {
-                        *sent += advance;
-                        *came += packets;
-                }
+                if (advance >= packets && advance < packets + 1000000)
+                        holes += advance - packets;
         }
+        return holes;
 }
 
 /* The far end's counters: what user traffic itself says about this path (O11, O12). */
@@ -213,9 +213,8 @@ static void probe_reported(void *user, int64_t at_ns, const struct dog_stamp_rep
         if (is_first)
                 return;
         uint64_t received = r->received - before.received;
-        uint64_t sent = r->expected - before.expected;
+        uint64_t sent = r->expected - before.expected + report_holes(p->link, p->path, &before, r);
         uint64_t came = received < sent ? received : sent;
-        report_single(p->link, p->path, &before, r, &sent, &came);
         p->reorder =
                 received > 0 ? (double)(r->reordered - before.reordered) / (double)received : (double)NAN;
         p->passive_loss = sent >= PASSIVE_LEAST ? 1 - (double)came / (double)sent : (double)NAN;
@@ -244,7 +243,6 @@ static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog
                                        .at_ns = (uint64_t)dog_clock_mono_ns(),
                                        .received = rx->received,
                                        .bytes = rx->bytes,
-                                       .first = rx->first,
                                        .duplicate = rx->duplicate,
                                        .late = rx->stale,
                                        .reordered = rx->reordered,
@@ -252,10 +250,12 @@ static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog
                                        .delay_count = rx->delay[0].count,
                                        .delay_sum_ns = rx->delay[0].sum_ns,
                                        .delay_min_ns = rx->delay[0].min_ns};
-        /* Packets of single-path subsets are delivered or lost; whether, the groups tell. */
-        for (unsigned set = 1; set < PATH_SUBSETS; set++)
-                if ((set & 1U << path) && __builtin_popcount(set) > 1)
+        /* What only this path carried and lost is not in here; the groups' sequences tell. */
+        for (unsigned set = 1; set < PATH_SUBSETS; set++) {
+                r->first += rx->first[set];
+                if (set & 1U << path)
                         r->expected += c.subset[set];
+        }
         for (unsigned i = 0; i < l->settings.classes && r->groups < DOG_STAMP_REPORT_GROUPS; i++) {
                 struct path_tunnel_class_counters k;
                 if (path_tunnel_class_read(l->tunnel, l->settings.class[i].number, &k, NULL) < 0)
