@@ -516,6 +516,10 @@ static int link_group(struct path_link *l, unsigned class, struct dog_loop *loop
         g->priv = m;
         g->promise = c->promise;
         g->policy = c->policy;
+        /* Silence means something only after two probes went unanswered. */
+        int64_t silent_ns = 2 * l->settings.stamp_interval_ns + probe_timeout_ns(l);
+        if (g->policy.dead_ns < silent_ns)
+                g->policy.dead_ns = silent_ns;
         for (unsigned p = 0; p < l->settings.paths; p++) {
                 const struct path_link_path *path = &l->settings.path[p];
                 snprintf(g->member[p].name, sizeof(g->member[p].name), "%s", path->path.name);
