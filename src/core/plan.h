@@ -50,11 +50,13 @@ struct dog_plan {
         uint8_t why;      /**< enum dog_reason */
         uint8_t refused;  /**< enum dog_reason: why arbitration cut the plan down; NONE if it did not */
         uint8_t members;
-        float p_without; /**< chance of a broken promise had nothing been done */
-        float p_with;    /**< ... and with the plan */
-        float gain;      /**< expected gain in price per second; what arbitration ranks by */
-        bool is_alert;   /**< every member is bad or dead: a person or a hook should know */
+        float p_without;  /**< chance of a broken promise had nothing been done */
+        float p_with;     /**< ... and with the plan */
+        float gain;       /**< expected gain in price per second; what arbitration ranks by */
+        bool is_alert;    /**< every member is bad or dead: a person or a hook should know */
+        uint8_t spare[3]; /**< padding spelled out, always 0: plans are compared byte by byte */
 };
+_Static_assert(sizeof(struct dog_plan) == 48, "a plan has no hidden padding");
 
 /** "hot" */
 const char *dog_warmth_name(enum dog_warmth w);

@@ -198,9 +198,13 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
         struct dog_open_decision *free_one = NULL;
         for (int i = 0; i < DOG_OPEN_MAX; i++) {
                 struct dog_open_decision *d = &g->open[i];
-                /* The next decision takes over: the one before answers for its near horizon only. */
+                /*
+                 * The next move takes over: the one before answers for its near horizon only. A copy
+                 * taken up or dropped does not: dropping the old copy always follows a move, and one
+                 * made two seconds ahead of the breach would never be seen to have helped.
+                 */
                 int64_t least_ns = d->since_ns + near_ns > now_ns ? d->since_ns + near_ns : now_ns;
-                if (d->decision && d->until_ns > least_ns)
+                if (plan->act == DOG_ACT_MOVE && d->decision && d->until_ns > least_ns)
                         d->until_ns = least_ns;
                 if (!d->decision && !free_one)
                         free_one = d;
