@@ -135,7 +135,8 @@ bench_gap() {
                 gateway_restart $i >"$lab_dir/restart.log" 2>&1 ||
                         { void path.cut_gap_ms "gateway $i does not start again: $(tail -1 "$lab_dir/restart.log")"; return; }
         done
-        for i in 1 2 3 4 5 6 7; do
+        # A cut that comes just as the class moves by itself hits nobody: that one is not counted.
+        for ((i = 0; i < 12 && ${#gaps[@]} < 7; i++)); do
                 stream_start || { void path.cut_gap_ms "the receiver does not start"; return; }
                 pause 500 1500
                 k=$(carrier)
@@ -144,10 +145,9 @@ bench_gap() {
                 finish "$receiver"
                 emu heal "p$k"
                 if why=$(why_void); then void path.cut_gap_ms "$why"; return; fi
-                [ "$(json "$lab_dir/got.json" '["lost"]')" -gt 0 ] ||
-                        { void path.cut_gap_ms "cut number $i of p$k hit nothing"; return; }
-                gaps+=("$(json "$lab_dir/got.json" '["longest_gap_ms"]')")
+                [ "$(json "$lab_dir/got.json" '["lost"]')" -eq 0 ] || gaps+=("$(json "$lab_dir/got.json" '["longest_gap_ms"]')")
         done
+        [ ${#gaps[@]} -eq 7 ] || { void path.cut_gap_ms "of $i cuts only ${#gaps[@]} hit the path that carried the class"; return; }
         mapfile -t gaps < <(printf '%s\n' "${gaps[@]}" | sort -g)
         printf '%-32s %12.1f ms       of %d cuts, %.1f to %.1f\n' path.cut_gap_ms "${gaps[3]}" 7 "${gaps[0]}" "${gaps[6]}" >&2
         printf '{"figure":"path.cut_gap_ms","value":%s,"unit":"ms","min":%s,"max":%s,"runs":7}\n' "${gaps[3]}" "${gaps[0]}" "${gaps[6]}"
