@@ -41,6 +41,8 @@ struct driver {
         struct path_host_settings host_is;
         uint32_t subset;
         const char *user;
+        int wait_ms;     /* for ARP */
+        bool is_patient; /* a path that cannot be used yet is no error */
         int64_t until_ns;
         struct dog_hands_client *hands;
         struct path_host *host;
@@ -133,6 +135,10 @@ static int driver_option(struct driver *d, int option, char *value, struct dog_e
         case 'W':
                 d->host_is.window = (uint32_t)atoi(value);
                 return 0;
+        case 'q':
+                d->is_patient = true;
+                d->wait_ms = atoi(value);
+                return 0;
         case 'u':
                 d->user = value;
                 return 0;
@@ -152,7 +158,12 @@ static int driver_tunnel_open(struct driver *d, struct dog_err *e)
         struct path_tunnel_class class = {.subset = d->subset, .sample_mask = 15};
         int rc = path_tunnel_open(&t->open, d->host, &t->is, e);
         for (unsigned p = 0; p < t->n_paths && rc == 0; p++) {
-                rc = path_tunnel_path_set(t->open, p, &t->path[p], 2000, e);
+                rc = path_tunnel_path_set(t->open, p, &t->path[p], d->wait_ms, e);
+                if (rc < 0 && d->is_patient) {
+                        printf("note %s\n", e->text);
+                        rc = 0;
+                        continue;
+                }
                 if (rc == 0 && path_tunnel_path_state(t->open, p)->device.note[0])
                         printf("note %s\n", path_tunnel_path_state(t->open, p)->device.note);
         }
@@ -435,11 +446,14 @@ static int driver_decider(struct dog_hands_client *hands, void *data)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                {"pins", 1, NULL, 'P'},    {"netns", 1, NULL, 'n'},  {"device", 1, NULL, 'd'},
-                {"address", 1, NULL, 'a'}, {"number", 1, NULL, 'N'}, {"far", 1, NULL, 'f'},
-                {"port", 1, NULL, 'p'},    {"key", 1, NULL, 'k'},    {"path", 1, NULL, 'w'},
-                {"subset", 1, NULL, 's'},  {"mode", 1, NULL, 'm'},   {"user", 1, NULL, 'u'},
-                {"seconds", 1, NULL, 't'}, {"window", 1, NULL, 'W'}, {0},
+                {"pins", 1, NULL, 'P'},    {"netns", 1, NULL, 'n'},
+                {"device", 1, NULL, 'd'},  {"address", 1, NULL, 'a'},
+                {"number", 1, NULL, 'N'},  {"far", 1, NULL, 'f'},
+                {"port", 1, NULL, 'p'},    {"key", 1, NULL, 'k'},
+                {"path", 1, NULL, 'w'},    {"subset", 1, NULL, 's'},
+                {"mode", 1, NULL, 'm'},    {"user", 1, NULL, 'u'},
+                {"seconds", 1, NULL, 't'}, {"window", 1, NULL, 'W'},
+                {"patient", 1, NULL, 'q'}, {0},
         };
         static struct driver d;
         struct dog_err e = {0};
@@ -447,6 +461,7 @@ int main(int argc, char **argv)
         d.on = &d.tunnel[0];
         dog_hands_policy_init(&d.policy);
         d.subset = 1;
+        d.wait_ms = 2000;
         d.until_ns = dog_clock_mono_ns() + 120 * DOG_S;
         while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0)
                 if (driver_option(&d, option, optarg, &e) < 0)

@@ -345,6 +345,25 @@ def an_underlay_that_comes_back_is_used_again():
         need((lost, twice) == (0, 0), "the other path carried all: %d sent, %d lost, %d twice" % (sent, lost, twice))
 
 
+def a_path_that_is_not_there_yet_is_used_when_it_comes():
+    with Pair() as lab:
+        sh("ip", "-n", lab.a, "link", "del", "lte0")
+        more = {"patient": "100", "subset": "1"}
+        paths = ["fiber,fiber0,-,10.1.0.%s", "lte,lte0,-,10.2.0.%s"]
+        a = lab.gateway("a", path=[p % "2" for p in paths], **more)
+        b = lab.gateway("b", path=[p % "1" for p in paths], **more)
+        need("lte0 does not exist" in a.expect("note"), "what is missing is told")
+        a.expect("ready")
+        b.expect("ready")
+        need(lab.ping() == 3, "the other path works meanwhile")
+        need("cannot send yet" in a.ask("steer 0 3", "error"), "and this one is not steered to")
+        lab.cable(lab.a, lab.b, ("lte0", "lte0"), ("10.2.0.1/24", "10.2.0.2/24"))
+        for gateway in (a, b):
+            need(gateway.ask("refresh 1", "refreshed").startswith("refreshed 1"), "it has come")
+            gateway.ask("steer 0 2", "steered 2")
+        need(lab.ping() == 3, "and carries")
+
+
 def a_gateway_learns_where_the_other_one_is():
     with Pair() as lab:
         # b does not know a's addresses: authentic packets tell.
@@ -387,6 +406,7 @@ if __name__ == "__main__":
         the_mtu_follows_the_smallest_path_and_a_busy_path_stays,
         two_tunnels_on_one_host_do_not_disturb_each_other,
         an_underlay_that_comes_back_is_used_again,
+        a_path_that_is_not_there_yet_is_used_when_it_comes,
         a_gateway_learns_where_the_other_one_is,
         removing_leaves_nothing_behind,
     ))

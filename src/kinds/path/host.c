@@ -236,8 +236,8 @@ uint32_t path_host_adopted(const struct path_host *h)
         return h->adopted;
 }
 
-int path_host_attach(struct path_host *h, const char *device, bool keep, struct path_host_device *became,
-                     struct dog_err *e)
+int path_host_put(struct path_host *h, const char *device, bool keep, struct path_host_device *became,
+                  struct dog_err *e)
 {
         unsigned i = 0;
         while (i < h->n_devices && strcmp(h->device[i].name, device) != 0)
@@ -257,6 +257,12 @@ int path_host_attach(struct path_host *h, const char *device, bool keep, struct 
                 memcpy(became->note, h->device[i].became.note, sizeof(became->note));
         h->device[i].became = *became;
         return 0;
+}
+
+int path_host_attach(struct path_host *h, const char *device, struct path_host_device *became,
+                     struct dog_err *e)
+{
+        return path_host_put(h, device, true, became, e);
 }
 
 int path_host_detach(struct path_host *h, const char *device, struct dog_err *e)

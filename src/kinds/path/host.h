@@ -7,7 +7,6 @@
 #include "hands/policy.h"
 #include "hands/server.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define PATH_HOST_INSTANCE "host"
@@ -46,9 +45,10 @@ uint32_t path_host_adopted(const struct path_host *h);
 
 /**
  * Receive on this device. Again is harmless, and needed when a device came back under its name.
- * @param keep  an earlier session's program stays on it for now: its maps are complete, ours may not be yet
+ * An earlier session's program stays on it until path_tunnel_commit: its maps are complete, ours
+ * may not be yet.
  */
-int path_host_attach(struct path_host *h, const char *device, bool keep, struct path_host_device *became,
+int path_host_attach(struct path_host *h, const char *device, struct path_host_device *became,
                      struct dog_err *e);
 /** Stop receiving on it. */
 int path_host_detach(struct path_host *h, const char *device, struct dog_err *e);

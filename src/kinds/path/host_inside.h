@@ -22,6 +22,10 @@ struct path_host {
         bool is_taken[PATH_TUNNELS_MAX]; /* numbers of open tunnels */
 };
 
+/** As path_host_attach; without `keep` the program of this session takes an earlier one's place. */
+int path_host_put(struct path_host *h, const char *device, bool keep, struct path_host_device *became,
+                  struct dog_err *e);
+
 /* Short ways to ask hands; the sentence of a failure is whole. */
 int path_ask_size(struct dog_hands_open *open, const char *map, uint32_t entries, const char *from);
 /** The same; when a map of an earlier run had another number of entries, they are copied. */

@@ -249,7 +249,7 @@ static int tunnel_path_apply(struct path_tunnel *t, unsigned p, const struct pat
         if (hop->source.version != 4)
                 return dog_err_set(e, -EADDRNOTAVAIL, "device %s has no IPv4 address to send from",
                                    path->device);
-        int rc = path_host_attach(t->host, path->device, !t->is_attached, &slot->state.device, e);
+        int rc = path_host_put(t->host, path->device, !t->is_attached, &slot->state.device, e);
         if (rc == 0)
                 rc = tunnel_path_install(t, p, path, hop, mtu, e);
         if (rc < 0)
@@ -307,6 +307,12 @@ static int tunnel_mtu_apply(struct path_tunnel *t, struct dog_err *e)
         return 0;
 }
 
+/* A device that is not plugged in, a route or a neighbour that is not there yet. */
+static bool tunnel_may_come(int rc)
+{
+        return rc == -ENODEV || rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH;
+}
+
 int path_tunnel_path_set(struct path_tunnel *t, unsigned p, const struct path_tunnel_path *path, int wait_ms,
                          struct dog_err *e)
 {
@@ -316,7 +322,7 @@ int path_tunnel_path_set(struct path_tunnel *t, unsigned p, const struct path_tu
                 return tunnel_path_fail(t, path->name, rc, e);
         if (path->remote.version == 0) {
                 /* We can only listen until the far end has spoken. */
-                rc = path_host_attach(t->host, path->device, !t->is_attached, &t->path[p].state.device, e);
+                rc = path_host_put(t->host, path->device, !t->is_attached, &t->path[p].state.device, e);
                 if (rc < 0)
                         return tunnel_path_fail(t, path->name, rc, e);
                 tunnel_path_remember(&t->path[p], path);
@@ -325,9 +331,12 @@ int path_tunnel_path_set(struct path_tunnel *t, unsigned p, const struct path_tu
         rc = tunnel_path_hop(&hop, path, wait_ms, e);
         if (rc == 0)
                 rc = tunnel_path_apply(t, p, path, &hop, e);
+        /* What may still come is remembered, for a refresh to find; a path that works is not given up for it.
+         */
+        if (rc == 0 || (tunnel_may_come(rc) && !t->path[p].state.is_usable))
+                tunnel_path_remember(&t->path[p], path);
         if (rc < 0)
                 return tunnel_path_fail(t, path->name, rc, e);
-        tunnel_path_remember(&t->path[p], path);
         return t->is_attached ? tunnel_mtu_apply(t, e) : 0;
 }
 
@@ -458,9 +467,13 @@ int path_tunnel_commit(struct path_tunnel *t, struct path_host_device *became, s
         __atomic_store_n(&t->rx->path_mask, mask, __ATOMIC_RELAXED);
         __atomic_store_n(&t->rx->class_count, t->host->is.classes, __ATOMIC_RELEASE);
         /* Everything they look at is in place: now the programs of this session. */
-        for (unsigned p = 0; p < PATH_PATHS_MAX && rc == 0; p++)
-                if (t->path[p].state.is_set)
-                        rc = path_host_attach(t->host, t->path[p].device, false, &t->path[p].state.device, e);
+        for (unsigned p = 0; p < PATH_PATHS_MAX && rc == 0; p++) {
+                struct path_tunnel_slot *slot = &t->path[p];
+                if (slot->state.is_set)
+                        rc = path_host_put(t->host, slot->device, false, &slot->state.device, e);
+                if (rc == -ENODEV && !slot->state.is_usable)
+                        rc = 0;
+        }
         if (rc == 0)
                 rc = tunnel_replicate_attach(t, &device, e);
         if (rc < 0)

@@ -68,9 +68,10 @@ uint32_t path_tunnel_adopted(const struct path_tunnel *t);
  *
  * @param p        0..PATH_PATHS_MAX-1; the same number at both ends
  * @param wait_ms  how long the next hop may take to answer ARP
- * @return 0; -EINVAL, -EEXIST (another path uses the same device and addresses), -ENODEV,
- *         -EHOSTUNREACH, -EAGAIN (wait_ms 0: try again on a neighbour event). On failure the path
- *         stays as it was.
+ * @return 0; -EINVAL, -EEXIST (another path uses the same device and addresses), what hands said;
+ *         -ENODEV, -ENETUNREACH, -EHOSTUNREACH, -EAGAIN (wait_ms 0: its neighbour has been asked): what is
+ * missing may still come, so the path is remembered and path_tunnel_path_refresh tries again. On failure a
+ * path that is usable stays as it was.
  */
 int path_tunnel_path_set(struct path_tunnel *t, unsigned p, const struct path_tunnel_path *path, int wait_ms,
                          struct dog_err *e);

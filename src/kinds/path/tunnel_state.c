@@ -56,10 +56,11 @@ static int state_subset_check(const struct path_tunnel *t, unsigned c, uint32_t 
                                    t->device, c, PATH_SUBSETS - 1);
         for (unsigned p = 0; p < PATH_PATHS_MAX; p++)
                 if (subset & 1u << p && !t->path[p].state.is_usable)
-                        return dog_err_set(e, -EINVAL, "tunnel %s: class %u: path %u %s", t->device, c, p,
-                                           t->path[p].state.is_set
-                                                   ? "cannot send yet: its far address is unknown"
-                                                   : "is not set");
+                        return dog_err_set(
+                                e, -EINVAL, "tunnel %s: class %u: path %u %s", t->device, c, p,
+                                t->path[p].state.is_set
+                                        ? "cannot send yet: no next hop, or its far address is unknown"
+                                        : "is not set");
         return 0;
 }
 
