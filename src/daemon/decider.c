@@ -433,7 +433,7 @@ static int host_begin(struct decider *d, struct dog_err *e)
         for (size_t i = 0; rc == 0 && i < d->config->tunnels; i++) {
                 for (size_t p = 0; rc == 0 && p < d->config->tunnel[i].paths; p++) {
                         struct path_host_device became;
-                        rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, true, &became, e);
+                        rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, &became, e);
                         if (rc == 0 && became.note[0])
                                 note_add(d, became.note);
                 }

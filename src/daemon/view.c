@@ -73,15 +73,6 @@ static const struct dog_belief *path_belief(const struct path_link *l, unsigned 
         return worst;
 }
 
-/* Copies of this path that came before any other, whatever else they were sent on. */
-static uint64_t path_first(const struct path_rx_stats *rx)
-{
-        uint64_t sum = 0;
-        for (int set = 0; set < PATH_SUBSETS; set++)
-                sum += rx->first[set];
-        return sum;
-}
-
 static json_t *path_row(const struct view *v, struct path_link *l, unsigned path)
 {
         const struct path_link_settings *s = path_link_settings(l);
@@ -114,7 +105,7 @@ static json_t *path_row(const struct view *v, struct path_link *l, unsigned path
         json_object_set_new(row, "sent_bytes", json_integer((json_int_t)counted.path[path].sent_bytes));
         json_object_set_new(row, "received_packets",
                             json_integer((json_int_t)counted.path[path].rx.received));
-        json_object_set_new(row, "first", json_integer((json_int_t)path_first(&counted.path[path].rx)));
+        json_object_set_new(row, "first", json_integer((json_int_t)counted.path[path].first));
         json_object_set_new(row, "duplicate", json_integer((json_int_t)counted.path[path].rx.duplicate));
         json_object_set_new(row, "stale", json_integer((json_int_t)counted.path[path].rx.stale));
         json_object_set_new(row, "bad_tag", json_integer((json_int_t)counted.path[path].rx.bad_tag));

@@ -242,6 +242,7 @@ static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog
                                        .epoch = l->report_epoch,
                                        .at_ns = (uint64_t)dog_clock_mono_ns(),
                                        .received = rx->received,
+                                       .first = c.path[path].first,
                                        .bytes = rx->bytes,
                                        .duplicate = rx->duplicate,
                                        .late = rx->stale,
@@ -251,11 +252,9 @@ static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog
                                        .delay_sum_ns = rx->delay[0].sum_ns,
                                        .delay_min_ns = rx->delay[0].min_ns};
         /* What only this path carried and lost is not in here; the groups' sequences tell. */
-        for (unsigned set = 1; set < PATH_SUBSETS; set++) {
-                r->first += rx->first[set];
+        for (unsigned set = 1; set < PATH_SUBSETS; set++)
                 if (set & 1U << path)
                         r->expected += c.subset[set];
-        }
         for (unsigned i = 0; i < l->settings.classes && r->groups < DOG_STAMP_REPORT_GROUPS; i++) {
                 struct path_tunnel_class_counters k;
                 if (path_tunnel_class_read(l->tunnel, l->settings.class[i].number, &k, NULL) < 0)
@@ -464,8 +463,8 @@ static int link_data_plane(struct path_link *l, struct dog_err *e)
         uint32_t usable = 0;
         for (unsigned p = 0; p < s->paths; p++) {
                 int rc = path_tunnel_path_set(l->tunnel, p, &s->path[p].path, 500, e);
-                /* A far end or a next hop that is not there yet may come; what cannot be is an error. */
-                if (rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH) {
+                /* A device, a far end or a next hop may still come; what cannot be is an error. */
+                if (rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -ENODEV) {
                         dog_log(DOG_LOG_WARN, "tunnel=%s event=path-not-usable path=%s error=\"%s\"", s->name,
                                 s->path[p].path.name, e->text);
                         continue;
