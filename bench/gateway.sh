@@ -44,7 +44,7 @@ tunnels:
     peer: site-$2
     address: 10.79.0.$3/24
     key_file: $lab_dir/key
-    stamp_interval: ${STAMP_INTERVAL:-2s}
+${STAMP_BUSY:+    stamp_busy: $STAMP_BUSY}
     paths:
 YAML
         for ((k = 0; k < paths; k++)); do

@@ -41,6 +41,8 @@ struct dog_member {
         bool is_up;                   /**< the kind says it can carry traffic at all (device, carrier) */
         bool is_usable;               /**< up and answering; set by the loop, read by propose */
         int64_t answered_ns;          /**< the last sign of life */
+        int64_t patience_ns; /**< silence that is normal now, set by the kind; policy.dead_ns if that is more
+                              */
         int64_t usable_since_ns;
         struct dog_outlook outlook; /**< history and models */
         struct dog_belief belief;   /**< made of the outlook, once a step */

@@ -54,7 +54,8 @@ void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up)
 static void member_liveness(struct dog_loop *l, struct dog_group *g, uint16_t i, int64_t now_ns)
 {
         struct dog_member *m = &g->member[i];
-        bool is_usable = m->is_up && now_ns - m->answered_ns <= g->policy.dead_ns;
+        int64_t silence_ns = g->policy.dead_ns > m->patience_ns ? g->policy.dead_ns : m->patience_ns;
+        bool is_usable = m->is_up && now_ns - m->answered_ns <= silence_ns;
         if (is_usable == m->is_usable)
                 return;
         m->is_usable = is_usable;

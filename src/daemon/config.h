@@ -76,8 +76,6 @@ struct dog_config_path {
         uint32_t gateway;     /**< 0: as the routing table says */
         double price_per_gb;  /**< in the unit of breach_price */
         int64_t role;         /**< enum dog_config_role */
-        uint64_t quota_bytes; /**< a billing period's allowance; 0: not metered */
-        int64_t quota_day;    /**< 1..31: the day of the month on which it starts again */
 };
 
 struct dog_config_tunnel {
@@ -93,6 +91,7 @@ struct dog_config_tunnel {
         int64_t udp_port;
         int64_t stamp_port;
         int64_t stamp_interval_ns;
+        int64_t stamp_busy_ns;
         struct dog_config_path *path;
         size_t paths; /**< 1..4 */
 };

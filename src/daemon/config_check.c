@@ -1,5 +1,7 @@
 #include "daemon/config_impl.h"
 
+#include "base/array.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -132,9 +134,9 @@ static int path_check(const struct dog_config_tunnel *t, const struct dog_config
                 const char *key;
                 uint32_t address;
                 bool may_be_open;
-        } row[] = {{"local", p->local, false}, {"remote", p->remote, true}, {"gateway", p->gateway, true}};
+        } row[] = {{"local", p->local, false}, {"remote", p->remote, true}};
         char text[INET_ADDRSTRLEN];
-        for (size_t i = 0; i < 3; i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 if (row[i].may_be_open && row[i].address == 0)
                         continue;
                 if (!address_is_host(row[i].address))

@@ -151,6 +151,7 @@ int plan_link(const struct dog_config *c, const struct dog_config_tunnel *t, str
         to->secret = t->name;
         to->stamp_port = (uint16_t)t->stamp_port;
         to->stamp_interval_ns = t->stamp_interval_ns;
+        to->stamp_busy_ns = t->stamp_busy_ns < t->stamp_interval_ns ? t->stamp_busy_ns : t->stamp_interval_ns;
         /* The ends tell their directions apart by number: the site whose name comes first takes the even one.
          */
         bool is_first = strcmp(c->site, t->peer) < 0;

@@ -375,6 +375,8 @@ static void all_bad_raises_one_alert_and_ends_it(void)
 {
         struct world w;
         world_open(&w, 3);
+        w.g->policy.mirror_burst_ns = 10 * DOG_S;
+        w.g->mirror_tokens_ns = 10e9;
         for (int64_t t = 0; t < 20 * DOG_S; t += 100 * DOG_MS) {
                 bool is_storm = t >= 10 * DOG_S && t < 12 * DOG_S;
                 for (unsigned m = 0; m < 3; m++)

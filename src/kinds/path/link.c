@@ -21,6 +21,9 @@
 #define REPORT_NS (1 * DOG_S)
 /* An answer this much later than usual is overdue. */
 #define OVERDUE_MS 20.0
+/* How often it is looked whether a class sends, and how long it counts as sending after that. */
+#define PACE_NS (100 * DOG_MS)
+#define BUSY_NS (3 * DOG_S)
 /* How often paths that are not usable are tried again. */
 #define RETRY_NS (1 * DOG_S)
 
@@ -38,6 +41,9 @@ struct probe {
         double reorder;
         double delay_ms;
         int64_t due_ns;
+        int64_t pace_ns;     /* between probes, now */
+        int64_t pace_was_ns; /* ... and before that was changed */
+        int64_t paced_ns;    /* when it was changed */
 };
 
 struct member_of_link {
@@ -55,7 +61,9 @@ struct path_link {
         struct dog_stamp_race race;
         uint8_t stamp_key[DOG_STAMP_KEY_SIZE];
         uint32_t report_epoch;
-        int64_t retry_ns, interval_ns;
+        int64_t retry_ns, interval_ns, pace_ns;
+        int64_t busy_until_ns; /* some class was sending a moment ago */
+        uint64_t sent;         /* packets of all classes, at the last look */
 };
 
 /* ---- the kind: a plan becomes one store ---- */
@@ -220,7 +228,6 @@ static void probe_reported(void *user, int64_t at_ns, const struct dog_stamp_rep
         p->passive_loss = sent >= PASSIVE_LEAST ? 1 - (double)came / (double)sent : (double)NAN;
         if (isnan(p->passive_loss))
                 return;
-        dog_stamp_session_measured(p->session, at_ns);
         struct dog_sample s = dog_sample_at(at_ns);
         s.value[DOG_SIGNAL_LOSS] = p->passive_loss;
         s.value[DOG_SIGNAL_REORDER] = p->reorder;
@@ -341,10 +348,8 @@ static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
         struct dog_stamp_session_conf sender = {
                 .fd = p->session_fd,
                 .key = l->stamp_key,
-                .interval_ns = l->settings.stamp_interval_ns,
-                /* Reports of user traffic come once a second: they replace slow probing, not quick. */
-                .sparse_ns = l->settings.stamp_interval_ns >= DOG_S ? 4 * l->settings.stamp_interval_ns
-                                                                    : l->settings.stamp_interval_ns,
+                .interval_ns = l->settings.stamp_busy_ns,
+                .sparse_ns = l->settings.stamp_busy_ns, /* the pace is set by link_pace */
                 .timeout_ns = probe_timeout_ns(l),
                 .report_every_ns = REPORT_NS,
                 .report_groups = l->settings.classes < DOG_STAMP_REPORT_GROUPS ? l->settings.classes
@@ -515,10 +520,6 @@ static int link_group(struct path_link *l, unsigned class, struct dog_loop *loop
         g->priv = m;
         g->promise = c->promise;
         g->policy = c->policy;
-        /* Silence means something only after two probes went unanswered. */
-        int64_t silent_ns = 2 * l->settings.stamp_interval_ns + probe_timeout_ns(l);
-        if (g->policy.dead_ns < silent_ns)
-                g->policy.dead_ns = silent_ns;
         for (unsigned p = 0; p < l->settings.paths; p++) {
                 const struct path_link_path *path = &l->settings.path[p];
                 snprintf(g->member[p].name, sizeof(g->member[p].name), "%s", path->path.name);
@@ -552,6 +553,7 @@ int path_link_open(struct path_link **link, const struct path_link_settings *set
                                              .reorder = (double)NAN,
                                              .delay_ms = (double)NAN};
         l->hands = hands;
+        l->busy_until_ns = now_ns + BUSY_NS; /* get to know the paths */
         l->report_epoch = (uint32_t)(dog_clock_wall_ns() / DOG_S);
         int rc = link_copy(l, settings);
         if (rc < 0)
@@ -623,15 +625,69 @@ static int64_t earlier(int64_t a, int64_t b)
         return a < b ? a : b;
 }
 
+/* Has any class sent since the last look? */
+static bool link_is_sending(struct path_link *l)
+{
+        uint64_t sent = 0;
+        for (unsigned c = 0; c < l->settings.classes; c++) {
+                struct path_tunnel_class_counters k;
+                if (path_tunnel_class_read(l->tunnel, l->settings.class[c].number, &k, NULL) == 0)
+                        sent += k.tx.packets;
+        }
+        bool is_sending = sent != l->sent;
+        l->sent = sent;
+        return is_sending;
+}
+
+/*
+ * An idle tunnel is probed just enough to know which paths live. While a class sends, the paths
+ * that carry it are watched closely and the others well enough to be compared.
+ */
+static void link_pace(struct path_link *l, int64_t now_ns)
+{
+        if (link_is_sending(l))
+                l->busy_until_ns = now_ns + BUSY_NS;
+        uint32_t carrying = 0;
+        for (unsigned c = 0; c < l->settings.classes; c++)
+                if (l->group[c])
+                        carrying |= l->group[c]->hot;
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                struct probe *probe = &l->probe[p];
+                if (!probe->session)
+                        continue;
+                int64_t pace_ns = now_ns >= l->busy_until_ns ? l->settings.stamp_interval_ns
+                                  : carrying & 1U << p       ? l->settings.stamp_busy_ns
+                                                             : 4 * l->settings.stamp_busy_ns;
+                if (pace_ns != probe->pace_ns) {
+                        probe->pace_was_ns = probe->pace_ns;
+                        probe->pace_ns = pace_ns;
+                        probe->paced_ns = now_ns;
+                        probe->due_ns = dog_stamp_session_interval_set(probe->session, pace_ns, now_ns);
+                }
+                /* Silence means something only after two probes; the slower pace counts until those were due.
+                 */
+                int64_t timeout_ns = dog_stamp_session_stats(probe->session)->timeout_ns;
+                int64_t patience_ns = 2 * pace_ns + timeout_ns;
+                if (now_ns - probe->paced_ns < patience_ns && probe->pace_was_ns > pace_ns)
+                        patience_ns = 2 * probe->pace_was_ns + timeout_ns;
+                for (unsigned c = 0; c < l->settings.classes; c++)
+                        if (l->group[c])
+                                l->group[c]->member[p].patience_ns = patience_ns;
+        }
+        l->pace_ns = now_ns + PACE_NS;
+}
+
 int64_t path_link_on_timer(struct path_link *l, int64_t now_ns)
 {
+        if (now_ns >= l->pace_ns)
+                link_pace(l, now_ns);
         if (now_ns >= l->interval_ns) {
                 path_tunnel_interval(l->tunnel);
                 l->interval_ns = now_ns + DOG_S;
         }
         if (now_ns >= l->retry_ns)
                 path_link_refresh(l, now_ns);
-        int64_t due_ns = earlier(l->interval_ns, l->retry_ns);
+        int64_t due_ns = earlier(l->pace_ns, earlier(l->interval_ns, l->retry_ns));
         for (unsigned p = 0; p < l->settings.paths; p++) {
                 struct probe *probe = &l->probe[p];
                 if (probe->session) {
@@ -645,12 +701,27 @@ int64_t path_link_on_timer(struct path_link *l, int64_t now_ns)
         return due_ns;
 }
 
+/* A far end without a fixed address is where its authentic packets come from; then it can be probed too. */
+static int link_learn(struct path_link *l, unsigned p, struct dog_err *e)
+{
+        struct path_tunnel_counters c;
+        int rc = path_tunnel_learn(l->tunnel, p, 0, e);
+        if (rc != 1 || path_tunnel_read(l->tunnel, &c, e) < 0)
+                return rc;
+        struct dog_hands_address *remote = &l->settings.path[p].path.remote;
+        *remote = (struct dog_hands_address){.version = 4, .prefix = 32};
+        memcpy(remote->bytes, &c.path[p].rx.peer, sizeof(c.path[p].rx.peer));
+        return rc;
+}
+
 void path_link_refresh(struct path_link *l, int64_t now_ns)
 {
         l->retry_ns = now_ns + RETRY_NS;
         for (unsigned p = 0; p < l->settings.paths; p++) {
                 struct dog_err e = {0};
                 int rc = path_tunnel_path_refresh(l->tunnel, p, 0, &e);
+                if (l->settings.path[p].path.remote.version == 0)
+                        rc = link_learn(l, p, &e);
                 if (rc == 1)
                         dog_log(DOG_LOG_INFO, "tunnel=%s event=path-changed path=%s", l->settings.name,
                                 l->settings.path[p].path.name);

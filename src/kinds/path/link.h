@@ -42,7 +42,8 @@ struct path_link_settings {
         struct path_rule *rule;
         uint32_t rules;
         uint16_t stamp_port;
-        int64_t stamp_interval_ns;
+        int64_t stamp_interval_ns; /**< between probes while no class sends */
+        int64_t stamp_busy_ns;     /**< on a path that carries traffic; four times that on the others, then */
         /** Every sample, as the groups get it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned path, const struct dog_sample *s);
         void *user;
