@@ -341,7 +341,7 @@ static void group_raise_bar(struct dog_group *g)
         if (g->policy.mirror != DOG_MIRROR_AUTO || g->members < 2 || share >= 1)
                 return;
         bool is_over = (double)dog_group_risk(g, bit(g->active)) * g->promise.breach_price > g->mirror_bar;
-        double rate = 0.02;
+        double rate = 0.05;
         g->mirror_bar *= exp(rate * (is_over ? 1 - share : -share));
         g->mirror_bar = fmax(g->mirror_bar, g->policy.mirror_price);
         g->mirror_bar = fmin(g->mirror_bar, g->promise.breach_price);

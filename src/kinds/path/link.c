@@ -18,9 +18,10 @@
 /* Fewer packets than this say nothing about a loss ratio. */
 #define PASSIVE_LEAST 20
 /* How often the far end's counters are asked for. */
-#define REPORT_NS (1 * DOG_S)
-/* An answer this much later than usual is overdue. */
-#define OVERDUE_MS 20.0
+#define REPORT_NS (5 * DOG_S)
+/* An answer this much later than expected is overdue, and this is the least it then says. */
+#define OVERDUE_MS    10.0
+#define OVERDUE_LEAST 0.2
 /* How often it is looked whether a class sends, and how long it counts as sending after that. */
 #define PACE_NS (100 * DOG_MS)
 #define BUSY_NS (3 * DOG_S)
@@ -85,8 +86,8 @@ static int path_steer(struct dog_group *g, const struct dog_plan *plan, struct d
 }
 
 /*
- * An answer that is overdue says something before it is lost. The chance of a broken promise
- * grows from a third, when a probe has been under way for clearly longer than usual, to almost
+ * An answer that is overdue says something before it is lost. Overdue is what is later than the
+ * forecast by twice its spread; from there the chance of a broken promise grows to almost
  * certainty at the limit.
  */
 static void path_forecast(struct dog_group *g, int64_t now_ns)
@@ -96,15 +97,15 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
         for (unsigned p = 0; p < g->members; p++) {
                 const struct dog_stamp_session *session = m->link->probe[p].session;
                 struct dog_belief *b = &g->member[p].belief;
-                if (!session)
+                double usual_ms = (double)b->rtt_ms[0].mean + 2 * (double)b->rtt_ms[0].spread + OVERDUE_MS;
+                if (!session || isnan(usual_ms))
                         continue;
-                double usual_ms = (double)dog_stamp_session_stats(session)->rtt_ns / (double)DOG_MS;
+                usual_ms = fmin(usual_ms, 0.9 * limit_ms);
                 double waiting_ms = (double)dog_stamp_session_waiting_ns(session, now_ns) / (double)DOG_MS;
-                double late_ms = waiting_ms - usual_ms - fmax(usual_ms / 2, OVERDUE_MS);
-                if (usual_ms <= 0 || late_ms <= 0)
+                if (waiting_ms <= usual_ms)
                         continue;
-                float p_overdue =
-                        (float)fmin(0.95, 0.33 + 0.6 * late_ms / fmax(limit_ms - usual_ms, OVERDUE_MS));
+                double share = (waiting_ms - usual_ms) / (limit_ms - usual_ms);
+                float p_overdue = (float)fmin(0.95, OVERDUE_LEAST + (0.95 - OVERDUE_LEAST) * share);
                 if (p_overdue <= b->p_breach[0])
                         continue;
                 b->hint = DOG_HINT_OVERDUE;
