@@ -7,6 +7,7 @@
 #     gateway_pids a                     every process of that side
 #     gateway_revive a                   after a process was killed: start what is gone
 #
+# A path without traffic is probed every 2 s unless STAMP_INTERVAL=100ms says otherwise.
 # `lab_end` stops them. Everything they write is in the lab's own folder.
 sundogd=$lab_build/sundogd
 sundog=$lab_build/sundog
