@@ -2,6 +2,8 @@
 #include "ctl/command.h"
 #include "ctl/replay.h"
 #include "daemon/decision.h"
+#include "daemon/config.h"
+#include "store/store.h"
 #include "wire/trace.h"
 
 #include <errno.h>
@@ -15,6 +17,8 @@ struct replay_args {
         double rtt_factor, loss, rate_bps, budget, mirror_price, margin;
         const char *mirror;
         const char *family;
+        const char *store;
+        int64_t since_ns;
         bool decisions, each;
 };
 
@@ -30,7 +34,7 @@ const struct option_row option_replay[] = {
          "promise: rate at least (what the index says the trace needs)"},
         {"mirror", "WHEN", OPTION_TEXT, offsetof(struct replay_args, mirror), "auto, always or never (auto)"},
         {"budget", "SHARE", OPTION_SHARE, offsetof(struct replay_args, budget),
-         "extra copies, as a share of the time, in the long run (15%)"},
+         "extra copies, as a share of the time, in the long run (10%)"},
         {"mirror-price", "N", OPTION_NUMBER, offsetof(struct replay_args, mirror_price),
          "price of one second of a copy; a broken second costs 1 (0.02)"},
         {"margin", "N", OPTION_NUMBER, offsetof(struct replay_args, margin),
@@ -41,6 +45,10 @@ const struct option_row option_replay[] = {
          "from a sample until a decision made of it acts (200ms)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family),
          "of a folder, only traces of this family"},
+        {"since", "TIME", OPTION_TIME, offsetof(struct replay_args, since_ns),
+         "the daemon's own telemetry of the last TIME (2h), instead of files"},
+        {"store", "FILE", OPTION_TEXT, offsetof(struct replay_args, store),
+         "... from this store (the configuration's)"},
         {"decisions", NULL, OPTION_FLAG, offsetof(struct replay_args, decisions),
          "list every decision with its reason and grade"},
         {"each", NULL, OPTION_FLAG, offsetof(struct replay_args, each), "a row for every trace as well"},
@@ -112,12 +120,11 @@ static void result_add(struct replay_result *to, const struct replay_result *fro
                 json_array_extend(to->decisions, from->decisions);
 }
 
-static int session_play(struct session *s, const char *file, int64_t step_ms, double need_kbps)
+/* Takes the trace over. */
+static int session_play_trace(struct session *s, struct replay_trace *trace)
 {
-        struct replay_trace t;
+        struct replay_trace t = *trace;
         struct dog_err e = {0};
-        if (replay_trace_load(&t, file, step_ms, need_kbps, &e) < 0)
-                return ctl_fail(EXIT_FAILED, "%s", e.text);
         /* With one path there is nothing to choose: it would only dilute what the others show. */
         if (t.paths < 2) {
                 s->single++;
@@ -137,6 +144,43 @@ static int session_play(struct session *s, const char *file, int64_t step_ms, do
         s->traces++;
         replay_trace_free(&t);
         return EXIT_FINE;
+}
+
+static int session_play(struct session *s, const char *file, int64_t step_ms, double need_kbps)
+{
+        struct replay_trace t;
+        struct dog_err e = {0};
+        if (replay_trace_load(&t, file, step_ms, need_kbps, &e) < 0)
+                return ctl_fail(EXIT_FAILED, "%s", e.text);
+        return session_play_trace(s, &t);
+}
+
+/* What the daemon itself measured, read beside it. */
+static int session_store(struct session *s, const char *file, int64_t since_ns)
+{
+        enum { TUNNELS = 32 };
+        struct replay_trace t[TUNNELS];
+        struct dog_err e = {0};
+        struct dog_config *config = NULL;
+        if (!file && dog_config_load(s->ctl->config, &config, &e) < 0)
+                return ctl_fail(EXIT_CONFIG, "%s; or name a store with --store", e.text);
+        struct dog_store_options o = {.path = file ? file : config->store.path, .read_only = true};
+        struct dog_store *store = NULL;
+        int64_t now_ns = dog_clock_wall_ns();
+        size_t traces = 0;
+        int rc = dog_store_open(&o, &store, &e);
+        if (rc == 0)
+                rc = replay_store_load(store, now_ns - since_ns, now_ns, t, TUNNELS, &traces, &e);
+        int code = rc < 0 ? ctl_fail(EXIT_FAILED, "%s", e.text) : EXIT_FINE;
+        for (size_t i = 0; i < traces; i++) {
+                if (code == EXIT_FINE)
+                        code = session_play_trace(s, &t[i]);
+                else
+                        replay_trace_free(&t[i]);
+        }
+        dog_store_close(store);
+        dog_config_free(config);
+        return code;
 }
 
 static int session_folder(struct session *s, const char *folder)
@@ -261,12 +305,15 @@ int command_replay(struct ctl *ctl, int argc, char **argv)
         int words = options_take(ctl, &a, argc, argv);
         if (words < 0 || args_apply(&a, &s.options) != 0)
                 return EXIT_USAGE;
-        if (words == 0)
-                return ctl_fail(EXIT_USAGE, "replay what? Name trace files, or a folder with a traces.csv");
+        if (words == 0 && a.since_ns == 0)
+                return ctl_fail(EXIT_USAGE,
+                                "replay what? Name trace files, a folder with a traces.csv, or --since 2h");
+        if (words > 0 && a.since_ns > 0)
+                return ctl_fail(EXIT_USAGE, "replay either files or --since, not both");
         s.family = a.family;
         s.each = a.each ? json_array() : NULL;
         s.total.decisions = a.decisions ? json_array() : NULL;
-        int code = EXIT_FINE;
+        int code = a.since_ns > 0 ? session_store(&s, a.store, a.since_ns) : EXIT_FINE;
         for (int i = 0; i < words && code == EXIT_FINE; i++) {
                 struct stat what;
                 if (stat(argv[i], &what) < 0)
@@ -277,7 +324,7 @@ int command_replay(struct ctl *ctl, int argc, char **argv)
                         code = session_play(&s, argv[i], 0, s.options.promise.rate_kbps);
         }
         if (code == EXIT_FINE && s.traces == 0)
-                code = ctl_fail(EXIT_FAILED, "there was no trace with two paths%s%s to replay",
+                code = ctl_fail(EXIT_FAILED, "there was nothing with two paths%s%s to replay",
                                 s.family ? " in family " : "", s.family ? s.family : "");
         if (code == EXIT_FINE)
                 session_print(&s);

@@ -8,6 +8,7 @@
  * it stand four policies that need no forecast, judged on the same instants.
  */
 #include "core/loop.h"
+#include "store/store.h"
 
 #include <jansson.h>
 
@@ -37,6 +38,13 @@ struct replay_trace {
 int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms, double need_kbps,
                       struct dog_err *e);
 void replay_trace_free(struct replay_trace *t);
+/**
+ * The daemon's own telemetry of a time, one trace a tunnel, in slots of 250 ms.
+ * @param from_ns, to_ns  wall clock
+ * @param room            how many traces fit; *traces is how many there were. Free each.
+ */
+int replay_store_load(struct dog_store *store, int64_t from_ns, int64_t to_ns, struct replay_trace *trace,
+                      size_t room, size_t *traces, struct dog_err *e);
 
 #define REPLAY_POLICIES(X)                                                                                   \
         X(SUNDOG, "sundog", "forecast, steer, mirror when it pays")                                          \

@@ -26,7 +26,7 @@ static const struct command commands[] = {
          command_explain, NULL},
         {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events,
          option_events},
-        {"replay", "FILE...|DIR", "what it would have done on recorded links, before it may act",
+        {"replay", "FILE...|DIR|--since TIME", "what it would have done on recorded links, before it may act",
          command_replay, option_replay},
         {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check,
          NULL},
