@@ -228,7 +228,7 @@ struct bpf_open_step {
         int fd;          /* adopted, ours to close; -1: to be made */
         int old_fd;      /* of another shape, to be replaced; -1: none */
         bool is_known;   /* in this instance already */
-        bool is_kept;    /* copy the entries of the old one */
+        uint32_t keep;   /* what becomes of the entries of the old one */
 };
 
 struct bpf_opening {
@@ -258,7 +258,7 @@ static int bpf_open_step_plan(struct bpf_opening *o, struct bpf_open_step *s, st
         if (size && size->entries && bpf_map__set_max_entries(s->map, size->entries) < 0)
                 return dog_err_set(e, -EINVAL, "map %s cannot have %u entries", name, size->entries);
         bool is_from = size && size->from[0];
-        s->is_kept = size && size->is_kept;
+        s->keep = size ? size->keep : DOG_HANDS_KEEP_NOTHING;
         if (is_from && !row)
                 row = bpf_map_need(o->b, size->from, name, e);
         if (is_from && !row)
@@ -372,7 +372,7 @@ static int bpf_open_step_finish(struct bpf_opening *o, struct bpf_open_step *s, 
         int fd = fcntl(is_new ? bpf_map__fd(s->map) : s->fd, F_DUPFD_CLOEXEC, 3);
         if (fd < 0)
                 return dog_err_set(e, -errno, "map %s: %s", name, strerror(errno));
-        if (is_new && s->old_fd >= 0 && s->is_kept)
+        if (is_new && s->old_fd >= 0 && s->keep)
                 bpf_map_copy(s, fd);
         int rc = is_new ? dog_pin_put(o->b->policy->pin_folder, o->want->instance, name, fd, e) : 0;
         if (rc < 0) {
@@ -386,6 +386,21 @@ static int bpf_open_step_finish(struct bpf_opening *o, struct bpf_open_step *s, 
         r->as.object.made += is_new && s->old_fd < 0;
         r->as.object.replaced += is_new && s->old_fd >= 0;
         return 0;
+}
+
+/* Where one map gives way, those whose words are about it go along. */
+static void bpf_open_along(struct bpf_opening *o)
+{
+        bool any = false;
+        for (unsigned i = 0; i < o->n_steps; i++)
+                any |= o->step[i].old_fd >= 0;
+        for (unsigned i = 0; i < o->n_steps && any; i++) {
+                struct bpf_open_step *s = &o->step[i];
+                if (s->keep != DOG_HANDS_KEEP_ALONG || s->fd < 0 || s->is_known || s->is_foreign)
+                        continue;
+                s->old_fd = s->fd;
+                s->fd = -1;
+        }
 }
 
 static int bpf_open_plan(struct bpf_opening *o, struct dog_err *e)
@@ -412,6 +427,7 @@ static int bpf_open_plan(struct bpf_opening *o, struct dog_err *e)
                 if (!bpf_object__find_map_by_name(o->object, o->want->size[i].map))
                         return dog_err_set(e, -ENOENT, "object %s has no map %s", o->want->object,
                                            o->want->size[i].map);
+        bpf_open_along(o);
         return bpf_open_memory(o, e);
 }
 

@@ -171,7 +171,7 @@ static int message_sizes_check(const struct message_row *row, const struct dog_h
                         rc = message_name_check(row, size->from, DOG_HANDS_NAME, true, e);
                 if (rc < 0)
                         return rc;
-                if (size->is_kept > 1 || (size->from[0] && size->is_kept))
+                if (size->keep >= DOG_HANDS_KEEPS || (size->from[0] && size->keep))
                         return message_refuse(e, row, "have a flag that is none");
                 if (size->from[0] && size->entries != 0)
                         return message_refuse(e, row, "give a size to a map of another instance");

@@ -69,12 +69,24 @@ struct dog_hands_device {
         struct dog_hands_address address; /**< with prefix; version 0: none */
 };
 
+/** What becomes of the entries when a pinned map cannot be adopted. */
+enum dog_hands_keep {
+        DOG_HANDS_KEEP_NOTHING,
+        DOG_HANDS_KEEP_ENTRIES, /**< copied, when only the number of entries has changed */
+        /**
+         * The same; and when any map of the object is replaced, this one is too, by a copy: what it says is
+         * about the others, and the attached program must not read it before it is exchanged.
+         */
+        DOG_HANDS_KEEP_ALONG,
+        DOG_HANDS_KEEPS
+};
+
 /** Where a map of the object comes from, when the object's own word does not do. */
 struct dog_hands_map_size {
         char map[DOG_HANDS_NAME];
         char from[DOG_HANDS_NAME]; /**< take it from this instance, which is open; or empty: our own */
         uint32_t entries;          /**< for our own; 0 leaves what the object says */
-        uint32_t is_kept;          /**< 1: when only the number of entries has changed, they are copied */
+        uint32_t keep;             /**< enum dog_hands_keep */
 };
 
 /**

@@ -135,6 +135,9 @@ static int driver_option(struct driver *d, int option, char *value, struct dog_e
         case 'W':
                 d->host_is.window = (uint32_t)atoi(value);
                 return 0;
+        case 'c':
+                d->host_is.classes = (uint32_t)atoi(value);
+                return 0;
         case 'q':
                 d->is_patient = true;
                 d->wait_ms = atoi(value);
@@ -446,14 +449,23 @@ static int driver_decider(struct dog_hands_client *hands, void *data)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                {"pins", 1, NULL, 'P'},    {"netns", 1, NULL, 'n'},
-                {"device", 1, NULL, 'd'},  {"address", 1, NULL, 'a'},
-                {"number", 1, NULL, 'N'},  {"far", 1, NULL, 'f'},
-                {"port", 1, NULL, 'p'},    {"key", 1, NULL, 'k'},
-                {"path", 1, NULL, 'w'},    {"subset", 1, NULL, 's'},
-                {"mode", 1, NULL, 'm'},    {"user", 1, NULL, 'u'},
-                {"seconds", 1, NULL, 't'}, {"window", 1, NULL, 'W'},
-                {"patient", 1, NULL, 'q'}, {0},
+                {"pins", 1, NULL, 'P'},
+                {"netns", 1, NULL, 'n'},
+                {"device", 1, NULL, 'd'},
+                {"address", 1, NULL, 'a'},
+                {"number", 1, NULL, 'N'},
+                {"far", 1, NULL, 'f'},
+                {"port", 1, NULL, 'p'},
+                {"key", 1, NULL, 'k'},
+                {"path", 1, NULL, 'w'},
+                {"subset", 1, NULL, 's'},
+                {"mode", 1, NULL, 'm'},
+                {"user", 1, NULL, 'u'},
+                {"seconds", 1, NULL, 't'},
+                {"window", 1, NULL, 'W'},
+                {"patient", 1, NULL, 'q'},
+                {"classes", 1, NULL, 'c'},
+                {0},
         };
         static struct driver d;
         struct dog_err e = {0};

@@ -33,11 +33,11 @@ int path_ask_size(struct dog_hands_open *open, const char *map, uint32_t entries
         return dog_hands_name_set(s->map, map, NULL);
 }
 
-int path_ask_kept(struct dog_hands_open *open, const char *map, uint32_t entries)
+int path_ask_kept(struct dog_hands_open *open, const char *map, uint32_t entries, enum dog_hands_keep keep)
 {
         int rc = path_ask_size(open, map, entries, NULL);
         if (rc == 0)
-                open->size[open->n_sizes - 1].is_kept = 1;
+                open->size[open->n_sizes - 1].keep = keep;
         return rc;
 }
 
@@ -162,7 +162,7 @@ static int host_maps(struct path_host *h, struct dog_err *e)
         if ((uint64_t)classes * h->is.window > UINT32_MAX)
                 return dog_err_set(e, -EINVAL, "tunnels: %u classes with a window of %u do not fit", classes,
                                    h->is.window);
-        path_ask_kept(&open, "path_rx_tunnels", tunnels);
+        path_ask_kept(&open, "path_rx_tunnels", tunnels, DOG_HANDS_KEEP_ALONG);
         path_ask_size(&open, "path_rx_classes", classes, NULL);
         path_ask_size(&open, "path_slots", classes * PATH_WINDOW_WORDS(h->is.window), NULL);
         path_ask_size(&open, "path_rx_stats", tunnels * PATH_PATHS_MAX, NULL);

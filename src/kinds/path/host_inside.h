@@ -28,8 +28,8 @@ int path_host_put(struct path_host *h, const char *device, bool keep, struct pat
 
 /* Short ways to ask hands; the sentence of a failure is whole. */
 int path_ask_size(struct dog_hands_open *open, const char *map, uint32_t entries, const char *from);
-/** The same; when a map of an earlier run had another number of entries, they are copied. */
-int path_ask_kept(struct dog_hands_open *open, const char *map, uint32_t entries);
+/** The same, of our own; `keep` says what becomes of the entries of an earlier run. */
+int path_ask_kept(struct dog_hands_open *open, const char *map, uint32_t entries, enum dog_hands_keep keep);
 int path_ask_open(struct dog_hands_client *hands, struct dog_hands_open *open, const char *object,
                   const char *instance, struct dog_hands_reply *r, struct dog_err *e);
 void path_ask_constant(struct dog_hands_program *p, const char *name, const void *value, uint32_t bytes);

@@ -65,17 +65,19 @@ static int tunnel_maps_make(struct path_tunnel *t, struct dog_err *e)
         struct dog_hands_open replicate = {0}, egress = {0};
         struct dog_hands_reply r;
         uint32_t classes = t->host->is.classes;
-        path_ask_kept(&replicate, "path_classes", classes);
-        path_ask_kept(&replicate, "path_seqs", classes);
+        path_ask_kept(&replicate, "path_settings", 1, DOG_HANDS_KEEP_ALONG);
+        path_ask_kept(&replicate, "path_classes", classes, DOG_HANDS_KEEP_ALONG);
+        path_ask_kept(&replicate, "path_seqs", classes, DOG_HANDS_KEEP_ENTRIES);
         path_ask_size(&replicate, "path_class_tx", classes, NULL);
         path_ask_size(&replicate, "path_rules", 2 * t->is.rules_most, NULL);
-        path_ask_kept(&replicate, "path_flows", t->is.flows_most);
+        path_ask_kept(&replicate, "path_flows", t->is.flows_most, DOG_HANDS_KEEP_ENTRIES);
         path_ask_size(&replicate, "path_drops", 0, PATH_HOST_INSTANCE);
         path_ask_size(&replicate, "path_rx_stats", 0, PATH_HOST_INSTANCE);
         int rc = path_ask_open(t->hands, &replicate, "path_replicate", t->instance, &r, e);
         if (rc < 0)
                 return rc;
         t->adopted = r.as.object.adopted;
+        t->is_replaced = r.as.object.replaced > 0;
         rc = path_ask_open(t->hands, &egress, "path_egress", t->instance, &r, e);
         t->adopted += rc == 0 ? r.as.object.adopted : 0;
         return rc;
@@ -479,6 +481,7 @@ int path_tunnel_commit(struct path_tunnel *t, struct path_host_device *became, s
         if (rc < 0)
                 return dog_err_prefix(e, rc, "tunnel %s", t->device);
         t->is_attached = true;
+        t->is_replaced = false;
         if (became)
                 *became = device;
         return 0;

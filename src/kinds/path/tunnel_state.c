@@ -75,7 +75,10 @@ int path_tunnel_class_set(struct path_tunnel *t, unsigned c, const struct path_t
         struct path_class *k = STATE_CLASS(t, c);
         struct path_seq *seq = path_map_at(&t->seqs, c);
         /* A sequence goes on where it was: the far end drops what it has seen. */
-        if (__atomic_load_n(&seq->next, __ATOMIC_ACQUIRE) == 0)
+        uint64_t next = __atomic_load_n(&seq->next, __ATOMIC_ACQUIRE);
+        /* A copy is behind: the earlier map counts on until its program goes. The wall clock is ahead of
+         * both. */
+        if (next == 0 || (t->is_replaced && next < (uint64_t)dog_clock_wall_ns()))
                 STATE_SET(seq->next, (uint64_t)dog_clock_wall_ns());
         STATE_SET(k->sample_mask, set->sample_mask);
         STATE_SET(k->silence_ms, set->silence_ms);
