@@ -26,6 +26,7 @@ struct dog_reason_share {
 #define DOG_HINTS(X)                                                                                         \
         X(NONE, "")                                                                                          \
         X(OVERDUE, "an answer is overdue")                                                                   \
+        X(SILENT, "the far end hears nothing any more")                                                      \
         X(FATE, "something it rests on is failing")
 
 enum dog_hint {

@@ -335,14 +335,15 @@ static void group_grade(struct dog_loop *l, struct dog_group *g, int64_t now_ns)
  * exceed (stochastic quantile: Robbins and Monro, 1951, on the logarithm), and never below
  * what a copy costs. So the budget is spent where it does most.
  */
-static void group_raise_bar(struct dog_group *g)
+static void group_raise_bar(struct dog_group *g, int64_t now_ns)
 {
         double share = g->policy.mirror_budget;
         if (g->policy.mirror != DOG_MIRROR_AUTO || g->members < 2 || share >= 1)
                 return;
         bool is_over = (double)dog_group_risk(g, bit(g->active)) * g->promise.breach_price > g->mirror_bar;
-        double rate = 0.05;
-        g->mirror_bar *= exp(rate * (is_over ? 1 - share : -share));
+        /* A second's worth of steps moves it by a factor of e at most, however many they are. */
+        double spent_s = fmin((double)(now_ns - g->stepped_ns) / 1e9, 0.1);
+        g->mirror_bar *= exp(spent_s * (is_over ? 1 - share : -share));
         g->mirror_bar = fmax(g->mirror_bar, g->policy.mirror_price);
         g->mirror_bar = fmin(g->mirror_bar, g->promise.breach_price);
 }
@@ -366,7 +367,7 @@ void dog_stage_learn(struct dog_loop *l, int64_t now_ns)
 {
         for (size_t i = 0; i < l->due_count; i++) {
                 group_grade(l, l->due[i], now_ns);
-                group_raise_bar(l->due[i]);
+                group_raise_bar(l->due[i], now_ns);
                 group_learn_pairs(l->due[i]);
         }
 }

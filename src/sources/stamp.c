@@ -51,6 +51,8 @@ struct dog_stamp_session {
         double dither;   /* 0.95 .. 1.05, drawn for each probe */
         int64_t measured_until_ns;
         int64_t report_due_ns;
+        bool has_notice; /* goes out with the next probe, which is then due at once */
+        struct dog_stamp_notice notice;
         bool has_rtt;
         double last_rtt_ms;
         bool has_jitter;
@@ -199,9 +201,15 @@ static int64_t stamp_session_after(const struct dog_stamp_session *s, int64_t in
         return s->base_ns + (int64_t)((double)interval_ns * s->dither);
 }
 
+void dog_stamp_session_notify(struct dog_stamp_session *s, const struct dog_stamp_notice *n)
+{
+        s->has_notice = s->conf.key != NULL;
+        s->notice = *n;
+}
+
 int64_t dog_stamp_session_due(const struct dog_stamp_session *s, int64_t now_ns)
 {
-        if (!s->has_sent)
+        if (!s->has_sent || s->has_notice)
                 return now_ns;
         int64_t due = stamp_session_after(s, s->conf.interval_ns);
         if (s->conf.sparse_ns <= s->conf.interval_ns || due >= s->measured_until_ns)
@@ -241,9 +249,17 @@ size_t dog_stamp_session_probe(struct dog_stamp_session *s, int64_t now_ns, int6
                 size_t size = dog_stamp_report_size(c->report_groups);
                 dog_stamp_report_write(value, size, &ask);
                 dog_stamp_tlv_write(&out, DOG_STAMP_TLV_UNRECOGNISED, DOG_STAMP_TLV_REPORT, value, size);
-                dog_stamp_tlv_seal(&out, dog_stamp_base_size(c->key), c->key);
                 s->report_due_ns = now_ns + c->report_every_ns;
         }
+        if (s->has_notice) {
+                uint8_t value[DOG_STAMP_NOTICE_SIZE];
+                dog_stamp_notice_write(value, &s->notice);
+                dog_stamp_tlv_write(&out, DOG_STAMP_TLV_UNRECOGNISED, DOG_STAMP_TLV_NOTICE, value,
+                                    sizeof(value));
+        }
+        if (slot->asks_report || s->has_notice)
+                dog_stamp_tlv_seal(&out, dog_stamp_base_size(c->key), c->key);
+        s->has_notice = false;
         /* From due time to due time, so that being late a little does not make the interval longer. */
         int64_t due_ns = dog_stamp_session_due(s, now_ns);
         s->base_ns = due_ns <= now_ns && now_ns - due_ns < c->interval_ns ? due_ns : now_ns;

@@ -113,6 +113,9 @@ int64_t dog_stamp_session_interval_set(struct dog_stamp_session *s, int64_t inte
  * Does nothing when the interval is the longer of the two.
  */
 void dog_stamp_session_measured(struct dog_stamp_session *s, int64_t now_ns);
+/** Tell the far end something with the next probe, which is due now. Needs a key; without one nothing is
+ * told. */
+void dog_stamp_session_notify(struct dog_stamp_session *s, const struct dog_stamp_notice *n);
 /** How long the oldest probe that may still be answered has been under way; 0 when there is none. */
 int64_t dog_stamp_session_waiting_ns(const struct dog_stamp_session *s, int64_t now_ns);
 const struct dog_stamp_session_stats *dog_stamp_session_stats(const struct dog_stamp_session *s);
@@ -149,6 +152,7 @@ struct dog_stamp_reflector_conf {
         unsigned rate_per_s; /**< answers a second and source address; 0: 250 */
         unsigned sessions;   /**< most sessions counted at once when stateful; 0: 1024 */
         dog_stamp_report_fn *report;
+        dog_stamp_notice_fn *notice;
         void *user;
 };
 

@@ -224,6 +224,7 @@ enum dog_stamp_drop dog_stamp_reflector_answer(struct dog_stamp_reflector *r, co
                 .clock = dog_stamp_clock_of(REFLECTOR_CLOCK_ERROR, c->is_synced, c->is_ptp),
                 .ttl = ttl,
                 .report = c->report,
+                .notice = c->notice,
                 .user = c->user,
         };
         if (session) {

@@ -400,6 +400,28 @@ bool dog_stamp_report_read(const struct dog_stamp_tlv *tlv, struct dog_stamp_rep
         return !in.failed;
 }
 
+void dog_stamp_notice_write(uint8_t to[DOG_STAMP_NOTICE_SIZE], const struct dog_stamp_notice *n)
+{
+        struct dog_bytes out = dog_bytes_of(to, DOG_STAMP_NOTICE_SIZE);
+        dog_write_u32(&out, DOG_STAMP_NOTICE_MAGIC);
+        dog_write_u16(&out, n->tunnel);
+        dog_write_u16(&out, n->class);
+        dog_write_u32(&out, n->silent_ms);
+        dog_write_u64(&out, n->newest_seq);
+}
+
+bool dog_stamp_notice_read(const struct dog_stamp_tlv *tlv, struct dog_stamp_notice *n)
+{
+        struct dog_bytes in = dog_bytes_in(tlv->value, tlv->size);
+        if (tlv->size != DOG_STAMP_NOTICE_SIZE || dog_read_u32(&in) != DOG_STAMP_NOTICE_MAGIC)
+                return false;
+        n->tunnel = dog_read_u16(&in);
+        n->class = dog_read_u16(&in);
+        n->silent_ms = dog_read_u32(&in);
+        n->newest_seq = dog_read_u64(&in);
+        return !in.failed;
+}
+
 /* ---- reflecting ---- */
 
 /* Fill in the value of one TLV of the answer. @return its flags */
@@ -435,6 +457,13 @@ static uint8_t stamp_reflect_tlv(const struct dog_stamp_reflect *how, const stru
                 r.tunnel = asked.tunnel;
                 r.path = asked.path;
                 dog_stamp_report_write(value, tlv->size, &r);
+                return 0;
+        }
+        case DOG_STAMP_TLV_NOTICE: {
+                struct dog_stamp_notice n;
+                if (!how->key || !how->notice || !dog_stamp_notice_read(tlv, &n) ||
+                    !how->notice(how->user, &n))
+                        return DOG_STAMP_TLV_UNRECOGNISED;
                 return 0;
         }
         default:

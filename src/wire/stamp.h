@@ -125,6 +125,7 @@ enum dog_stamp_tlv_type {
         DOG_STAMP_TLV_HMAC = 8,    /**< HMAC */
         /** Ours, from the range for experiments (240..251); its value begins with DOG_STAMP_REPORT_MAGIC. */
         DOG_STAMP_TLV_REPORT = 250,
+        DOG_STAMP_TLV_NOTICE = 251, /**< ours as well; begins with DOG_STAMP_NOTICE_MAGIC */
 };
 
 /** A sender sends U set, M and I clear; the reflector that understands the TLV clears U. */
@@ -219,7 +220,32 @@ bool dog_stamp_report_write(uint8_t *to, size_t size, const struct dog_stamp_rep
 /** False when the value is not such a report, or announces more groups than it holds. */
 bool dog_stamp_report_read(const struct dog_stamp_tlv *tlv, struct dog_stamp_report *r);
 
+/* ---- Our other TLV: the far end tells that a class has fallen silent ---- */
+
+enum {
+        DOG_STAMP_NOTICE_MAGIC = 0x53444e01, /**< "SDN" and the layout's version */
+        DOG_STAMP_NOTICE_SIZE = 20,
+};
+
+/**
+ * "Of this class, which came regularly, nothing has come for so long." Told by the receiver to the
+ * sender at once, so that a path which loses or holds everything back is known without probing it often.
+ */
+struct dog_stamp_notice {
+        uint16_t tunnel; /**< as the one who is told numbers it */
+        uint16_t class;
+        uint32_t silent_ms;
+        uint64_t newest_seq; /**< the last that came; never goes back, so an old notice is known as such */
+};
+
+void dog_stamp_notice_write(uint8_t to[DOG_STAMP_NOTICE_SIZE], const struct dog_stamp_notice *n);
+/** False when the value is not such a notice. */
+bool dog_stamp_notice_read(const struct dog_stamp_tlv *tlv, struct dog_stamp_notice *n);
+
 /* ---- Reflecting: request bytes in, answer bytes out ---- */
+
+/** Take a verified notice. @return false: not for us, the TLV goes back unrecognised. */
+typedef bool dog_stamp_notice_fn(void *user, const struct dog_stamp_notice *n);
 
 /** Ask for the counters of one path. @return false: unknown, the TLV goes back unrecognised. */
 typedef bool dog_stamp_report_fn(void *user, uint16_t tunnel, uint8_t path, struct dog_stamp_report *r);
@@ -237,6 +263,7 @@ struct dog_stamp_reflect {
         bool has_counts;             /**< rx and tx are known: Direct Measurement is understood */
         uint32_t rx, tx;             /**< packets of this session received and answered, this one included */
         dog_stamp_report_fn *report; /**< NULL: we have no tunnel */
+        dog_stamp_notice_fn *notice; /**< NULL: nobody listens */
         void *user;
 };
 

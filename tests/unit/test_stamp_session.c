@@ -260,6 +260,58 @@ static void O12_counters_come_back_and_a_peer_without_them_is_left_alone(void)
         }
 }
 
+static struct dog_stamp_notice the_notice;
+static unsigned notices;
+
+static bool far_notice(void *user, const struct dog_stamp_notice *n)
+{
+        (void)user;
+        the_notice = *n;
+        notices++;
+        return n->tunnel == 9;
+}
+
+/* O12, P11: silence is told with the next probe, which is due at once; never without a key, never unverified.
+ */
+static void O12_a_notice_goes_out_at_once_and_arrives_verified(void)
+{
+        static const struct dog_stamp_notice say = {
+                .tunnel = 9, .class = 3, .silent_ms = 80, .newest_seq = UINT64_C(1) << 60};
+        struct dog_stamp_session_conf sc = {.key = key, .interval_ns = 10 * DOG_S, .report_every_ns = -1};
+        struct bench b = bench_with(sc, (struct dog_stamp_reflector_conf){.key = key, .notice = far_notice});
+        uint8_t reply[DOG_STAMP_MOST];
+        notices = 0;
+        size_t size = bench_ask(&b, DOG_S, DOG_MS, reply);
+        OK(size == DOG_STAMP_SEALED_SIZE && notices == 0, "nothing to tell, nothing told");
+        OK(dog_stamp_session_due(b.session, 2 * DOG_S) > 2 * DOG_S, "the next probe is far off");
+        dog_stamp_session_notify(b.session, &say);
+        OK(dog_stamp_session_due(b.session, 2 * DOG_S) <= 2 * DOG_S, "a notice does not wait");
+        size = bench_ask(&b, 2 * DOG_S, DOG_MS, reply);
+        OK(size > DOG_STAMP_SEALED_SIZE && notices == 1, "one notice: %u", notices);
+        OK(the_notice.tunnel == 9 && the_notice.class == 3 && the_notice.silent_ms == 80 &&
+                   the_notice.newest_seq == say.newest_seq,
+           "as it was said");
+        OK(bench_take(&b, reply, size, 2 * DOG_S + 2 * DOG_MS) == DOG_STAMP_FINE, "and it measured as well");
+        OK(bench_ask(&b, 12 * DOG_S, DOG_MS, reply) == DOG_STAMP_SEALED_SIZE && notices == 1, "once");
+
+        uint8_t request[DOG_STAMP_MOST];
+        struct sockaddr_in from = address("192.0.2.1", 40000);
+        dog_stamp_session_notify(b.session, &say);
+        size = dog_stamp_session_probe(b.session, 13 * DOG_S, wall_ns, request);
+        request[DOG_STAMP_SEALED_SIZE + DOG_STAMP_TLV_HEAD + 8] ^= 1;
+        dog_stamp_reflector_answer(b.reflector, (struct sockaddr *)&from, sizeof(from), request, size, 60,
+                                   13 * DOG_S, wall_ns, wall_ns, reply);
+        OK(notices == 1, "a forged one is not heard");
+        bench_close(&b);
+
+        sc.key = NULL;
+        b = bench_with(sc, (struct dog_stamp_reflector_conf){.notice = far_notice});
+        dog_stamp_session_notify(b.session, &say);
+        OK(bench_ask(&b, DOG_S, DOG_MS, reply) == DOG_STAMP_PLAIN_SIZE && notices == 1,
+           "without a key nothing is told");
+        bench_close(&b);
+}
+
 static void a_reflector_that_only_copies_tlvs_still_measures(void)
 {
         struct bench b = bench_with((struct dog_stamp_session_conf){.key = key, .tunnel = 9, .path = 1},
@@ -452,6 +504,7 @@ int main(void)
                          TEST(what_is_not_an_answer_is_dropped_and_counted),
                          TEST(a_stateful_reflector_tells_on_which_way_packets_were_lost),
                          TEST(O12_counters_come_back_and_a_peer_without_them_is_left_alone),
+                         TEST(O12_a_notice_goes_out_at_once_and_arrives_verified),
                          TEST(a_reflector_that_only_copies_tlvs_still_measures),
                          TEST(a_reflector_answers_no_one_too_often_and_no_reflector),
                          TEST(answers_are_never_larger_than_requests),

@@ -19,6 +19,12 @@
 #define PASSIVE_LEAST 20
 /* How often the far end's counters are asked for. */
 #define REPORT_NS (5 * DOG_S)
+/* How often it is listened for silence, how many packets make a pace, how long a warning holds. */
+#define LISTEN_NS     (20 * DOG_MS)
+#define REGULAR_LEAST 10
+#define WARNING_NS    (600 * DOG_MS)
+/* What a warning says: more likely than not the promise is being broken. */
+#define WARNING_SAYS 0.6F
 /* An answer this much later than expected is overdue, and this is the least it then says. */
 #define OVERDUE_MS    10.0
 #define OVERDUE_LEAST 0.2
@@ -52,6 +58,22 @@ struct member_of_link {
         unsigned class; /* index in the settings */
 };
 
+/* What comes of one class, as this end hears it. */
+struct ear {
+        uint64_t newest; /* highest sequence on any path */
+        int64_t heard_ns;
+        int64_t gap_ns;   /* usual distance of two packets */
+        unsigned regular; /* packets since it was last silent for long; saturates */
+        bool has_told;
+};
+
+/* What the far end has told of one class that we send. */
+struct warning {
+        uint64_t newest; /* of the last notice: an older one is a replay or came late */
+        int64_t until_ns;
+        uint16_t paths; /* that carried the class then */
+};
+
 struct path_link {
         struct path_link_settings settings;
         char *words; /* copies of the strings in settings */
@@ -62,7 +84,9 @@ struct path_link {
         struct dog_stamp_race race;
         uint8_t stamp_key[DOG_STAMP_KEY_SIZE];
         uint32_t report_epoch;
-        int64_t retry_ns, interval_ns, pace_ns;
+        struct ear *ear;         /* by class of the settings */
+        struct warning *warning; /* likewise */
+        int64_t retry_ns, interval_ns, pace_ns, listen_ns;
         int64_t busy_until_ns; /* some class was sending a moment ago */
         uint64_t sent;         /* packets of all classes, at the last look */
 };
@@ -85,18 +109,31 @@ static int path_steer(struct dog_group *g, const struct dog_plan *plan, struct d
         return path_steer_to(g, plan->hot, e);
 }
 
+static void belief_raise(struct dog_belief *b, float p, enum dog_hint hint)
+{
+        if (p <= b->p_breach[0])
+                return;
+        b->hint = (uint8_t)hint;
+        for (int h = 0; h < DOG_HORIZONS; h++)
+                b->p_breach[h] = fmaxf(b->p_breach[h], p);
+}
+
 /*
- * An answer that is overdue says something before it is lost. Overdue is what is later than the
- * forecast by twice its spread; from there the chance of a broken promise grows to almost
- * certainty at the limit.
+ * What the path knows before the model does. The far end may have told that a class fell silent:
+ * the paths that carried it are suspect. And an answer that is overdue says something before it is lost.
+ * Overdue is what is later than the forecast by twice its spread; from there the chance of a broken promise
+ * grows to almost certainty at the limit.
  */
 static void path_forecast(struct dog_group *g, int64_t now_ns)
 {
         const struct member_of_link *m = g->priv;
+        const struct warning *warning = &m->link->warning[m->class];
         double limit_ms = g->promise.rtt_ms > 0 ? g->promise.rtt_ms : 1000;
         for (unsigned p = 0; p < g->members; p++) {
                 const struct dog_stamp_session *session = m->link->probe[p].session;
                 struct dog_belief *b = &g->member[p].belief;
+                if (now_ns < warning->until_ns && (warning->paths & 1U << p))
+                        belief_raise(b, WARNING_SAYS, DOG_HINT_SILENT);
                 double usual_ms = (double)b->rtt_ms[0].mean + 2 * (double)b->rtt_ms[0].spread + OVERDUE_MS;
                 if (!session || isnan(usual_ms))
                         continue;
@@ -106,11 +143,7 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                         continue;
                 double share = (waiting_ms - usual_ms) / (limit_ms - usual_ms);
                 float p_overdue = (float)fmin(0.95, OVERDUE_LEAST + (0.95 - OVERDUE_LEAST) * share);
-                if (p_overdue <= b->p_breach[0])
-                        continue;
-                b->hint = DOG_HINT_OVERDUE;
-                for (int h = 0; h < DOG_HORIZONS; h++)
-                        b->p_breach[h] = fmaxf(b->p_breach[h], p_overdue);
+                belief_raise(b, p_overdue, DOG_HINT_OVERDUE);
         }
 }
 
@@ -125,7 +158,7 @@ const struct dog_kind path_kind = {
         .summary = "a traffic class between two gateways, over several underlay paths",
         .grain = DOG_GRAIN_PACKET,
         .levels = 1U << DOG_COLD | 1U << DOG_READY | 1U << DOG_HOT,
-        .period_ns = 50 * DOG_MS,
+        .period_ns = 20 * DOG_MS,
         .close = path_close,
         .forecast = path_forecast,
         .mirror = path_mirror,
@@ -276,6 +309,70 @@ static bool reflect_report(void *user, uint16_t tunnel, uint8_t path, struct dog
         return true;
 }
 
+/* The far end says that a class has fallen silent: whatever carried it is suspect for a while. */
+static bool reflect_notice(void *user, const struct dog_stamp_notice *n)
+{
+        struct path_link *l = user;
+        if (n->tunnel != l->settings.tunnel.number)
+                return false;
+        for (unsigned c = 0; c < l->settings.classes; c++) {
+                if (l->settings.class[c].number != n->class || !l->group[c])
+                        continue;
+                struct warning *w = &l->warning[c];
+                if (n->newest_seq > w->newest) {
+                        w->newest = n->newest_seq;
+                        w->until_ns = dog_clock_mono_ns() + WARNING_NS;
+                        w->paths = l->group[c]->hot;
+                }
+                return true;
+        }
+        return false;
+}
+
+/*
+ * Listen to what comes. A class that came at a steady pace, as a call does, and then stops for
+ * longer than its pace explains, is reported to the sender on every path, once. That costs no
+ * probe while all is well, and is known sooner than probes could tell.
+ */
+static void link_listen_class(struct path_link *l, unsigned c, int64_t now_ns)
+{
+        struct path_tunnel_class_counters k;
+        struct ear *ear = &l->ear[c];
+        if (path_tunnel_class_read(l->tunnel, l->settings.class[c].number, &k, NULL) < 0)
+                return;
+        uint64_t newest = 0;
+        for (unsigned p = 0; p < l->settings.paths; p++)
+                newest = k.newest[p] > newest ? k.newest[p] : newest;
+        int64_t silent_ns = now_ns - ear->heard_ns;
+        if (newest != ear->newest) {
+                uint64_t came = newest - ear->newest;
+                bool is_run = ear->newest > 0 && came < 1000 && silent_ns < DOG_S;
+                ear->regular = is_run ? ear->regular + (unsigned)came : 0;
+                if (is_run)
+                        ear->gap_ns += (silent_ns / (int64_t)came - ear->gap_ns) / 8;
+                else
+                        ear->gap_ns = LISTEN_NS;
+                ear->newest = newest;
+                ear->heard_ns = now_ns;
+                ear->has_told = false;
+                return;
+        }
+        if (ear->has_told || ear->regular < REGULAR_LEAST || ear->gap_ns > 2 * LISTEN_NS ||
+            silent_ns < 3 * ear->gap_ns + LISTEN_NS || silent_ns > DOG_S)
+                return;
+        struct dog_stamp_notice n = {.tunnel = l->settings.tunnel.far_number,
+                                     .class = (uint16_t)l->settings.class[c].number,
+                                     .silent_ms = (uint32_t)(silent_ns / DOG_MS),
+                                     .newest_seq = newest};
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                if (!l->probe[p].session)
+                        continue;
+                dog_stamp_session_notify(l->probe[p].session, &n);
+                l->probe[p].due_ns = now_ns;
+        }
+        ear->has_told = true;
+}
+
 /* ---- sockets ---- */
 
 static uint32_t address_ip4(const struct dog_hands_address *a)
@@ -372,6 +469,7 @@ static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
                                                      .key = l->stamp_key,
                                                      .is_stateful = true,
                                                      .report = reflect_report,
+                                                     .notice = reflect_notice,
                                                      .user = l};
         rc = dog_stamp_reflector_new(&p->reflector, &reflector, e);
         return rc < 0 ? dog_err_prefix(e, rc, "path %s", to->name) : 0;
@@ -436,8 +534,10 @@ static int link_copy(struct path_link *l, const struct path_link_settings *s)
         l->settings.class = calloc(s->classes ? s->classes : 1, sizeof(*s->class));
         l->settings.rule = calloc(s->rules ? s->rules : 1, sizeof(*s->rule));
         l->group = calloc(s->classes ? s->classes : 1, sizeof(struct dog_group *));
+        l->ear = calloc(s->classes ? s->classes : 1, sizeof(*l->ear));
+        l->warning = calloc(s->classes ? s->classes : 1, sizeof(*l->warning));
         l->words = malloc(room);
-        if (!l->settings.class || !l->settings.rule || !l->group || !l->words)
+        if (!l->settings.class || !l->settings.rule || !l->group || !l->ear || !l->warning || !l->words)
                 return -ENOMEM;
         char *at = l->words;
         l->settings.name = words_keep(&at, s->name);
@@ -593,6 +693,8 @@ void path_link_close(struct path_link *l)
         free(l->settings.class);
         free(l->settings.rule);
         free(l->group);
+        free(l->ear);
+        free(l->warning);
         free(l->words);
         free(l);
 }
@@ -680,6 +782,11 @@ static void link_pace(struct path_link *l, int64_t now_ns)
 
 int64_t path_link_on_timer(struct path_link *l, int64_t now_ns)
 {
+        if (now_ns >= l->listen_ns) {
+                for (unsigned c = 0; c < l->settings.classes; c++)
+                        link_listen_class(l, c, now_ns);
+                l->listen_ns = now_ns + LISTEN_NS;
+        }
         if (now_ns >= l->pace_ns)
                 link_pace(l, now_ns);
         if (now_ns >= l->interval_ns) {
@@ -688,7 +795,7 @@ int64_t path_link_on_timer(struct path_link *l, int64_t now_ns)
         }
         if (now_ns >= l->retry_ns)
                 path_link_refresh(l, now_ns);
-        int64_t due_ns = earlier(l->pace_ns, earlier(l->interval_ns, l->retry_ns));
+        int64_t due_ns = earlier(earlier(l->listen_ns, l->pace_ns), earlier(l->interval_ns, l->retry_ns));
         for (unsigned p = 0; p < l->settings.paths; p++) {
                 struct probe *probe = &l->probe[p];
                 if (probe->session) {
