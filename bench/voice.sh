@@ -67,7 +67,8 @@ emu stop
 sent_bytes=0
 for k in 0 1 2; do sent_bytes=$((sent_bytes + $(emu_count p$k ab in_bytes))); done
 for c in 0 1 2 s; do finish "${receiver[$c]}" || { void "call $c: nothing arrived"; exit 1; }; done
-[ -z "${KEEP:-}" ] || cp "$lab_dir"/series?.csv "$lab_dir"/got?.json "$lab_dir"/sundogd-*.log "$KEEP/"
+[ -z "${KEEP:-}" ] || { cp "$lab_dir"/series?.csv "$lab_dir"/got?.json "$lab_dir"/sundogd-?.log "$KEEP/"
+        in_ns gwa "$sundog" events -n 256 -o jsonl --socket "$lab_dir/a/api.sock" >"$KEEP/events.jsonl"; }
 if ! emu_kept_up >"$lab_dir/kept"; then void "the lab lost packets by itself: $(cat "$lab_dir/kept")"; exit 1; fi
 if [ "$(got s duplicates)" != 0 ]; then void "$(got s duplicates) packets came out of the tunnel twice"; exit 1; fi
 

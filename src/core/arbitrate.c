@@ -134,8 +134,15 @@ void dog_arbitrate(const struct dog_arbiter_input *in, struct dog_plan *plan, si
                 bool is_moving = plan[i].act == DOG_ACT_MOVE || plan[i].why == DOG_WHY_HOLDING;
                 bool is_counted = dog_plan_copies(plan[i].hot) > 1 && g->policy.mirror == DOG_MIRROR_AUTO &&
                                   (!is_moving || g->kind->grain == DOG_GRAIN_PACKET);
-                /* A copy that begins must have something to live on. */
-                double least_ns = dog_plan_copies(plan[i].hot_was) > 1 ? 0 : (double)g->policy.mirror_hold_ns;
+                /*
+                 * A copy that begins must have something to live on. What fails now, or is suspected to
+                 * by more than a forecast, may overdraw by one burst: that is what the rest was saved for.
+                 */
+                const struct dog_belief *b = &g->member[plan[i].active_was].belief;
+                bool is_urgent = g->is_started && (b->is_bad || b->hint != DOG_HINT_NONE);
+                double least_ns = is_urgent                              ? -(double)g->policy.mirror_burst_ns
+                                  : dog_plan_copies(plan[i].hot_was) > 1 ? 0
+                                                                         : (double)g->policy.mirror_hold_ns;
                 if (is_counted && g->mirror_tokens_ns <= least_ns)
                         plan_cut_copies(&plan[i], DOG_WHY_BUDGET);
                 if (dog_plan_copies(plan[i].hot) > 1)

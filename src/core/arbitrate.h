@@ -5,7 +5,8 @@
  * Groups choose alone, but they share links, hosts and money. Left alone they all run to the
  * same member, then all run back. So, in this order:
  *   1. A copy beyond the group's own budget is cut (not that of a move under way, unless the
- *      grain is a packet, and not while the configuration asks for copies always).
+ *      grain is a packet, and not while the configuration asks for copies always). What breaks its
+ *      promise now, or is suspected to, may overdraw by one burst; forecasts may not.
  *   2. Over all groups, extra copies stay under their share; the least gain is cut first.
  *   3. At most so many groups move at once; most gain and most priority first. Leaving a dead
  *      member is never refused.

@@ -272,7 +272,11 @@ struct dog_plan dog_propose(const struct dog_group *g, int64_t now_ns)
         double least = g->policy.margin + g->policy.move_price / horizon_s;
         bool is_holding = now_ns < g->hold_until_ns;
         bool is_breach = active->belief.is_bad && !g->member[best].belief.is_bad;
-        if (best != g->active && gain > least && (!is_holding || is_breach))
+        /* What is only suspected is answered by a copy, which cannot make it worse; a move waits for proof.
+         */
+        bool is_suspected = active->belief.hint != DOG_HINT_NONE && !active->belief.is_bad &&
+                            g->policy.mirror != DOG_MIRROR_NEVER;
+        if (best != g->active && gain > least && (!is_holding || is_breach) && !is_suspected)
                 return plan_move(g, plan, best, move_reason(g, best));
 
         /* 7. Stay; but is a copy worth its price? */

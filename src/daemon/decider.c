@@ -287,8 +287,15 @@ static void decider_readable(uv_poll_t *poll, int status, int events)
         struct path_link *l = poll->data;
         uv_os_fd_t fd;
         (void)events;
-        if (status >= 0 && uv_fileno((uv_handle_t *)poll, &fd) == 0)
-                path_link_on_readable(l, fd, dog_clock_mono_ns());
+        if (uv_fileno((uv_handle_t *)poll, &fd) < 0)
+                return;
+        path_link_on_readable(l, fd, dog_clock_mono_ns());
+        /*
+         * A far end that is not there yet answers a probe with "port unreachable", which epoll tells as an
+         * error, and libuv then stops watching. The read above has taken the error; go on.
+         */
+        if (status < 0)
+                uv_poll_start(poll, UV_READABLE, decider_readable);
 }
 
 static void netlink_readable(uv_poll_t *poll, int status, int events)
