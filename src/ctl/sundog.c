@@ -251,7 +251,7 @@ static void help_manual(FILE *to)
                         fputs(row->arg ? "* " : "*", to);
                         help_escaped(to, row->arg ? row->arg : "");
                         fputs("\n\t\t", to);
-                        help_escaped(to, row->help);
+                        help_escaped(to, row->help + strspn(row->help, ". "));
                         fputs("\n\n", to);
                 }
         }
