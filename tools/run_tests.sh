@@ -1,29 +1,57 @@
 #!/bin/bash
 # Every test: gcc release with warnings as errors, then clang with address and undefined-behaviour
-# sanitizers and the fuzzers. The last line counts the statements of both runs.
+# sanitizers and the fuzzers. The last line counts the statements of both runs; the exit status is 0 only
+# when all was built, all ran and nothing failed.
+#   tools/run_tests.sh [MESON TEST ARGUMENTS]     e.g. unit/core, or --suite bpf: then only those
+#   FUZZ_SECONDS=30                               for each fuzz target
+# meson runs unit, bpf and fuzz tests side by side, as many as there are processors, and each lab alone:
+# a lab measures time. Labs that only measure time are not in the second build (see tests/lab/meson.build).
 set -u
 cd "$(dirname "$0")/.."
+exec </dev/null
 fuzz_seconds=${FUZZ_SECONDS:-30}
+# The labs' and the log's texts are English, whatever the person's language is.
+export LC_ALL=C.UTF-8
 
-setup() { # folder, compiler, options...
-        local folder=$1 compiler=$2
+broken() { # what, log
+        echo "FAILED: $1" >&2
+        grep -E -A8 'error|ERROR|FAILED|warning:' "$2" >&2 || tail -30 "$2" >&2
+        echo "0 passed, 1 failed, 0 skipped"
+        exit 1
+}
+
+# build FOLDER COMPILER OPTIONS...
+build() {
+        local folder=$1 compiler=$2 log=$1.log
         shift 2
-        if [[ ! -f $folder/build.ninja ]]; then
-                CC=$compiler meson setup "$folder" "$@" >"$folder.setup.log" 2>&1 ||
-                        { cat "$folder.setup.log" >&2; return 1; }
-                rm -f "$folder.setup.log"
+        SECONDS=0
+        if [[ -f $folder/build.ninja ]]; then
+                meson configure "$folder" "$@" >"$log" 2>&1 || broken "configuring $folder" "$log"
+        else
+                CC=$compiler meson setup "$folder" "$@" >"$log" 2>&1 || broken "configuring $folder" "$log"
         fi
-        ninja -C "$folder" -k 0 >"$folder/build.log" 2>&1 || { grep -E -A5 'error|FAILED' "$folder/build.log" >&2; return 1; }
+        ninja -C "$folder" -k 0 >"$log" 2>&1 || broken "building $folder" "$log"
+        rm -f "$log"
+        echo "== $folder: built in $SECONDS s"
+}
+
+# run FOLDER ARGUMENTS...
+run() {
+        local folder=$1
+        shift
+        SECONDS=0
+        # Yesterday's results must not count today.
+        rm -f "$folder"/meson-logs/testlog.*
+        meson test -C "$folder" --no-rebuild --print-errorlogs "$@" || status=1
+        echo "== $folder: tested in $SECONDS s"
 }
 
 status=0
-setup build-test gcc -Dbuildtype=release -Dwerror=true || exit 1
-setup build-asan clang -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dfuzz=true -Dbench=false -Dfuzz_seconds="$fuzz_seconds" || exit 1
+build build-test gcc -Dbuildtype=release -Dwerror=true
+build build-asan clang -Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dfuzz=true -Dbench=false -Dfuzz_seconds="$fuzz_seconds"
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
-for folder in build-test build-asan; do
-        echo "== $folder"
-        meson test -C "$folder" --no-rebuild --print-errorlogs "$@" || status=1
-done
-python3 tools/count_tests.py build-test build-asan || status=1
+run build-test "$@"
+run build-asan "$@"
+python3 tools/count_tests.py ${1+--some} build-test build-asan || status=1
 exit $status

@@ -226,8 +226,10 @@ void dog_loop_remove(struct dog_loop *l, struct dog_group *g)
 
 uint16_t dog_loop_fate_add(struct dog_loop *l, const char *name, double capacity_kbps)
 {
+        if (l->fates >= DOG_FATE_NONE)
+                return DOG_FATE_NONE;
         struct dog_fate *more = realloc(l->fate, (l->fates + 1) * sizeof(*more));
-        if (!more || l->fates >= DOG_FATE_NONE)
+        if (!more)
                 return DOG_FATE_NONE;
         l->fate = more;
         more[l->fates] = (struct dog_fate){.capacity_kbps = capacity_kbps};

@@ -32,7 +32,8 @@ static const struct command commands[] = {
          NULL},
         {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo,
          option_demo},
-        {"help", "[COMMAND]", "this list, or a command's options", command_help, NULL},
+        {"help", "[COMMAND|completion|manual]",
+         "this list, a command's options, or what bash and sundog(1) are made from", command_help, NULL},
         {"version", "", "which one this is", command_version, NULL},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -152,13 +153,18 @@ static int command_version(struct ctl *ctl, int argc, char **argv)
         return EXIT_FINE;
 }
 
+static const char *option_dashes(const struct option_row *row)
+{
+        return row->name[1] ? "--" : "-";
+}
+
 static void help_command(FILE *to, const struct command *c)
 {
         fprintf(to, "usage: sundog %s %s\n  %s\n", c->name, c->arguments, c->help);
         for (const struct option_row *row = c->option; row && row->name; row++) {
                 char left[64];
-                snprintf(left, sizeof(left), "%s%s%s%s", row->name[1] ? "--" : "-", row->name,
-                         row->arg ? " " : "", row->arg ? row->arg : "");
+                snprintf(left, sizeof(left), "%s%s%s%s", option_dashes(row), row->name, row->arg ? " " : "",
+                         row->arg ? row->arg : "");
                 fprintf(to, "  %-24s %s\n", left, row->help);
         }
 }
@@ -181,8 +187,82 @@ static const struct command *command_find(const char *name)
         return NULL;
 }
 
+/* For bash: the first word that is no option is the command; its options come from its rows. */
+static void help_completion(FILE *to)
+{
+        fputs("# bash completion of sundog(1), made by: sundog help completion\n"
+              "_sundog() {\n"
+              "        local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= "
+              "words i\n"
+              "        for ((i = 1; i < COMP_CWORD; i++)); do\n"
+              "                case ${COMP_WORDS[i]} in\n"
+              "                -o | --socket | --config) i=$((i + 1)) ;;\n"
+              "                -*) ;;\n"
+              "                *) command=${COMP_WORDS[i]}; break ;;\n"
+              "                esac\n"
+              "        done\n"
+              "        case $before in\n"
+              "        -o) COMPREPLY=($(compgen -W 'table json jsonl' -- \"$word\")); return ;;\n"
+              "        --socket | --config) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
+              "        esac\n"
+              "        case $command in\n"
+              "        '' | help) words='",
+              to);
+        for (int i = 0; i < COMMANDS; i++)
+                fprintf(to, "%s%s", i ? " " : "", commands[i].name);
+        fputs("' ;;\n", to);
+        for (int i = 0; i < COMMANDS; i++) {
+                if (!commands[i].option)
+                        continue;
+                fprintf(to, "        %s) words='", commands[i].name);
+                for (const struct option_row *row = commands[i].option; row->name; row++)
+                        fprintf(to, "%s%s ", option_dashes(row), row->name);
+                fputs("' ;;\n", to);
+        }
+        fputs("        esac\n"
+              "        COMPREPLY=($(compgen -W \"${words-} -o --socket --config --help\" -- \"$word\"))\n"
+              "}\n"
+              "complete -o default -F _sundog sundog\n",
+              to);
+}
+
+/* In scdoc a few characters stand for more than themselves. */
+static void help_escaped(FILE *to, const char *text)
+{
+        for (; *text; text++) {
+                if (strchr("\\*_[]#<>~`", *text))
+                        fputc('\\', to);
+                fputc(*text, to);
+        }
+}
+
+/* For sundog(1): a paragraph a command, and its options below it. */
+static void help_manual(FILE *to)
+{
+        for (int i = 0; i < COMMANDS; i++) {
+                fprintf(to, "*%s* ", commands[i].name);
+                help_escaped(to, commands[i].arguments);
+                fputs("\n\t", to);
+                help_escaped(to, commands[i].help);
+                fputs("\n\n", to);
+                for (const struct option_row *row = commands[i].option; row && row->name; row++) {
+                        fprintf(to, "\t*%s", option_dashes(row));
+                        help_escaped(to, row->name);
+                        fputs(row->arg ? "* " : "*", to);
+                        help_escaped(to, row->arg ? row->arg : "");
+                        fputs("\n\t\t", to);
+                        help_escaped(to, row->help + strspn(row->help, ". "));
+                        fputs("\n\n", to);
+                }
+        }
+}
+
 static int command_help(struct ctl *ctl, int argc, char **argv)
 {
+        if (argc > 0 && strcmp(argv[0], "completion") == 0)
+                return help_completion(ctl->out.to), EXIT_FINE;
+        if (argc > 0 && strcmp(argv[0], "manual") == 0)
+                return help_manual(ctl->out.to), EXIT_FINE;
         const struct command *c = argc > 0 ? command_find(argv[0]) : NULL;
         if (argc > 0 && !c)
                 return ctl_fail(EXIT_USAGE, "there is no command \"%s\"; see: sundog help", argv[0]);

@@ -98,7 +98,8 @@ check "P4: and every probe is lost" [ "$(said nobody '["lost"]')" = "$(said nobo
 
 # ---- what is on the wire, as Wireshark reads it ----
 if ! command -v tshark >/dev/null; then
-        note "skipped: tshark is not installed"
+        lab_count=$((lab_count + 1))
+        echo "ok $lab_count - what is on the wire, as Wireshark reads it # SKIP tshark is not installed"
         lab_end
 fi
 wire() { tshark -r "$lab_dir/$1.pcap" -d udp.port==862,twamp.test -Y "$2" -T fields "${@:3}" 2>>"$lab_dir/tshark.err"; }
