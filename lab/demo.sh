@@ -43,6 +43,7 @@ profiles:
   - name: voice
     latency: 150ms
     loss: 1%
+    breach_price: 10
   - name: bulk
     latency: 400ms
     loss: 2%

@@ -366,7 +366,8 @@ static unsigned decisions_graded(const struct demo *d, const char *grade)
         size_t i;
         const json_t *one;
         unsigned n = 0;
-        json_array_foreach(d->decisions, i, one) n += strcmp(word_at(one, "grade"), grade) == 0;
+        json_array_foreach(d->decisions, i, one) n +=
+                strcmp(word_at(one, "grade"), grade) == 0 && strcmp(word_at(one, "group"), "call") == 0;
         return n;
 }
 
@@ -553,10 +554,11 @@ static json_t *table_make(const struct demo *d)
                 bytes);
         row_add(rows, "call_copies", "  in copies of one, with probes", "copies", 1,
                 bytes / (sent * (CALL_INNER + TUNNEL_AROUND)));
-        static const char *const grade[][3] = {{"helped", "decisions_helped", "decisions that helped"},
-                                               {"neutral", "decisions_neutral", "  made no difference"},
-                                               {"hurt", "decisions_hurt", "  hurt"},
-                                               {"open", "decisions_open", "  not judged yet"}};
+        static const char *const grade[][3] = {
+                {"helped", "decisions_helped", "decisions for the call that helped"},
+                {"neutral", "decisions_neutral", "  made no difference"},
+                {"hurt", "decisions_hurt", "  hurt"},
+                {"open", "decisions_open", "  not judged yet"}};
         for (int i = 0; i < 4; i++)
                 row_add(rows, grade[i][1], grade[i][2], "decisions", (double)NAN,
                         decisions_graded(d, grade[i][0]));
@@ -613,27 +615,62 @@ static void table_print(const struct demo *d, const json_t *rows)
         json_decref(list);
 }
 
+/* Text in lines no wider than the terminal; what continues a line stands below its eleventh column. */
+static void text_print(const struct demo *d, const char *text, unsigned indent)
+{
+        FILE *to = d->view.out.to;
+        unsigned room = demo_view_columns(&d->view);
+        unsigned column = 0;
+        while (*text) {
+                size_t bytes = strcspn(text, " \n");
+                char word[200];
+                snprintf(word, sizeof(word), "%.*s", (int)bytes, text);
+                unsigned width = (unsigned)out_width(word);
+                if (column > indent && column + 1 + width >= room) {
+                        fprintf(to, "\n%*s", (int)indent, "");
+                        column = indent;
+                }
+                fputs(word, to);
+                column += width;
+                text += bytes;
+                /* Spaces are kept: they make the columns of an explanation. */
+                for (; *text == ' '; text++) {
+                        if (text[1] && column > indent)
+                                fputc(' ', to);
+                        column++;
+                }
+                if (*text == '\n') {
+                        fputc(*text++, to);
+                        column = 0;
+                }
+        }
+}
+
 static void words_print(const struct demo *d)
 {
         FILE *to = d->view.out.to;
         const json_t *chosen[3] = {NULL, NULL, NULL};
         static const char *const act[3] = {NULL, "mirror", "move"};
-        fprintf(to,
-                "\nBoth runs had the same %.0f s of the recordings. Known only afterwards: that %s was the "
-                "best\n"
-                "single path. The call goes from site A to site B; \"bad\" is lost, or later than 150 ms.\n",
-                d->view.length_s, d->view.path[d->view.best].name);
-        fprintf(to,
-                "\nThe picture is " OUT_FOLDER "/demo.svg; every decision is in " OUT_FOLDER
-                "/decisions.txt, as \"sundog explain\"\nsays it while the daemon runs. These tell most:\n");
+        char text[600];
+        snprintf(text, sizeof(text),
+                 "\nBoth runs had the same %.0f s of the recordings. That %s was the best single path is "
+                 "known only "
+                 "afterwards. Late is later than 150 ms, site A to site B.\n"
+                 "The picture: " OUT_FOLDER
+                 "/demo.svg. Every decision, as \"sundog explain\" says it while the daemon "
+                 "runs: " OUT_FOLDER "/decisions.txt. These three tell most:\n",
+                 d->view.length_s, d->view.path[d->view.best].name);
+        text_print(d, text, 0);
         for (int i = 0; i < 3; i++) {
                 chosen[i] = telling(d, act[i], chosen);
-                char *text = chosen[i] ? decision_text(chosen[i]) : NULL;
-                if (text)
-                        fprintf(to, "\n%ssundog explain d-%lld%s\n%s", out_colour(&d->view.out, "bold"),
+                char *explained = chosen[i] ? decision_text(chosen[i]) : NULL;
+                if (explained) {
+                        fprintf(to, "\n%ssundog explain d-%lld%s\n", out_colour(&d->view.out, "bold"),
                                 (long long)json_integer_value(json_object_get(chosen[i], "id")),
-                                out_colour(&d->view.out, "plain"), text);
-                free(text);
+                                out_colour(&d->view.out, "plain"));
+                        text_print(d, explained, 10);
+                }
+                free(explained);
         }
 }
 

@@ -216,14 +216,17 @@ static struct demo_call call_then(const struct demo_view *v)
         return v->then[slot < DEMO_SLOTS ? slot : DEMO_SLOTS - 1];
 }
 
-static void draw_all(struct demo_view *v)
+unsigned demo_view_columns(const struct demo_view *v)
 {
         struct winsize w = {0};
+        return ioctl(fileno(v->out.to), TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : 100;
+}
+
+static void draw_all(struct demo_view *v)
+{
         struct row r = {0};
-        if (ioctl(fileno(v->out.to), TIOCGWINSZ, &w) < 0 || w.ws_col == 0)
-                w.ws_col = 80;
         /* One column stays free: some terminals wrap when the last one is written. */
-        r.room = w.ws_col - 1U;
+        r.room = demo_view_columns(v) - 1U;
         size_t sparks = r.room > 64 ? r.room - 60 : 4;
         sparks = sparks > 56 ? 56 : sparks;
         fputs("\033[H", v->out.to);

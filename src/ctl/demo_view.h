@@ -50,5 +50,7 @@ void demo_view_open(struct demo_view *v, FILE *to);
 void demo_view_step(struct demo_view *v, const float worst[DEMO_PATHS]);
 /** Show it; on a terminal all of it, elsewhere a line when something began or five seconds have passed. */
 void demo_view_draw(struct demo_view *v);
+/** Columns of the terminal; 100 when there is none. */
+unsigned demo_view_columns(const struct demo_view *v);
 /** Give the terminal back as it was. May be called twice. */
 void demo_view_close(struct demo_view *v);
