@@ -218,6 +218,8 @@ struct receiver {
         uint64_t received, duplicates, reordered, foreign;
         uint64_t highest;
         int64_t first_ns, last_ns, gap_ns, gap_at_ns;
+        int64_t late_ns; /* older than this on arrival is late */
+        uint64_t late;
         struct lab_hist delay;
         bool is_known;
 };
@@ -259,6 +261,7 @@ static int packet_in(struct receiver *r, const uint8_t *data, size_t n, int64_t 
         r->first_ns = r->received ? r->first_ns : now_ns;
         r->last_ns = now_ns;
         r->received++;
+        r->late += now_ns - s.sent_ns > r->late_ns;
         r->got_ns[s.seq] = now_ns;
         r->sent_ns[s.seq] = s.sent_ns;
         lab_hist_add(&r->delay, now_ns - s.sent_ns);
@@ -395,11 +398,13 @@ static void live_print(const struct receiver *r, const struct options *o, int64_
                 lost += !r->got_ns[i];
                 late += r->got_ns[i] && r->got_ns[i] - r->sent_ns[i] > o->late_ns;
         }
-        printf("{\"t_ms\":%lld,\"received\":%llu,\"highest\":%llu,\"recent_late\":%llu,\"recent_missing\":%"
+        printf("{\"t_ms\":%lld,\"received\":%llu,\"late\":%llu,\"highest\":%llu,\"recent_late\":%llu,"
+               "\"recent_missing\":%"
                "llu,"
                "\"delay_ms\":%.3f}\n",
                (long long)((now_ns - o->zero_ns) / DOG_MS), (unsigned long long)r->received,
-               (unsigned long long)r->highest, (unsigned long long)late, (unsigned long long)lost,
+               (unsigned long long)r->late, (unsigned long long)r->highest, (unsigned long long)late,
+               (unsigned long long)lost,
                r->received ? (double)(r->got_ns[r->highest] - r->sent_ns[r->highest]) / 1e6 : 0.0);
         fflush(stdout);
 }
@@ -481,6 +486,7 @@ static int recv_run(const struct options *o, struct dog_err *e)
         int64_t live_ns = start_ns;
         sigset_t none;
         sigemptyset(&none);
+        r.late_ns = o->late_ns;
         for (int64_t now_ns = start_ns; rc >= 0 && !is_told_to_stop && !is_over(&r, o, start_ns, now_ns);
              now_ns = dog_clock_mono_ns()) {
                 struct pollfd p = {.fd = fd, .events = POLLIN};

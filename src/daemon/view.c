@@ -147,6 +147,21 @@ static void promise_words(const struct dog_promise *p, char *to, size_t room)
                 to[strlen(to) - 1] = 0;
 }
 
+/* What a class gave to its tunnel: packets, their bytes once, and copies sent; all 0 when it cannot be read.
+ */
+static struct path_class_tx class_sent(const struct view *v, const struct dog_group *g)
+{
+        struct path_tunnel_class_counters counted;
+        memset(&counted, 0, sizeof(counted));
+        for (size_t i = 0; i < v->links; i++)
+                for (unsigned c = 0; path_link_group(v->link[i], c); c++)
+                        if (path_link_group(v->link[i], c) == g)
+                                path_tunnel_class_read(path_link_tunnel(v->link[i]),
+                                                       path_link_settings(v->link[i])->class[c].number,
+                                                       &counted, NULL);
+        return counted.tx;
+}
+
 static json_t *class_row(const struct view *v, const struct dog_group *g)
 {
         char promise[96];
@@ -165,9 +180,12 @@ static json_t *class_row(const struct view *v, const struct dog_group *g)
                 snprintf(model, sizeof(model), "disarmed on %u", disarmed);
         const struct dog_tally *t = &g->tally;
         double served = (double)t->served_ns;
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s}", "class",
-                         g->name, "tunnel", view_tunnel_of(v, g), "state", dog_state_name(g->state),
-                         "carried_by", carried, "promise", promise, "kept",
+        struct path_class_tx sent = class_sent(v, g);
+        return json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s}",
+                         "packets", (json_int_t)sent.packets, "inner_bytes", (json_int_t)sent.bytes,
+                         "sent_copies", (json_int_t)sent.copies, "class", g->name, "tunnel",
+                         view_tunnel_of(v, g), "state", dog_state_name(g->state), "carried_by", carried,
+                         "promise", promise, "kept",
                          real(served > 0 ? 1 - (double)t->bad_ns / served : (double)NAN), "copies",
                          real(served > 0 ? (double)t->copied_ns / served : (double)NAN), "decisions",
                          (json_int_t)t->decisions, "helped", (json_int_t)t->helped, "neutral",
