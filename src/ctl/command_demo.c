@@ -385,7 +385,7 @@ static const json_t *telling(const struct demo *d, const char *act, const json_t
         json_array_foreach(d->decisions, i, one)
         {
                 if (one == chosen[0] || one == chosen[1] || strcmp(word_at(one, "group"), "call") != 0 ||
-                    !act_fits(one, act) || strcmp(word_at(one, "why"), "start") == 0)
+                    !act_fits(one, act) || at_s(d, one) < 0)
                         continue;
                 double more = best ? saved_ms(one) - saved_ms(best) : 1;
                 if (more > 0 || (more >= 0 && number_at(one, "p_without") > number_at(best, "p_without")))
@@ -615,30 +615,27 @@ static void table_print(const struct demo *d, const json_t *rows)
         json_decref(list);
 }
 
-/* Text in lines no wider than the terminal; what continues a line stands below its eleventh column. */
+/* Text in lines no wider than the terminal; what continues a line stands below column `indent`. */
 static void text_print(const struct demo *d, const char *text, unsigned indent)
 {
         FILE *to = d->view.out.to;
         unsigned room = demo_view_columns(&d->view);
         unsigned column = 0;
         while (*text) {
-                size_t bytes = strcspn(text, " \n");
+                /* Spaces belong to the word behind them: they make the columns of an explanation. */
+                size_t spaces = strspn(text, " ");
+                size_t bytes = strcspn(text + spaces, " \n");
                 char word[200];
-                snprintf(word, sizeof(word), "%.*s", (int)bytes, text);
+                snprintf(word, sizeof(word), "%.*s", (int)bytes, text + spaces);
                 unsigned width = (unsigned)out_width(word);
-                if (column > indent && column + 1 + width >= room) {
-                        fprintf(to, "\n%*s", (int)indent, "");
-                        column = indent;
+                if (column > indent && column + spaces + width >= room) {
+                        fprintf(to, "\n%*s%s", (int)indent, "", word);
+                        column = indent + width;
+                } else {
+                        fprintf(to, "%*s%s", (int)spaces, "", word);
+                        column += (unsigned)spaces + width;
                 }
-                fputs(word, to);
-                column += width;
-                text += bytes;
-                /* Spaces are kept: they make the columns of an explanation. */
-                for (; *text == ' '; text++) {
-                        if (text[1] && column > indent)
-                                fputc(' ', to);
-                        column++;
-                }
+                text += spaces + bytes;
                 if (*text == '\n') {
                         fputc(*text++, to);
                         column = 0;

@@ -233,7 +233,8 @@ static void draw_all(struct demo_view *v)
         draw_head(v, &r);
         row_code(&r, colour(v, "dim"));
         row_say(&r, "  %-9s%7s %5s  ", "operator", "delay", "loss");
-        row_say(&r, "last %zu s", sparks * DEMO_SLOT_MS / 1000);
+        if (sparks >= 10)
+                row_say(&r, "last %zu s", sparks * DEMO_SLOT_MS / 1000);
         row_to(&r, 27 + sparks);
         row_say(&r, "p(bad) score  %s", "carries");
         row_end(v, &r);
@@ -250,7 +251,8 @@ static void draw_all(struct demo_view *v)
         row_end(v, &r);
         if (v->decision[0]) {
                 row_code(&r, colour(v, "dim"));
-                row_say(&r, "newest of %u decisions", v->decisions);
+                row_say(&r, "the newest decision for the call (%u so far, with the download's)",
+                        v->decisions);
                 row_end(v, &r);
                 row_put(&r, v->decision);
                 row_end(v, &r);
