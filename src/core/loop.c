@@ -228,7 +228,10 @@ uint16_t dog_loop_fate_add(struct dog_loop *l, const char *name, double capacity
 {
         if (l->fates >= DOG_FATE_NONE)
                 return DOG_FATE_NONE;
-        struct dog_fate *more = realloc(l->fate, (l->fates + 1) * sizeof(*more));
+        struct dog_fate *more = l->fate;
+        /* There is room up to the next power of two. */
+        if ((l->fates & (l->fates - 1)) == 0)
+                more = realloc(l->fate, (l->fates ? 2 * l->fates : 1) * sizeof(*more));
         if (!more)
                 return DOG_FATE_NONE;
         l->fate = more;
