@@ -299,7 +299,7 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                 json_array_append_new(
                         rows,
                         json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                                  "s:s, s:b}",
+                                  "s:o, s:s, s:b}",
                                   "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                                   (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
                                   loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
@@ -308,7 +308,8 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                                   real((double)b->jitter_ms[h].spread), "loss_ratio",
                                   real((double)b->loss[h].mean), "loss_spread",
                                   real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
-                                  "drivers", h == 0 ? drivers : "", "is_armed", (int)b->is_armed));
+                                  "score", real((double)b->score), "drivers", h == 0 ? drivers : "",
+                                  "is_armed", (int)b->is_armed));
         }
 }
 

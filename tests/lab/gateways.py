@@ -126,8 +126,14 @@ class Gateways(Lab):
     def stop(self, end):
         return self.daemon[end].end()
 
+    def restart(self, end):
+        """What was learnt of the paths is forgotten; what forwards goes on."""
+        need(self.stop(end) == 0, "sundogd ends in good order: %s" % self.daemon[end].told[-3:])
+        return self.sundogd(end)
+
     def both(self, **how):
-        for end in "ab":
+        # The far end first: what a asks is answered from the first probe on.
+        for end in "ba":
             self.configure(end, **how)
             self.sundogd(end)
         self.topology("route", "dev", "sd0")
