@@ -210,6 +210,28 @@ static json_t *drop_rows(const struct view *v)
         return drops;
 }
 
+/* Paths that cannot carry anything because something of theirs is not there: a person must look. */
+static bool note_missing(const struct view *v, json_t *notes)
+{
+        bool is_any = false;
+        char text[200];
+        for (size_t i = 0; i < v->links; i++) {
+                const struct path_link_settings *s = path_link_settings(v->link[i]);
+                const struct dog_group *g = path_link_group(v->link[i], 0);
+                for (unsigned p = 0; g && p < s->paths; p++) {
+                        if (g->member[p].is_up)
+                                continue;
+                        snprintf(
+                                text, sizeof(text),
+                                "path %s of tunnel %s: the device %s, its carrier or its next hop is missing",
+                                s->path[p].path.name, s->name, s->path[p].path.device);
+                        json_array_append_new(notes, json_string(text));
+                        is_any = true;
+                }
+        }
+        return is_any;
+}
+
 json_t *view_status(const struct view *v, int64_t now_ns)
 {
         struct dog_tally all = {0};
@@ -243,6 +265,7 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                         json_array_append_new(notes, json_string(text));
                 }
         }
+        is_degraded |= note_missing(v, notes);
         json_t *store = json_null();
         if (v->store) {
                 struct dog_store_status s;
