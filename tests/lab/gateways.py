@@ -92,7 +92,7 @@ class Gateways(Lab):
         for k in range(self.paths):
             self.emu("heal", "p%d" % k)
             self.emu("set", "p%d" % k, "delay", "%dms" % (10 * (k + 1)), "loss", "0", "burst", "0",
-                     "jitter", "0ms")
+                     "jitter", "0ms", "shape", "uniform", "order", "keep")
 
     def configure(self, end, profiles=PROFILES, classes=CLASSES, policy="hold: 500ms", paths=None, key=None, busy="100ms",
                   change=None):
