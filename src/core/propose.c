@@ -112,6 +112,24 @@ static uint16_t copy_best(const struct dog_group *g, uint16_t active, uint16_t t
         return best;
 }
 
+/* The copy that runs stays while `best` gains no more than the margin: of two alike, neither is better. */
+static uint16_t copy_kept(const struct dog_group *g, uint16_t active, uint16_t taken, uint16_t best)
+{
+        uint16_t running = NOBODY;
+        for (uint16_t j = 0; j < g->members; j++) {
+                const struct dog_member *m = &g->member[j];
+                if ((taken & bit(j)) || !(g->hot & bit(j)) || !m->is_usable || m->role == DOG_ROLE_NEVER ||
+                    dog_members_share_fate(m, &g->member[active]))
+                        continue;
+                if (running == NOBODY || copy_gain(g, active, j) > copy_gain(g, active, running))
+                        running = j;
+        }
+        if (running == NOBODY ||
+            copy_gain(g, active, best) > copy_gain(g, active, running) + g->policy.margin)
+                return best;
+        return running;
+}
+
 /*
  * Which copies run beside `active`, and why. A copy that runs is kept for mirror_hold, and
  * until its gain has fallen to half of what it took to start it.
@@ -129,7 +147,7 @@ static uint16_t plan_copies(const struct dog_group *g, uint16_t active, int64_t 
                         uint16_t j = copy_best(g, active, hot, &has_common_fate);
                         if (j == NOBODY)
                                 break;
-                        hot |= bit(j);
+                        hot |= bit(copy_kept(g, active, hot, j));
                 }
                 *why = dog_plan_copies(hot) > 1 ? DOG_WHY_MIRROR_ALWAYS
                        : has_common_fate        ? DOG_WHY_COMMON_FATE

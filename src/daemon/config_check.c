@@ -12,6 +12,8 @@
 #define PROTOCOL_TCP  6
 #define PROTOCOL_UDP  17
 #define PROTOCOL_SCTP 132
+/* 32 bytes in base64. */
+#define KEY_FILE_LEAST 44
 
 int dog_config_fail(const struct dog_config_where *where, struct dog_err *e, int rc, const char *format, ...)
 {
@@ -329,9 +331,11 @@ int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
                                 &t->key_file_at, e, -EPERM,
                                 "tunnel \"%s\": key file %s is open to others (mode %04o); run: chmod 600 %s",
                                 t->name, t->key_file, (unsigned)st.st_mode & 07777U, t->key_file);
-                if (st.st_size == 0)
+                if (st.st_size < KEY_FILE_LEAST)
                         return dog_config_fail(&t->key_file_at, e, -EINVAL,
-                                               "tunnel \"%s\": key file %s is empty", t->name, t->key_file);
+                                               "tunnel \"%s\": key file %s is %s; a key has 64 hexadecimal "
+                                               "digits, like those of: openssl rand -hex 32",
+                                               t->name, t->key_file, st.st_size == 0 ? "empty" : "too short");
         }
         return 0;
 }

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,14 @@ struct track {
         int loss[PATH_PATHS_MAX];
 };
 
+/* A descriptor of a link that is polled. */
+struct watch {
+        uv_poll_t poll; /* first: a handle is its watch */
+        struct path_link *link;
+        int fd;
+        struct watch *next;
+};
+
 struct decider {
         const struct dog_config *config;
         struct dog_hands_client *hands;
@@ -38,8 +47,7 @@ struct decider {
         uv_timer_t store_timer;
         uv_poll_t hands_poll;
         uv_poll_t netlink_poll;
-        uv_poll_t link_poll[LINKS_MAX * PATH_LINK_FDS_MAX];
-        unsigned link_polls;
+        struct watch *watched; /* descriptors of the links */
         uv_signal_t term, interrupt;
         uv_work_t store_work;
         bool is_storing, is_stopping;
@@ -284,18 +292,49 @@ static void decider_tick(uv_timer_t *timer)
 
 static void decider_readable(uv_poll_t *poll, int status, int events)
 {
-        struct path_link *l = poll->data;
-        uv_os_fd_t fd;
+        const struct watch *w = (const struct watch *)poll;
         (void)events;
-        if (uv_fileno((uv_handle_t *)poll, &fd) < 0)
-                return;
-        path_link_on_readable(l, fd, dog_clock_mono_ns());
+        path_link_on_readable(w->link, w->fd, dog_clock_mono_ns());
         /*
          * A far end that is not there yet answers a probe with "port unreachable", which epoll tells as an
          * error, and libuv then stops watching. The read above has taken the error; go on.
          */
         if (status < 0)
                 uv_poll_start(poll, UV_READABLE, decider_readable);
+}
+
+static void watch_closed(uv_handle_t *handle)
+{
+        free(handle);
+}
+
+static void decider_watch(void *user, struct path_link *l, int fd, bool is_on)
+{
+        struct decider *d = ((struct track *)user)->d;
+        struct watch **at = &d->watched;
+        if (is_on) {
+                struct watch *w = calloc(1, sizeof(*w));
+                if (!w || uv_poll_init(&d->uv, &w->poll, fd) < 0) {
+                        dog_log(DOG_LOG_ERROR,
+                                "event=not-polled text=\"answers to probes will not be seen\"");
+                        free(w);
+                        return;
+                }
+                w->link = l;
+                w->fd = fd;
+                w->next = d->watched;
+                d->watched = w;
+                uv_poll_start(&w->poll, UV_READABLE, decider_readable);
+                return;
+        }
+        while (*at && (*at)->fd != fd)
+                at = &(*at)->next;
+        if (!*at)
+                return;
+        struct watch *gone = *at;
+        *at = gone->next;
+        uv_poll_stop(&gone->poll);
+        uv_close((uv_handle_t *)&gone->poll, watch_closed);
 }
 
 static void netlink_readable(uv_poll_t *poll, int status, int events)
@@ -397,7 +436,7 @@ static void store_begin(struct decider *d, const char *config_text)
         }
         struct dog_store_status s;
         if (dog_store_news(d->store, &s) && s.text[0])
-                dog_log(DOG_LOG_WARN, "event=store text=\"%s\"", s.text);
+                note_add(d, s.text);
         dog_ledger_number_from(dog_loop_ledger(d->loop), dog_store_decision_last(d->store));
         if (config_text)
                 dog_store_config_add(d->store, &(struct dog_store_config){.at_ns = dog_clock_wall_ns(),
@@ -419,6 +458,7 @@ static void track_begin(struct decider *d, size_t i, const struct dog_config_tun
                 track->loss[p] = d->store ? dog_store_series(d->store, name) : -1;
         }
         s->sample = decider_sample;
+        s->watch = decider_watch;
         s->user = track;
 }
 
@@ -443,6 +483,9 @@ static int host_begin(struct decider *d, struct dog_err *e)
                         rc = path_host_attach(d->host, d->config->tunnel[i].path[p].device, &became, e);
                         if (rc == 0 && became.note[0])
                                 note_add(d, became.note);
+                        /* It may still come; the link looks again and again, and says that it misses it. */
+                        if (rc == -ENODEV)
+                                rc = 0;
                 }
         }
         return rc;
@@ -462,16 +505,6 @@ static int links_begin(struct decider *d, struct dog_err *e)
                 plan_link_fini(&s);
                 if (rc < 0)
                         return rc;
-                int fd[PATH_LINK_FDS_MAX];
-                unsigned fds = path_link_fds(d->link[d->links], fd);
-                for (unsigned k = 0; k < fds; k++) {
-                        uv_poll_t *poll = &d->link_poll[d->link_polls];
-                        if (uv_poll_init(&d->uv, poll, fd[k]) < 0)
-                                continue;
-                        d->link_polls++;
-                        poll->data = d->link[d->links];
-                        uv_poll_start(poll, UV_READABLE, decider_readable);
-                }
                 dog_log(DOG_LOG_INFO, "tunnel=%s event=open device=%s mtu=%u paths=%zu adopted=%u", t->name,
                         t->device, path_tunnel_mtu(path_link_tunnel(d->link[d->links])), t->paths,
                         path_tunnel_adopted(path_link_tunnel(d->link[d->links])));
@@ -499,11 +532,12 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
                 return dog_err_set(e, -ENOMEM, "out of memory");
         store_begin(d, o->config_text);
         dog_ledger_listen(dog_loop_ledger(d->loop), decider_ledger, d);
-        int rc = d->config->tunnels ? host_begin(d, e) : 0;
+        /* The socket before the data plane: a second sundogd is refused before it has touched anything. */
+        int rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
+        if (rc == 0 && d->config->tunnels)
+                rc = host_begin(d, e);
         if (rc == 0)
                 rc = links_begin(d, e);
-        if (rc == 0)
-                rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
         if (rc == 0)
                 rc = dog_netlink_watch_open(&d->watch, e);
         if (rc < 0)
@@ -553,6 +587,8 @@ int decider_main(struct dog_hands_client *hands, void *data)
                 dog_log(DOG_LOG_ERROR, "event=start error=\"out of memory\"");
                 return 1;
         }
+        /* Who asks may hang up before the answer. */
+        signal(SIGPIPE, SIG_IGN);
         d->config = o->config;
         d->hands = hands;
         d->started_ns = dog_clock_mono_ns();

@@ -210,6 +210,28 @@ static json_t *drop_rows(const struct view *v)
         return drops;
 }
 
+/* Paths that cannot carry anything because something of theirs is not there: a person must look. */
+static bool note_missing(const struct view *v, json_t *notes)
+{
+        bool is_any = false;
+        char text[200];
+        for (size_t i = 0; i < v->links; i++) {
+                const struct path_link_settings *s = path_link_settings(v->link[i]);
+                const struct dog_group *g = path_link_group(v->link[i], 0);
+                for (unsigned p = 0; g && p < s->paths; p++) {
+                        if (g->member[p].is_up)
+                                continue;
+                        snprintf(
+                                text, sizeof(text),
+                                "path %s of tunnel %s: the device %s, its carrier or its next hop is missing",
+                                s->path[p].path.name, s->name, s->path[p].path.device);
+                        json_array_append_new(notes, json_string(text));
+                        is_any = true;
+                }
+        }
+        return is_any;
+}
+
 json_t *view_status(const struct view *v, int64_t now_ns)
 {
         struct dog_tally all = {0};
@@ -243,6 +265,7 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                         json_array_append_new(notes, json_string(text));
                 }
         }
+        is_degraded |= note_missing(v, notes);
         json_t *store = json_null();
         if (v->store) {
                 struct dog_store_status s;
@@ -299,7 +322,7 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                 json_array_append_new(
                         rows,
                         json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                                  "s:s, s:b}",
+                                  "s:o, s:s, s:b}",
                                   "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                                   (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
                                   loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
@@ -308,7 +331,8 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                                   real((double)b->jitter_ms[h].spread), "loss_ratio",
                                   real((double)b->loss[h].mean), "loss_spread",
                                   real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
-                                  "drivers", h == 0 ? drivers : "", "is_armed", (int)b->is_armed));
+                                  "score", real((double)b->score), "drivers", h == 0 ? drivers : "",
+                                  "is_armed", (int)b->is_armed));
         }
 }
 

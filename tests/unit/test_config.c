@@ -20,6 +20,7 @@
 #define PROFILES "profiles:\n  - {name: voice, latency: 80ms, loss: 0.5%}\n"
 #define FIBER    "{name: fiber, device: eth0, local: 192.0.2.1, remote: 198.51.100.1}"
 #define LTE      "{name: lte, device: wwan0, local: 10.0.0.2, remote: 198.51.100.1}"
+#define KEY      "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
 #define TUNNEL   "name: t, peer: b, address: 10.99.0.1/30, key_file: /k"
 #define TUNNELS  "tunnels:\n  - {" TUNNEL ", paths: [" FIBER ", " LTE "]}\n"
 #define CLASSES  "classes:\n  - {name: all, profile: voice}\n"
@@ -499,11 +500,13 @@ static void a_key_file_is_there_and_closed_to_others(void)
                 int rc;
         } row[] = {{0600, 0}, {0400, 0}, {0640, -EPERM}, {0604, -EPERM}, {0660, -EPERM}};
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
-                file_put("t.key", "secret", row[i].mode);
+                file_put("t.key", KEY, row[i].mode);
                 OK(load(&c, &e) == row[i].rc, "mode %04o: %s", (unsigned)row[i].mode, e.text);
                 OK(row[i].rc == 0 || strstr(e.text, "chmod 600"), "it says what to do: %s", e.text);
                 dog_config_free(c);
         }
+        file_put("t.key", "00ff\n", 0600);
+        OK(load(&c, &e) == -EINVAL && strstr(e.text, "is too short"), "%s", e.text);
         file_put("t.key", "", 0600);
         OK(load(&c, &e) == -EINVAL && strstr(e.text, "is empty"), "%s", e.text);
         unlink(file_of("t.key"));

@@ -146,6 +146,24 @@ static void a_copy_is_bought_when_the_risk_is_worth_it(void)
         dog_group_free(g);
 }
 
+/* Two alike are not exchanged back and forth; one that is better is taken. */
+static void a_copy_that_always_runs_stays_on_its_member(void)
+{
+        static const double alike[3] = {.01, .0200, .0199};
+        struct dog_group *g = group_of(alike, 3);
+        g->policy.mirror = DOG_MIRROR_ALWAYS;
+        g->policy.copies = 2;
+        g->hot = 3;
+        OK(dog_propose(g, T0).hot == 3, "a little better is not enough");
+        g->member[1].belief.p_breach[0] = .9F;
+        g->promise.breach_price = 10;
+        OK(dog_propose(g, T0).hot == 5, "clearly better is");
+        g->member[1].is_usable = false;
+        g->member[1].belief.p_breach[0] = .01F;
+        OK(dog_propose(g, T0).hot == 5, "and the dead one is left");
+        dog_group_free(g);
+}
+
 /* What must be true of every plan, whatever the group looks like. */
 static void plan_must_be_sane(const struct dog_plan *p, const struct dog_group *g, int i)
 {
@@ -457,7 +475,8 @@ int main(void)
                 TEST(nobody_moves_to_what_is_dead_forbidden_or_just_back),
                 TEST(a_dead_active_member_is_left_at_once_even_when_frozen),
                 TEST(a_move_keeps_the_old_member_until_the_new_one_has_proved_itself),
-                TEST(a_copy_is_bought_when_the_risk_is_worth_it), TEST(proposing_is_pure_and_never_insane),
+                TEST(a_copy_is_bought_when_the_risk_is_worth_it),
+                TEST(a_copy_that_always_runs_stays_on_its_member), TEST(proposing_is_pure_and_never_insane),
                 TEST(a_herd_is_held_back), TEST(a_copy_needs_budget_and_room),
                 TEST(the_loop_leaves_a_failing_member_and_grades_itself),
                 TEST(the_same_script_gives_the_same_ledger),

@@ -40,6 +40,7 @@ struct probe {
         struct path_link *link;
         unsigned path;
         int session_fd, reflector_fd; /* -1: not open */
+        uint32_t device_index;        /* of the interface that the sockets are bound to */
         struct dog_stamp_session *session;
         struct dog_stamp_reflector *reflector;
         int64_t answered_ns; /* when the last answered probe was sent */
@@ -433,6 +434,46 @@ static int64_t probe_timeout_ns(const struct path_link *l)
         return (int64_t)(fmin(fmax(1.25 * limit_ms, 100), 2000) * (double)DOG_MS);
 }
 
+static void link_watch(struct path_link *l, int fd, bool is_on)
+{
+        if (l->settings.watch && fd >= 0)
+                l->settings.watch(l->settings.user, l, fd, is_on);
+}
+
+/* Paths may share an uplink and differ in the far address: one socket answers the probes of both. */
+static bool link_reflects(const struct path_link *l, unsigned path)
+{
+        const struct path_tunnel_path *mine = &l->settings.path[path].path;
+        for (unsigned p = 0; p < l->settings.paths; p++) {
+                const struct path_tunnel_path *other = &l->settings.path[p].path;
+                if (p != path && l->probe[p].reflector && strcmp(mine->device, other->device) == 0 &&
+                    address_ip4(&mine->local) == address_ip4(&other->local))
+                        return true;
+        }
+        return false;
+}
+
+static int probe_reflect(struct path_link *l, unsigned path, struct dog_err *e)
+{
+        struct probe *p = &l->probe[path];
+        if (link_reflects(l, path))
+                return 0;
+        p->reflector_fd = reflector_socket(l, path, e);
+        if (p->reflector_fd < 0)
+                return p->reflector_fd;
+        struct dog_stamp_reflector_conf reflector = {.fd = p->reflector_fd,
+                                                     .key = l->stamp_key,
+                                                     .is_stateful = true,
+                                                     .report = reflect_report,
+                                                     .notice = reflect_notice,
+                                                     .user = l};
+        int rc = dog_stamp_reflector_new(&p->reflector, &reflector, e);
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "path %s", l->settings.path[path].path.name);
+        link_watch(l, p->reflector_fd, true);
+        return 0;
+}
+
 static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
 {
         struct probe *p = &l->probe[path];
@@ -464,21 +505,19 @@ static int probe_open(struct path_link *l, unsigned path, struct dog_err *e)
         int rc = dog_stamp_session_new(&p->session, &sender, e);
         if (rc < 0)
                 return dog_err_prefix(e, rc, "path %s", to->name);
-        p->reflector_fd = reflector_socket(l, path, e);
-        if (p->reflector_fd < 0)
-                return p->reflector_fd;
-        struct dog_stamp_reflector_conf reflector = {.fd = p->reflector_fd,
-                                                     .key = l->stamp_key,
-                                                     .is_stateful = true,
-                                                     .report = reflect_report,
-                                                     .notice = reflect_notice,
-                                                     .user = l};
-        rc = dog_stamp_reflector_new(&p->reflector, &reflector, e);
-        return rc < 0 ? dog_err_prefix(e, rc, "path %s", to->name) : 0;
+        link_watch(l, p->session_fd, true);
+        struct dog_link device;
+        p->device_index = dog_link_get(&device, to->device, NULL) == 0 ? device.index : 0;
+        p->pace_ns = 0; /* link_pace sets it anew */
+        return probe_reflect(l, path, e);
 }
 
 static void probe_close(struct probe *p)
 {
+        if (p->session)
+                link_watch(p->link, p->session_fd, false);
+        if (p->reflector)
+                link_watch(p->link, p->reflector_fd, false);
         dog_stamp_session_free(p->session);
         dog_stamp_reflector_free(p->reflector);
         if (p->session_fd >= 0)
@@ -703,18 +742,6 @@ void path_link_close(struct path_link *l)
 
 /* ---- events ---- */
 
-unsigned path_link_fds(const struct path_link *l, int fd[PATH_LINK_FDS_MAX])
-{
-        unsigned n = 0;
-        for (unsigned p = 0; p < l->settings.paths; p++) {
-                if (l->probe[p].session_fd >= 0)
-                        fd[n++] = l->probe[p].session_fd;
-                if (l->probe[p].reflector_fd >= 0)
-                        fd[n++] = l->probe[p].reflector_fd;
-        }
-        return n;
-}
-
 void path_link_on_readable(struct path_link *l, int fd, int64_t now_ns)
 {
         for (unsigned p = 0; p < l->settings.paths; p++) {
@@ -840,6 +867,9 @@ void path_link_refresh(struct path_link *l, int64_t now_ns)
                         dog_link_get(&device, l->settings.path[p].path.device, NULL) == 0 && device.is_up;
                 const struct path_tunnel_state *state = path_tunnel_path_state(l->tunnel, p);
                 is_up = is_up && state && state->is_usable;
+                /* Its sockets are bound to the interface that was there before. */
+                if (is_up && l->probe[p].session && l->probe[p].device_index != device.index)
+                        probe_close(&l->probe[p]);
                 for (unsigned c = 0; c < l->settings.classes; c++)
                         if (l->group[c])
                                 dog_group_member_up(l->group[c], p, is_up);

@@ -4,7 +4,7 @@
  * groups of its classes. What a path's probes see is a sample for every class, because each
  * class judges it by its own promise.
  *
- * The link does not know an event loop. Its owner polls the descriptors of path_link_fds and
+ * The link does not know an event loop. Its owner polls the descriptors that it is told of by `watch` and
  * calls path_link_on_readable for each, and path_link_on_timer at the time that was returned.
  */
 #include "core/loop.h"
@@ -12,7 +12,6 @@
 #include "sources/stamp.h"
 
 #define PATH_LINK_CLASSES_MAX 256
-#define PATH_LINK_FDS_MAX     (2 * PATH_PATHS_MAX)
 
 extern const struct dog_kind path_kind;
 
@@ -31,6 +30,8 @@ struct path_link_class {
         uint32_t silence_ms; /**< reflex of the data plane; 0: none */
 };
 
+struct path_link;
+
 struct path_link_settings {
         const char *name;   /**< of the tunnel */
         const char *secret; /**< name of the key among hands' secrets */
@@ -46,10 +47,13 @@ struct path_link_settings {
         int64_t stamp_busy_ns;     /**< on a path that carries traffic; four times that on the others, then */
         /** Every sample, as the groups get it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned path, const struct dog_sample *s);
+        /**
+         * Start or stop polling a descriptor for reading, then call path_link_on_readable(). Sockets
+         * come and go with their devices; a descriptor is closed right after it was told off.
+         */
+        void (*watch)(void *user, struct path_link *l, int fd, bool is_on);
         void *user;
 };
-
-struct path_link;
 
 /**
  * Open or adopt the tunnel, prepare measuring, and add one group a class to the loop. Everything
@@ -63,8 +67,6 @@ int path_link_commit(struct path_link *l, struct dog_err *e);
 /** Let go. The groups must have left the loop. What forwards goes on forwarding. NULL is allowed. */
 void path_link_close(struct path_link *l);
 
-/** The descriptors to poll for reading; returns how many. */
-unsigned path_link_fds(const struct path_link *l, int fd[PATH_LINK_FDS_MAX]);
 void path_link_on_readable(struct path_link *l, int fd, int64_t now_ns);
 /** Send what is due. @return when to call again */
 int64_t path_link_on_timer(struct path_link *l, int64_t now_ns);
