@@ -608,6 +608,36 @@ int decider_main(struct dog_hands_client *hands, void *data)
         return status;
 }
 
+/* ---- undoing it ---- */
+
+int decider_remove(struct dog_hands_client *hands, void *data)
+{
+        const struct dog_config *config = ((const struct decider_options *)data)->config;
+        struct decider d = {.config = config, .hands = hands};
+        struct dog_err e = {0};
+        int rc = config->tunnels ? host_begin(&d, &e) : 0;
+        for (size_t i = 0; rc == 0 && i < config->tunnels; i++) {
+                struct path_link_settings s;
+                struct path_tunnel *tunnel = NULL;
+                rc = plan_link(config, &config->tunnel[i], &s, &e);
+                if (rc == 0)
+                        rc = path_tunnel_open(&tunnel, d.host, &s.tunnel, &e);
+                if (rc == 0)
+                        rc = path_tunnel_remove(tunnel, &e);
+                plan_link_fini(&s);
+                if (rc == 0)
+                        dog_log(DOG_LOG_INFO, "tunnel=%s event=removed device=%s", config->tunnel[i].name,
+                                config->tunnel[i].device);
+                for (size_t p = 0; rc == 0 && p < config->tunnel[i].paths; p++)
+                        rc = path_host_detach(d.host, config->tunnel[i].path[p].device, &e);
+        }
+        path_host_close(d.host);
+        json_decref(d.notes);
+        if (rc < 0)
+                dog_log(DOG_LOG_ERROR, "cannot remove: %s", e.text);
+        return rc < 0;
+}
+
 /* ---- what root prepares ---- */
 
 int decider_policy(const struct dog_config *config, struct dog_hands_policy *policy, struct dog_err *e)

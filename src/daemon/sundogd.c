@@ -19,9 +19,10 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 5 };
 
 static void usage(FILE *to)
 {
-        fputs("usage: sundogd [--config FILE] [--pins FOLDER] [--debug] [--version]\n"
+        fputs("usage: sundogd [--config FILE] [--pins FOLDER] [--remove] [--debug] [--version]\n"
               "  --config FILE   the configuration (" DOG_CONFIG_FILE ")\n"
               "  --pins FOLDER   where the data plane is pinned (" DOG_HANDS_PIN_FOLDER ")\n"
+              "  --remove        take the tunnels of the configuration off again, and end\n"
               "  --debug         say more\n"
               "Ask it with sundog(1). Try a configuration with: sundog check FILE\n",
               to);
@@ -42,12 +43,16 @@ static char *config_text(const struct dog_config *c)
 
 int main(int argc, char **argv)
 {
-        static const struct option option[] = {
-                {"config", required_argument, NULL, 'c'}, {"pins", required_argument, NULL, 'p'},
-                {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
-                {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+        static const struct option option[] = {{"config", required_argument, NULL, 'c'},
+                                               {"pins", required_argument, NULL, 'p'},
+                                               {"debug", no_argument, NULL, 'd'},
+                                               {"remove", no_argument, NULL, 'r'},
+                                               {"version", no_argument, NULL, 'v'},
+                                               {"help", no_argument, NULL, 'h'},
+                                               {NULL, 0, NULL, 0}};
         const char *file = DOG_CONFIG_FILE;
         const char *pins = NULL;
+        bool is_removing = false;
         int c;
         while ((c = getopt_long(argc, argv, "", option, NULL)) != -1) {
                 switch (c) {
@@ -59,6 +64,9 @@ int main(int argc, char **argv)
                         break;
                 case 'd':
                         dog_log_level_set(DOG_LOG_DEBUG);
+                        break;
+                case 'r':
+                        is_removing = true;
                         break;
                 case 'v':
                         puts("sundogd " SUNDOG_VERSION);
@@ -103,7 +111,7 @@ int main(int argc, char **argv)
         struct decider_options decider = {.config = config, .config_text = text};
         struct dog_split split = {.policy = &policy,
                                   .user = config->user && config->user[0] ? config->user : NULL,
-                                  .decider_main = decider_main,
+                                  .decider_main = is_removing ? decider_remove : decider_main,
                                   .data = &decider};
         split.n_objects = path_objects(&split.objects);
         int status = dog_split_run(&split, &e);
