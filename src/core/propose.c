@@ -216,17 +216,13 @@ static struct dog_plan plan_end(const struct dog_group *g, struct dog_plan plan,
         return plan;
 }
 
-/*
- * Move to `to`. The old member goes along while the new one proves itself, if it is alive and
- * keeps the promise: a copy on what is broken proves nothing and costs as much as any.
- */
+/* Move to `to`; the old member goes along while the new one proves itself, if it is alive. */
 static struct dog_plan plan_move(const struct dog_group *g, struct dog_plan plan, uint16_t to,
                                  enum dog_reason why)
 {
         plan.active = to;
         plan.hot = bit(to);
-        const struct dog_member *old = &g->member[g->active];
-        if (old->is_usable && !old->belief.is_bad && g->policy.overlap_ns > 0)
+        if (g->member[g->active].is_usable && g->policy.overlap_ns > 0)
                 plan.hot |= bit(g->active);
         return plan_end(g, plan, why);
 }

@@ -20,10 +20,8 @@
 /* How often the far end's counters are asked for. */
 #define REPORT_NS (5 * DOG_S)
 /* How often it is listened for silence, how many packets make a pace, how long a warning holds. */
-#define LISTEN_NS     (10 * DOG_MS)
+#define LISTEN_NS     (20 * DOG_MS)
 #define REGULAR_LEAST 10
-#define PACE_MOST_NS  (50 * DOG_MS)
-#define SILENCE_NS    (20 * DOG_MS)
 #define WARNING_NS    (600 * DOG_MS)
 /* What a warning says: more likely than not the promise is being broken. */
 #define WARNING_SAYS 0.6F
@@ -334,8 +332,8 @@ static bool reflect_notice(void *user, const struct dog_stamp_notice *n)
 
 /*
  * Listen to what comes. A class that came at a steady pace, as a call does, and then stops for
- * longer than two packets and some jitter explain, is reported to the sender on every path, once. That costs
- * no probe while all is well, and is known sooner than probes could tell.
+ * longer than its pace explains, is reported to the sender on every path, once. That costs no
+ * probe while all is well, and is known sooner than probes could tell.
  */
 static void link_listen_class(struct path_link *l, unsigned c, int64_t now_ns)
 {
@@ -360,8 +358,8 @@ static void link_listen_class(struct path_link *l, unsigned c, int64_t now_ns)
                 ear->has_told = false;
                 return;
         }
-        if (ear->has_told || ear->regular < REGULAR_LEAST || ear->gap_ns > PACE_MOST_NS ||
-            silent_ns < 2 * ear->gap_ns + SILENCE_NS || silent_ns > DOG_S)
+        if (ear->has_told || ear->regular < REGULAR_LEAST || ear->gap_ns > 2 * LISTEN_NS ||
+            silent_ns < 3 * ear->gap_ns + LISTEN_NS || silent_ns > DOG_S)
                 return;
         struct dog_stamp_notice n = {.tunnel = l->settings.tunnel.far_number,
                                      .class = (uint16_t)l->settings.class[c].number,
