@@ -66,6 +66,7 @@ classes:
     profile: voice
     match: {protocol: udp, ports: $port}
     mirror: auto
+    mirror_budget: 25%
   - name: download
     id: 2
     profile: bulk
