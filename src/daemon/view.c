@@ -58,13 +58,15 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
         return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
 }
 
-/* The class that is hardest to please decides what a path's risk is. */
+/* The class that is hardest to please decides what a path's risk is; what no class takes promised little. */
 static const struct dog_belief *path_belief(const struct path_link *l, unsigned path,
                                             const struct dog_outlook **outlook)
 {
         const struct dog_belief *worst = NULL;
         struct dog_group *g;
         for (unsigned c = 0; (g = path_link_group(l, c)); c++) {
+                if (path_link_settings(l)->classes > 1 && path_link_settings(l)->class[c].number == 0)
+                        continue;
                 if (worst && !(g->member[path].belief.p_breach[0] > worst->p_breach[0]))
                         continue;
                 worst = &g->member[path].belief;

@@ -223,6 +223,9 @@ static void probe_seen(void *user, const struct dog_stamp_seen *seen)
                 link_sample(p->link, p->path, &s);
                 return;
         }
+        /* A far end that has never answered is not there yet: that says nothing about the path. */
+        if (p->answered_ns == 0)
+                return;
         link_in_order(p->link, p->path, &s);
         link_timed_out(p->link, p->path, &s);
 }
