@@ -8,7 +8,6 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 NAME ?=
-PACKAGES = $(shell grep -v '^\#' packages.txt)
 
 .PHONY: build test bench demo install soak packages clean
 
@@ -35,4 +34,4 @@ soak: build
 	@tools/run_soak.sh
 
 clean:
-	rm -rf build build-asan build-fuzz demo-out
+	rm -rf build build-test build-asan build-soak build-*.log demo-out

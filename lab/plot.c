@@ -179,7 +179,7 @@ static void path_line(const struct canvas *c, size_t index, const char *class)
 
 static void paths_draw(const struct canvas *c)
 {
-        char class[16];
+        char class[24];
         double width = fmax((RIGHT - LEFT) * c->p->slot_ms / (c->p->to_ms - c->p->from_ms), 1.5);
         for (size_t i = 0; i < c->p->paths; i++) {
                 const struct lab_plot_path *q = &c->p->path[i];
@@ -209,7 +209,7 @@ static void legend_draw(const struct canvas *c)
 
 static double carried_draw(const struct canvas *c, double y)
 {
-        char class[16];
+        char class[24];
         if (c->p->carried_count == 0)
                 return y;
         label(c, "dim", "start", LEFT, y + 2, "carried by");

@@ -2,6 +2,10 @@
 # Installs those packages of packages.txt that are missing; silent when there are none.
 set -eu
 cd "$(dirname "$0")/.."
+if ! command -v dpkg-query >/dev/null; then
+        echo "this is not Debian: what packages.txt names must be there under its own names" >&2
+        exit 0
+fi
 missing=()
 while read -r package; do
         [[ -z "$package" || "$package" == \#* ]] && continue
@@ -15,8 +19,8 @@ fi
 echo "installing ${#missing[@]} packages: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-if ! { apt-get install -y --no-install-recommends "${missing[@]}" ||
-       { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }; } >"$log" 2>&1; then
+if ! { apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}" ||
+       { apt-get update && apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}"; }; } >"$log" 2>&1; then
         tail -20 "$log" >&2
         echo "apt-get could not install them; see $log" >&2
         exit 1

@@ -269,11 +269,10 @@ static void draw_line(struct demo_view *v)
 {
         char line[512] = "";
         if (v->doing[0]) {
-                snprintf(line, sizeof(line), "%s", v->doing);
-                if (strcmp(line, v->told) == 0)
+                if (strcmp(v->doing, v->told) == 0)
                         return;
-                snprintf(v->told, sizeof(v->told), "%s", line);
-                fprintf(v->out.to, "%s\n", line);
+                snprintf(v->told, sizeof(v->told), "%s", v->doing);
+                fprintf(v->out.to, "%s\n", v->doing);
         } else if (v->phase > 0 && (v->told[0] || v->at_s < v->told_s || v->at_s - v->told_s >= 5)) {
                 const struct demo_call *c = &v->call[v->phase];
                 for (unsigned p = 0; p < v->paths; p++)

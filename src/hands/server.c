@@ -355,7 +355,7 @@ bool dog_hands_server_is_ready(const struct dog_hands_server *s)
 int dog_hands_serve(int fd, const struct dog_hands_policy *policy, const struct dog_hands_object *objects,
                     size_t n_objects, struct dog_err *e)
 {
-        struct dog_hands_server *s;
+        struct dog_hands_server *s = NULL;
         int rc = dog_hands_server_new(&s, fd, policy, objects, n_objects, e);
         if (rc < 0)
                 return rc;
