@@ -66,7 +66,6 @@ classes:
     profile: voice
     match: {protocol: udp, ports: $port}
     mirror: auto
-    mirror_budget: 25%
   - name: download
     id: 2
     profile: bulk
