@@ -87,6 +87,15 @@ class Lab:
     def path(self, name):
         return os.path.join(self.folder, name)
 
+    def foreign_program(self):
+        """The object file of an XDP program that is not ours."""
+        source, made = self.path("stranger.c"), self.path("stranger.o")
+        with open(source, "w") as f:
+            f.write('__attribute__((section("xdp"), used)) int stranger(void *c) { return 2; }\n'
+                    'char l[] __attribute__((section("license"), used)) = "GPL";\n')
+        sh("clang", "-O2", "-target", "bpf", "-c", source, "-o", made)
+        return made
+
     def start(self, *command, **more):
         p = Program(command, **more)
         self.programs.append(p)

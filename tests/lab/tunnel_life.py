@@ -227,12 +227,7 @@ def a_change_of_sizes_replaces_maps_under_traffic():
 
 def a_foreign_program_is_refused_by_name_and_left_alone():
     with Pair() as lab:
-        other = lab.path("other.o")
-        with open(lab.path("other.c"), "w") as f:
-            f.write('__attribute__((section("xdp"), used)) int stranger(void *c) { return 2; }\n'
-                    'char l[] __attribute__((section("license"), used)) = "GPL";\n')
-        sh("clang", "-O2", "-target", "bpf", "-c", lab.path("other.c"), "-o", other)
-        sh("ip", "-n", lab.a, "link", "set", "dev", "fiber0", "xdp", "obj", other, "sec", "xdp")
+        sh("ip", "-n", lab.a, "link", "set", "dev", "fiber0", "xdp", "obj", lab.foreign_program(), "sec", "xdp")
         before = re.search(r"prog/xdp id (\d+)", sh("ip", "-n", lab.a, "link", "show", "fiber0")).group(1)
         line = lab.refusal()
         for part in ("fiber0", "program " + before, "is not ours", "xdp off"):
