@@ -462,8 +462,23 @@ static void track_begin(struct decider *d, size_t i, const struct dog_config_tun
         s->user = track;
 }
 
+/* What the data plane cannot do without; the sentence says which. */
+static int kernel_check(struct decider *d, struct dog_err *e)
+{
+        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_KERNEL_PROBE);
+        struct dog_hands_reply reply;
+        int rc = dog_hands_call(d->hands, &ask, &reply, NULL, e);
+        uint32_t needed = DOG_KERNEL_ALL & ~DOG_KERNEL_BTF;
+        if (rc == 0 && (reply.as.kernel.has & needed) != needed)
+                rc = dog_err_set(e, -EOPNOTSUPP, "this kernel cannot carry a tunnel: %s", reply.text);
+        return rc;
+}
+
 static int host_begin(struct decider *d, struct dog_err *e)
 {
+        int rc = kernel_check(d, e);
+        if (rc < 0)
+                return rc;
         uint32_t numbers = 0;
         uint32_t classes = 0;
         for (size_t i = 0; i < d->config->tunnels; i++)
@@ -476,7 +491,7 @@ static int host_begin(struct decider *d, struct dog_err *e)
         struct path_host_settings s = {.port = (uint16_t)d->config->tunnel[0].udp_port,
                                        .tunnels = numbers < 16 ? 16 : numbers,
                                        .classes = classes < 16 ? 16 : classes};
-        int rc = path_host_open(&d->host, d->hands, &s, e);
+        rc = path_host_open(&d->host, d->hands, &s, e);
         for (size_t i = 0; rc == 0 && i < d->config->tunnels; i++) {
                 for (size_t p = 0; rc == 0 && p < d->config->tunnel[i].paths; p++) {
                         struct path_host_device became;

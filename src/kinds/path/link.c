@@ -223,8 +223,9 @@ static void probe_seen(void *user, const struct dog_stamp_seen *seen)
                 link_sample(p->link, p->path, &s);
                 return;
         }
-        /* A far end that has never answered is not there yet: that says nothing about the path. */
-        if (p->answered_ns == 0)
+        /* A far end that has never answered, not even late, is not there yet: that says nothing about the
+         * path. */
+        if (p->answered_ns == 0 && dog_stamp_session_stats(p->session)->late == 0)
                 return;
         link_in_order(p->link, p->path, &s);
         link_timed_out(p->link, p->path, &s);
