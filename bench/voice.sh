@@ -51,7 +51,7 @@ wait_for 10 in_ns ha ping -c 1 -W 1 10.77.2.2 || { void "the tunnel does not car
 
 declare -A receiver=() sender=()
 for c in 0 1 2 s; do
-        spawn_in hb "recv$c" "$voice" recv --bind "$(address $c 2):7000" --wait 20s --idle $((seconds > 60 ? 60 : 8))s --report "$lab_dir/got$c.json" \
+        spawn_in hb "recv$c" "$voice" recv --bind "$(address $c 2):7000" --wait $((seconds > 60 ? 120 : 20))s --idle $((seconds > 60 ? 60 : 8))s --report "$lab_dir/got$c.json" \
                 --series "$lab_dir/series$c.csv"
         receiver[$c]=$!
 done

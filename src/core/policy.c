@@ -16,7 +16,7 @@ struct dog_policy dog_policy_default(void)
                 .copies = 2,
                 .mirror_price = 0.02,
                 .mirror_budget = 0.10,
-                .mirror_burst_ns = 2 * DOG_S,
+                .mirror_burst_ns = 1 * DOG_S,
                 .mirror_hold_ns = 400 * DOG_MS,
                 .horizon_ns = {1 * DOG_S, 5 * DOG_S, 30 * DOG_S},
                 .grade_horizon = 1,

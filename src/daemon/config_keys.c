@@ -41,7 +41,7 @@ static const struct config_key policy_keys[] = {
          .max = "1000000", .help = "what one second of one extra copy costs"},
         {"mirror_budget", CONFIG_SHARE, AT(dog_config_policy, mirror_budget), .preset = "10%",
          .help = "extra copies as a share of the time, in the long run"},
-        {"mirror_burst", CONFIG_TIME, AT(dog_config_policy, mirror_burst_ns), .preset = "2s", .min = "0s",
+        {"mirror_burst", CONFIG_TIME, AT(dog_config_policy, mirror_burst_ns), .preset = "1s", .min = "0s",
          .max = "1d", .help = "so much copying may be saved up"},
         {"mirror_hold", CONFIG_TIME, AT(dog_config_policy, mirror_hold_ns), .preset = "400ms", .min = "0s",
          .max = "1h", .help = "keep a copy at least this long"},
