@@ -26,8 +26,7 @@ struct dog_reason_share {
 #define DOG_HINTS(X)                                                                                         \
         X(NONE, "")                                                                                          \
         X(OVERDUE, "an answer is overdue")                                                                   \
-        X(SILENT, "the far end hears nothing any more")                                                      \
-        X(FATE, "something it rests on is failing")
+        X(SILENT, "the far end hears nothing any more")
 
 enum dog_hint {
 #define X(id, words) DOG_HINT_##id,
@@ -42,7 +41,6 @@ struct dog_belief {
         struct dog_expect jitter_ms[DOG_HORIZONS];
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
-        float p_next;                 /**< the same for the very next sample */
         float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */

@@ -215,7 +215,6 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         b.is_armed = dog_brier_is_armed(&o->brier);
         for (int h = 0; h < DOG_HORIZONS; h++)
                 b.p_breach[h] = b.is_armed ? risk.p[h] : (float)b.is_bad;
-        b.p_next = b.is_armed ? risk.p[DOG_RISK_NEXT] : (float)b.is_bad;
         struct dog_driver driver[DOG_DRIVERS];
         int drivers = dog_risk_drivers(&shared->model, &risk, DOG_RISK_H0, driver, DOG_DRIVERS);
         for (int i = 0; i < drivers; i++)

@@ -17,7 +17,6 @@ struct view {
         size_t links;
         struct dog_store *store; /**< may be NULL */
         int64_t started_ns;      /**< monotonic */
-        uint64_t decided_before; /**< decisions of earlier runs */
         json_t *notes;           /**< array of sentences that an operator should see; borrowed */
 };
 
