@@ -11,8 +11,6 @@
 #include "kinds/path/tunnel.h"
 #include "sources/stamp.h"
 
-#define PATH_LINK_CLASSES_MAX 256
-
 extern const struct dog_kind path_kind;
 
 struct path_link_path {
