@@ -43,12 +43,13 @@ struct instance_vip_key {
 enum instance_protect {
         INSTANCE_PROTECT_NEVER,  /**< stateless: the table alone says where a packet goes */
         INSTANCE_PROTECT_ALWAYS, /**< every new connection that has a standby */
-        INSTANCE_PROTECT_SHARE,  /**< those whose hash is below `share`: by a share, or by budget, which moves it */
+        INSTANCE_PROTECT_SHARE,  /**< those whose hash is below `share`: by a share, or by budget, which moves
+                                    it */
 };
 
 enum instance_return {
-        INSTANCE_RETURN_NAT,    /**< the server has its own address; answers come back through the front */
-        INSTANCE_RETURN_L2,     /**< the server has the vip's address itself; answers come through the front */
+        INSTANCE_RETURN_NAT, /**< the server has its own address; answers come back through the front */
+        INSTANCE_RETURN_L2,  /**< the server has the vip's address itself; answers come through the front */
         INSTANCE_RETURN_DIRECT, /**< the same, and it answers the client itself: unprotected only */
 };
 
@@ -62,15 +63,15 @@ enum instance_answer { INSTANCE_ANSWER_PRIMARY, INSTANCE_ANSWER_FIRST };
 
 /** Written by user space only; `number` is its place in arrays by vip. */
 struct instance_vip {
-        __u32 flags;   /**< INSTANCE_VIP_* */
-        __u32 number;  /**< below INSTANCE_VIPS_MAX */
-        __u32 row;     /**< the Maglev table in force begins at row * INSTANCE_TABLE of instance_table */
-        __u32 seed;    /**< of the hash of a flow; random, kept over restarts */
-        __u32 share;   /**< SHARE: protect when hash < share; 2^32-1 is all */
-        __u32 most;    /**< protected connections at one time; more are forwarded unprotected, counted */
-        __u8 protect;  /**< enum instance_protect */
-        __u8 returns;  /**< enum instance_return */
-        __u8 answer;   /**< enum instance_answer */
+        __u32 flags;  /**< INSTANCE_VIP_* */
+        __u32 number; /**< below INSTANCE_VIPS_MAX */
+        __u32 row;    /**< the Maglev table in force begins at row * INSTANCE_TABLE of instance_table */
+        __u32 seed;   /**< of the hash of a flow; random, kept over restarts */
+        __u32 share;  /**< SHARE: protect when hash < share; 2^32-1 is all */
+        __u32 most;   /**< protected connections at one time; more are forwarded unprotected, counted */
+        __u8 protect; /**< enum instance_protect */
+        __u8 returns; /**< enum instance_return */
+        __u8 answer;  /**< enum instance_answer */
         __u8 pad;
         __u32 lag_bytes; /**< a standby that lacks more acknowledged client bytes than this ... */
         __u32 lag_ticks; /**< ... for longer than this is evicted; 0: never */
@@ -83,9 +84,10 @@ struct instance_pick {
         __u16 primary, standby; /**< servers; standby NOBODY: nothing to mirror on */
 };
 
-#define INSTANCE_SERVER_SET     0x1  /* the entry is in use */
-#define INSTANCE_SERVER_DEAD    0x2  /* its connections are their standby's from the next packet on */
-#define INSTANCE_SERVER_LEAVING 0x4  /* planned: a connection changes over when the client has all of its bytes */
+#define INSTANCE_SERVER_SET  0x1 /* the entry is in use */
+#define INSTANCE_SERVER_DEAD 0x2 /* its connections are their standby's from the next packet on */
+#define INSTANCE_SERVER_LEAVING                                                                              \
+        0x4 /* planned: a connection changes over when the client has all of its bytes */
 #define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it serves nobody's copy any more; evict */
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
@@ -98,13 +100,14 @@ struct instance_server {
         __u8 own_mac[6];
         struct instance_address address; /**< its own; RETURN_NAT puts it in the place of the vip's */
         __be16 port;
-        __u16 vip;   /**< its vip's number */
+        __u16 vip;      /**< its vip's number */
         __u32 leave_by; /**< LEAVING: promote whatever is left at this tick */
         __u32 spare[5];
 };
 _Static_assert(sizeof(struct instance_server) == 64, "instance_server is part of the map ABI");
 
-/** instance_back: hash. Who sent this answer: RETURN_NAT by address and port, RETURN_L2 by its MAC address. */
+/** instance_back: hash. Who sent this answer: RETURN_NAT by address and port, RETURN_L2 by its MAC address.
+ */
 struct instance_back_key {
         struct instance_address address; /**< the server's; RETURN_L2: the vip's */
         __be16 port;
@@ -150,16 +153,17 @@ struct instance_flow {
 #define INSTANCE_CONN_TOLD     0x800 /* user space: its end was reported */
 
 /**
- * One protected connection, the value of instance_conns4 and _conns6 (hash, preallocated). Written by BPF under
- * `lock`; user space reads with BPF_F_LOCK and deletes. Sequence numbers of A are as the client sees them.
+ * One protected connection, the value of instance_conns4 and _conns6 (hash, preallocated). Written by BPF
+ * under `lock`; user space reads with BPF_F_LOCK and deletes. Sequence numbers of A are as the client sees
+ * them.
  */
 struct instance_conn {
         struct bpf_spin_lock lock;
-        __u16 flags; /**< INSTANCE_CONN_* */
+        __u16 flags;            /**< INSTANCE_CONN_* */
         __u16 primary, standby; /**< servers, as chosen at the SYN */
-        __u16 wscale; /**< window shift of the client, A and B: 4 bits each from the lowest */
-        __u32 delta;  /**< B's sequence number = A's + delta */
-        __u32 c_ack;  /**< the newest the client has acknowledged */
+        __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest */
+        __u32 delta;            /**< B's sequence number = A's + delta */
+        __u32 c_ack;            /**< the newest the client has acknowledged */
         __u32 c_edge; /**< right edge of the window that it offered last (the newest, not the largest) */
         __u32 c_high; /**< one behind the last byte it sent */
         __u32 a_ack, a_edge, a_high; /**< what A acknowledged, offered, sent */
@@ -167,13 +171,14 @@ struct instance_conn {
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
         __u32 a_sum, a_summed;       /**< sum of the block that `a_summed`, the next byte to add, is in */
         __u32 b_sum, b_summed;
-        __u32 class; /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;  /**< tick of the last packet from anybody */
+        __u32 class;  /**< of the newest request: key of instance_classes; 0: none */
+        __u32 seen;   /**< tick of the last packet from anybody */
         __u32 a_seen; /**< ... from the server that serves */
         __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 spare[3];
 };
-_Static_assert(sizeof(struct instance_conn) == 88, "a connection's state is 88 bytes: 160 in all with an 8-byte key");
+_Static_assert(sizeof(struct instance_conn) == 88,
+               "a connection's state is 88 bytes: 160 in all with an 8-byte key");
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
 enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
@@ -217,29 +222,29 @@ struct instance_event {
         __u8 flags;
         __u16 pad;
         __u32 class;
-        __u32 lag; /**< bytes that B was behind A then */
+        __u32 lag;   /**< bytes that B was behind A then */
         __u32 quiet; /**< promoted: ticks since A's last packet */
 };
 _Static_assert(sizeof(struct instance_event) == 48, "instance_event is part of the ring's ABI");
 
 /** instance_vip_stats: per-CPU array by vip. */
 struct instance_vip_stats {
-        __u64 event[32];    /**< by enum instance_event_type */
+        __u64 event[32];              /**< by enum instance_event_type */
         __u64 to_servers, to_clients; /**< packets that left */
         __u64 to_servers_bytes, to_clients_bytes;
-        __u64 copies;       /**< packets cloned for a standby */
-        __u64 reflected;    /**< the standby's packets turned into acknowledgements */
+        __u64 copies;    /**< packets cloned for a standby */
+        __u64 reflected; /**< the standby's packets turned into acknowledgements */
 };
 _Static_assert(INSTANCE_EVENT_COUNT <= 32, "a counter for every event");
 
 /** instance_server_stats: per-CPU array by server. */
 struct instance_server_stats {
-        __u64 opened;   /**< connections for which it is the primary */
-        __u64 standby;  /**< ... the standby */
+        __u64 opened;         /**< connections for which it is the primary */
+        __u64 standby;        /**< ... the standby */
         __u64 packets, bytes; /**< from it */
-        __u64 resets;   /**< RST from it */
-        __u64 retransmitted; /**< segments that it sent again */
-        __u64 heard_ns; /**< monotonic time of its newest packet */
+        __u64 resets;         /**< RST from it */
+        __u64 retransmitted;  /**< segments that it sent again */
+        __u64 heard_ns;       /**< monotonic time of its newest packet */
 };
 
 /** instance_classes: LRU hash by u32: what is known of one kind of request. */
