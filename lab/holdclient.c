@@ -53,6 +53,7 @@
         X(KEPT, "kept")                                                                                      \
         X(REFUSED, "not_connected")                                                                          \
         X(RESET, "reset")                                                                                    \
+        X(SILENT, "silent")                                                                                  \
         X(EARLY, "closed_early")                                                                             \
         X(ANSWER, "answer_wrong")                                                                            \
         X(BODY, "body_wrong")
@@ -95,7 +96,7 @@ struct options {
         uint64_t bytes, file_bytes, seed;
         unsigned shuffle;
         double rate, mark, connect_rate;
-        int64_t for_ns, window_ns, pause_ns, slot_ns;
+        int64_t for_ns, window_ns, pause_ns, slot_ns, patience_ns;
         int receive_buffer;
         bool is_upload, does_close, tells_each;
 };
@@ -109,7 +110,7 @@ struct client {
         struct options o;
         struct conn *conn;
         int epoll;
-        unsigned begun, connected, over;
+        unsigned begun, connected, over, open_at_mark;
         uint64_t moved, expected; /* body bytes */
         int64_t start_ns, mark_ns, end_ns;
         unsigned alive;
@@ -156,6 +157,7 @@ static void progress(struct client *c, struct conn *k, uint64_t bytes, int64_t n
         c->moved += bytes;
         if (!c->mark_ns && (double)c->moved >= c->o.mark * (double)c->expected) {
                 c->mark_ns = now_ns;
+                c->open_at_mark = c->o.connections - c->over;
                 puts("mark");
                 fflush(stdout);
         }
@@ -442,17 +444,19 @@ static void on_event(struct client *c, struct conn *k, uint32_t events)
 
 /* ---- the run ------------------------------------------------------------------------------------- */
 
-/* New connections at their pace, reads at theirs, the next request of who paused. */
+/* New connections at their pace, reads at theirs, the next request of who paused, the end of who waits too
+ * long. */
 static void on_tick(struct client *c, int64_t now_ns, int64_t since_ns)
 {
         double due = (double)(now_ns - c->start_ns) / 1e9 * c->o.connect_rate + 1;
         while (c->begun < c->o.connections && (double)c->begun < due)
                 conn_begin(c, &c->conn[c->begun++]);
-        if (c->o.rate <= 0 && c->o.pause_ns == 0)
-                return;
         for (unsigned i = 0; i < c->begun; i++) {
                 struct conn *k = &c->conn[i];
-                if (k->phase == PHASE_PAUSE && now_ns >= k->resume_ns) {
+                if (k->phase >= PHASE_SEND && k->phase <= PHASE_BODY &&
+                    now_ns - k->last_ns > c->o.patience_ns)
+                        conn_over(c, k, END_SILENT, "no progress any more");
+                else if (k->phase == PHASE_PAUSE && now_ns >= k->resume_ns) {
                         request_make(c, k);
                         watch(c, k, EPOLLOUT, EPOLL_CTL_MOD);
                 } else if (k->phase == PHASE_BODY && c->o.rate > 0) {
@@ -519,11 +523,11 @@ static void client_report(struct client *c)
                 lab_hist_add(&c->gaps, c->conn[i].gap_ns);
                 lab_hist_add(&c->marked, c->conn[i].marked_ns);
         }
-        json_t *r = json_pack("{s:i,s:i,s:I,s:f,s:f,s:o,s:o}", "connections", (int)c->o.connections,
-                              "connected", (int)c->connected, "bytes", (json_int_t)c->moved, "seconds",
-                              (double)(c->end_ns - c->start_ns) / 1e9, "mark_s",
-                              c->mark_ns ? (double)(c->mark_ns - c->start_ns) / 1e9 : -1.0, "gap_ms",
-                              gaps_json(&c->gaps), "marked_ms", gaps_json(&c->marked));
+        json_t *r = json_pack("{s:i,s:i,s:i,s:I,s:f,s:f,s:o,s:o}", "connections", (int)c->o.connections,
+                              "connected", (int)c->connected, "open_at_mark", (int)c->open_at_mark, "bytes",
+                              (json_int_t)c->moved, "seconds", (double)(c->end_ns - c->start_ns) / 1e9,
+                              "mark_s", c->mark_ns ? (double)(c->mark_ns - c->start_ns) / 1e9 : -1.0,
+                              "gap_ms", gaps_json(&c->gaps), "marked_ms", gaps_json(&c->marked));
         for (unsigned i = 0; i < END_COUNT; i++)
                 json_object_set_new(r, end_name[i], json_integer(c->ends[i]));
         if (c->o.tells_each)
@@ -614,15 +618,29 @@ static int real_option(const char *name, const char *text, double most, double *
         return 0;
 }
 
-static const struct option options[] = {
-        {"to", 1, NULL, 't'},     {"connections", 1, NULL, 'c'},  {"path", 1, NULL, 'p'},
-        {"bytes", 1, NULL, 'b'},  {"file-bytes", 1, NULL, 'f'},   {"requests", 1, NULL, 'r'},
-        {"upload", 0, NULL, 'u'}, {"close", 0, NULL, 'C'},        {"rate", 1, NULL, 'R'},
-        {"mark", 1, NULL, 'm'},   {"window", 1, NULL, 'w'},       {"pause", 1, NULL, 'P'},
-        {"for", 1, NULL, 'F'},    {"connect-rate", 1, NULL, 'n'}, {"seed", 1, NULL, 's'},
-        {"series", 1, NULL, 'S'}, {"slot", 1, NULL, 'o'},         {"write", 1, NULL, 'W'},
-        {"buffer", 1, NULL, 'B'}, {"shuffle", 1, NULL, 'x'},      {"each", 0, NULL, 'e'},
-        {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"to", 1, NULL, 't'},
+                                        {"connections", 1, NULL, 'c'},
+                                        {"path", 1, NULL, 'p'},
+                                        {"bytes", 1, NULL, 'b'},
+                                        {"file-bytes", 1, NULL, 'f'},
+                                        {"requests", 1, NULL, 'r'},
+                                        {"upload", 0, NULL, 'u'},
+                                        {"close", 0, NULL, 'C'},
+                                        {"rate", 1, NULL, 'R'},
+                                        {"mark", 1, NULL, 'm'},
+                                        {"window", 1, NULL, 'w'},
+                                        {"pause", 1, NULL, 'P'},
+                                        {"for", 1, NULL, 'F'},
+                                        {"connect-rate", 1, NULL, 'n'},
+                                        {"seed", 1, NULL, 's'},
+                                        {"series", 1, NULL, 'S'},
+                                        {"slot", 1, NULL, 'o'},
+                                        {"write", 1, NULL, 'W'},
+                                        {"buffer", 1, NULL, 'B'},
+                                        {"shuffle", 1, NULL, 'x'},
+                                        {"each", 0, NULL, 'e'},
+                                        {"patience", 1, NULL, 'i'},
+                                        {NULL, 0, NULL, 0}};
 
 static int option_take(struct options *o, int id, const char *text, struct dog_err *e)
 {
@@ -665,6 +683,8 @@ static int option_take(struct options *o, int id, const char *text, struct dog_e
                 return dog_units_time(text, &o->window_ns, e);
         case 'P':
                 return dog_units_time(text, &o->pause_ns, e);
+        case 'i':
+                return dog_units_time(text, &o->patience_ns, e);
         case 'F':
                 return dog_units_time(text, &o->for_ns, e);
         case 'o':
@@ -700,6 +720,7 @@ static int options_read(struct options *o, int argc, char **argv, struct dog_err
                               .mark = 0.5,
                               .connect_rate = 5000,
                               .for_ns = 60 * DOG_S,
+                              .patience_ns = 10 * DOG_S,
                               .window_ns = 2 * DOG_S,
                               .slot_ns = 100 * DOG_MS};
         for (int id; rc >= 0 && (id = getopt_long(argc, argv, "", options, NULL)) >= 0;)
