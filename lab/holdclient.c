@@ -44,6 +44,7 @@
 
 #define HEAD_MAX 512 /* of a request, and of what is looked at in an answer's header */
 #define CHUNK    65536
+#define BITE     2048 /* with --rate: read so much at once */
 #define TICK_NS  (5 * DOG_MS)
 #define SLOTS    4096
 
@@ -122,12 +123,14 @@ struct client {
         struct lab_hist gaps, marked;
 };
 
-static volatile sig_atomic_t is_told_to_stop;
+static volatile sig_atomic_t is_told_to_stop, is_told_to_mark;
 
-static void stop(int signal_number)
+static void on_signal(int signal_number)
 {
-        (void)signal_number;
-        is_told_to_stop = 1;
+        if (signal_number == SIGUSR1)
+                is_told_to_mark = 1;
+        else
+                is_told_to_stop = 1;
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */
@@ -140,6 +143,14 @@ static void slots_reach(struct client *c, int64_t now_ns)
         while (c->slots < want)
                 c->slot[c->slots++].alive = c->alive;
         c->slot[c->slots - 1].alive = c->alive;
+}
+
+static void mark(struct client *c, int64_t now_ns)
+{
+        c->mark_ns = now_ns;
+        c->open_at_mark = c->o.connections - c->over;
+        puts("mark");
+        fflush(stdout);
 }
 
 /* Something moved on this connection: how long did nothing? */
@@ -155,12 +166,8 @@ static void progress(struct client *c, struct conn *k, uint64_t bytes, int64_t n
         slots_reach(c, now_ns);
         c->slot[c->slots - 1].bytes += bytes;
         c->moved += bytes;
-        if (!c->mark_ns && (double)c->moved >= c->o.mark * (double)c->expected) {
-                c->mark_ns = now_ns;
-                c->open_at_mark = c->o.connections - c->over;
-                puts("mark");
-                fflush(stdout);
-        }
+        if (!c->mark_ns && (double)c->moved >= c->o.mark * (double)c->expected)
+                mark(c, now_ns);
 }
 
 /* ---- the end of a connection ----------------------------------------------------------------- */
@@ -362,6 +369,9 @@ static void head_take(struct client *c, struct conn *k, const uint8_t *bytes, si
         }
         size_t before = k->head_used - take;
         k->done = 0;
+        /* Who is paced reads in his own rhythm: a thousand at one tick would be a burst that the lab's links
+         * lose. */
+        k->allowance = -(double)((k - c->conn) % 61) / 61 * BITE;
         k->phase = PHASE_BODY;
         if (c->o.rate > 0) /* from here on the tick reads; errors still wake us, once */
                 watch(c, k, EPOLLET, EPOLL_CTL_MOD);
@@ -463,7 +473,7 @@ static void on_tick(struct client *c, int64_t now_ns, int64_t since_ns)
                         k->allowance += c->o.rate * (double)since_ns / 1e9;
                         if (k->allowance > CHUNK)
                                 k->allowance = CHUNK;
-                        if (k->allowance >= 1)
+                        if (k->allowance >= BITE)
                                 on_readable(c, k, (size_t)k->allowance);
                 }
         }
@@ -481,6 +491,8 @@ static void client_run(struct client *c)
                 int64_t now_ns = dog_clock_mono_ns();
                 if (now_ns - c->start_ns > c->o.for_ns)
                         break;
+                if (is_told_to_mark && !c->mark_ns)
+                        mark(c, now_ns);
                 if (now_ns - tick_ns >= TICK_NS) {
                         on_tick(c, now_ns, now_ns - tick_ns);
                         tick_ns = now_ns;
@@ -760,7 +772,8 @@ int main(int argc, char **argv)
 {
         static struct client c;
         struct dog_err e = {0};
-        struct sigaction act = {.sa_handler = stop};
+        struct sigaction act = {.sa_handler = on_signal};
+        sigaction(SIGUSR1, &act, NULL);
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
         int rc = options_read(&c.o, argc, argv, &e);

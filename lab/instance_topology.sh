@@ -15,7 +15,8 @@
 #   instance_topology.sh up PREFIX [WORD...]   make it; what was there under this prefix is taken down first
 #       bridge       all servers behind one device of the balancer, sw, through a bridge: nobody sees a carrier go
 #       l2           the servers hold the served addresses themselves, on lo, and do not answer ARP for them
-#       gso          leave segmentation and checksum offload on: long packets, for programs that see sk_buffs
+#       wire         checksums complete and no frame longer than the MTU, as XDP needs it. A veth's ring holds 256
+#                    frames: 1,000 connections overflow it, and no qdisc in front of it helps (it gets stuck)
 #       rate=400mbit limit what leaves the balancer towards the client
 #       buffer=SIZE  of that limit: what waits beyond it is lost (preset 1mb)
 #   instance_topology.sh down PREFIX           take it down; only namespaces this script made
@@ -55,8 +56,8 @@ namespace() {
         ip -n "$ns" link set lo up
 }
 
-# One veth pair, NS1 IF1 NS2 IF2, as many queues as CPUs. On a wire (the preset) checksums are complete and no
-# frame is longer than the MTU, as XDP needs it; GRO stays on with a limit of one byte, which merges nothing.
+# One veth pair, NS1 IF1 NS2 IF2, as many queues as CPUs. On a wire GRO stays on, since it is what lets XDP redirect
+# into the other end, with a limit of one byte, which merges nothing.
 # Both ends are set before either is up: going up is when an end takes note that the other will take XDP's frames.
 pair() {
         local cpus end
@@ -67,7 +68,7 @@ pair() {
         for end in "$1 $2" "$3 $4"; do ip -n "${end% *}" link set dev "${end#* }" up; done
 }
 offload() {
-        if [ -n "$is_gso" ]; then
+        if [ -z "$is_wire" ]; then
                 ip netns exec "$1" ethtool -K "$2" gro on >/dev/null 2>&1
         else
                 ip netns exec "$1" ethtool -K "$2" tx off tso off gso off gro on >/dev/null 2>&1 &&
@@ -106,16 +107,16 @@ server_make() { # prefix, name, number
 
 up() {
         local p=$1 word rate='' buffer=1mb i
-        is_bridge='' is_l2='' is_gso=''
+        is_bridge='' is_l2='' is_wire=''
         shift
         for word; do
                 case $word in
                 bridge) is_bridge=1 ;;
                 l2) is_l2=1 ;;
-                gso) is_gso=1 ;;
+                wire) is_wire=1 ;;
                 rate=?*) rate=${word#rate=} ;;
                 buffer=?*) buffer=${word#buffer=} ;;
-                *) die "\"$word\" is none of bridge, l2, gso, rate=, buffer=" ;;
+                *) die "\"$word\" is none of bridge, l2, wire, rate=, buffer=" ;;
                 esac
         done
         down "$p"
@@ -137,7 +138,7 @@ up() {
 
 rate_set() {
         ip netns exec "$1-lb" tc qdisc del dev c0 root 2>/dev/null || true
-        [ "$2" = none ] || ip netns exec "$1-lb" tc qdisc add dev c0 root tbf rate "$2" burst 64kb limit "${3:-1mb}" ||
+        [ "$2" = none ] || ip netns exec "$1-lb" tc qdisc replace dev c0 root handle 5d: tbf rate "$2" burst 64kb limit "${3:-1mb}" ||
                 die "tc cannot limit c0 to \"$2\" with a buffer of \"${3:-1mb}\""
 }
 

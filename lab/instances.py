@@ -62,9 +62,10 @@ http {
     keepalive_timeout 120s;
     open_file_cache max=100;
     server {
-        listen 80 backlog=16384;
-        listen [::]:80 backlog=16384 ipv6only=on;
+        listen 80 backlog=16384%(buffer)s;
+        listen [::]:80 backlog=16384 ipv6only=on%(buffer)s;
         root %(root)s;
+        location = /who { return 200 "%(name)s"; }
         %(more)s
     }
 }
@@ -122,7 +123,8 @@ class Server:
     def start(self):
         conf = os.path.join(self.folder, "nginx.conf")
         with open(conf, "w") as f:
-            f.write(NGINX % {"folder": self.folder, "root": self.root, "more": self.more})
+            f.write(NGINX % {"folder": self.folder, "root": self.root, "more": self.more, "name": self.name,
+                             "buffer": self.stage.buffer and " sndbuf=" + self.stage.buffer})
         log = open(os.path.join(self.folder, "log"), "ab")
         for command in (["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", conf],
                         [os.path.join(BUILD, "lab", "holdserver"), "--listen", str(UPLOAD)]):
@@ -180,9 +182,13 @@ class Server:
 
 
 class Stage:
-    """Namespaces, servers and their files. Use with "with"."""
+    """Namespaces, servers and their files. Use with "with".
 
-    def __init__(self, words=(), prefix=None, servers="abc"):
+    Kernels go on sending what a killed server has handed them. Bodies must be longer than that and than the client's
+    own `buffer`, or nobody notices the kill, whoever stands in the middle: hence the small buffer on the server."""
+
+    def __init__(self, words=(), prefix=None, servers="abc", buffer="64k"):
+        self.buffer = buffer
         self.prefix = prefix or "%s-i%d" % (os.environ.get("LAB_PREFIX", "sdlab"), os.getpid() % 100000)
         self.words = list(words)
         self.names = servers
@@ -282,6 +288,9 @@ class Client:
         except Failed:
             return False
 
+    def mark(self):
+        self.program.process.send_signal(signal.SIGUSR1)
+
     def result(self):
         report = json.loads(next((l for l in self.program.told if l.startswith("{")), None) or
                             self.program.expect("{", self.limit_s + 10))
@@ -334,10 +343,104 @@ class Nft(Direct):
             sh(*self.stage.run_in("lb", "nft", "delete", "table", family, "labnat"), check=False)
 
 
-FRONTS = {"direct": Direct, "nft": Nft}
+CONFIG = """\
+site: lab
+user: nobody
+store:
+  path: %(folder)s/store/store.db
+api:
+  socket: %(folder)s/store/api.sock
+front:
+  devices: [%(devices)s]
+  hook: %(hook)s
+  connections: %(connections)d
+  probe_interval: 5ms
+instances:
+%(instances)s
+vips:
+%(vips)s
+"""
+
+
+class Sundog(Direct):
+    """sundogd in the balancer's namespace, or, on the stage "host", in the client's. Two addresses: one where every
+    connection has a standby, and one where none has. New connections go to a while it is healthy; the others
+    back it up."""
+    target = {4: "10.80.9.1", 6: "fd80:0:0:9::1"}
+    plain = {4: "10.80.9.2", 6: "fd80:0:0:9::2"}
+
+    def __init__(self, stage, hook=None, returns="nat", connections=65536, roles=("primary", "backup", "backup"),
+                 vip="", vips="", where="lb"):
+        super().__init__(stage)
+        self.where = where
+        self.pins, self.store = stage.path("pins"), stage.path("store")
+        for folder in (self.pins, self.store):
+            os.makedirs(folder, exist_ok=True)
+        shutil.chown(self.store, "nobody")
+        sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", self.pins)
+        devices = {n: "c0" if where == "cl" else "sw" if "bridge" in stage.words else "s" + n for n in stage.names}
+        instances = ["  - {name: %s, address: 10.80.%d.2, device: %s, role: %s}" %
+                     (n, SERVERS[n], devices[n], role) for n, role in zip(stage.names, roles)]
+        rows = []
+        for name, target, protect in (("kept", self.target, "always"), ("plain", self.plain, "never")):
+            for port in (WEB, UPLOAD):
+                rows.append("  - {name: %s-%d, address: %s, port: %d, instances: [%s], protect: %s, return: %s%s}" %
+                            (name, port, target[4], port, ", ".join(stage.names), protect, returns,
+                             vip if protect == "always" else ""))
+        self.config = stage.path("sundog.yaml")
+        with open(self.config, "w") as f:
+            f.write(CONFIG % {"folder": stage.folder, "hook": hook or ("auto" if "wire" in stage.words else "tc"), "connections": connections,
+                              "devices": ", ".join(sorted({"c0", *devices.values()})),
+                              "instances": "\n".join(instances), "vips": "\n".join(rows) + vips})
+        self.daemon = stage.start(where, os.path.join(BUILD, "sundogd"), "--config", self.config, "--pins", self.pins)
+
+    def ask(self, *words):
+        """(exit status, what `sundog WORDS -o json` said)"""
+        done = subprocess.run(self.stage.run_in(self.where, os.path.join(BUILD, "sundog"), *words, "-o", "json", "--socket",
+                                                os.path.join(self.store, "api.sock")),
+                              capture_output=True, text=True, timeout=20)
+        try:
+            return done.returncode, json.loads(done.stdout)
+        except ValueError:
+            return done.returncode, done.stderr or done.stdout
+
+    def who(self, version=4):
+        """Which server answers a new connection; "" for none."""
+        to = self.plain[version]
+        return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % ("[%s]" % to if version == 6 else to)),
+                  check=False)
+
+    def ready(self):
+        wait_for(lambda: self.who() == "a", 20, "new connections go to a: %s" % self.daemon.told[-5:])
+
+    def leave(self, server):
+        status, said = self.ask("drain", server)
+        need(status == 0, "sundog drain %s: %s" % (server, said))
+
+    def back(self, server):
+        self.ask("drain", server, "--undo")
+        self.ready()
+
+    def counters(self):
+        return {what: self.ask(what)[1] for what in ("vips", "instances")}
+
+    def end(self):
+        self.daemon.end()
+
+
+class Plain(Sundog):
+    """The same without protection."""
+    target = Sundog.plain
+
+
+FRONTS = {"direct": Direct, "nft": Nft, "protected": Sundog, "plain": Plain}
 
 
 # ---- one run and many ----------------------------------------------------------------------------
+
+def short(report):
+    return {k: v for k, v in report.items() if k != "marked_each_ms"}
+
 
 def once(stage, front, failure, **client):
     """Break server a in the middle of it. @return what the client saw"""
@@ -346,7 +449,7 @@ def once(stage, front, failure, **client):
     c = Client(stage, front.target[version], **client)
     if not c.until_mark():
         r = c.result()
-        raise Failed("the client never got to the moment of the failure: %s" % r)
+        raise Failed("the client never got to the moment of the failure: %s" % short(r))
     began = time.monotonic()
     if failure == "planned":
         front.leave("a")
@@ -370,11 +473,6 @@ def percentile(values, share):
     return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)] if ordered else None
 
 
-def told(report, **more):
-    short = {k: v for k, v in report.items() if k != "marked_each_ms"}
-    print(json.dumps({**more, **short}), flush=True)
-
-
 def many(stage, front, failures, runs, say=lambda r: None, **client):
     """Runs of each failure and, with the same --shuffle each, of none. @return {failure: summary}"""
     found = {}
@@ -396,6 +494,90 @@ def many(stage, front, failures, runs, say=lambda r: None, **client):
     return found
 
 
+# ---- the demo --------------------------------------------------------------------------------------
+
+STREAM = {"connections": 1000, "bytes": 800000, "rate": "80kB", "buffer": "16kB", "mark": 0.45, "limit_s": 40}
+ASKING = {"connections": 50, "bytes": 1000, "pause": "20ms", "requests": 1000, "window": "5s", "limit_s": 40}
+
+
+def demo_run(stage, front, failure, series):
+    """1,000 downloads, and 50 clients that keep asking, while server a is killed. @return both reports"""
+    downloads = Client(stage, front.target[4], series=series, **STREAM)
+    asking = Client(stage, front.target[4], **ASKING)
+    need(downloads.until_mark(), "the downloads never got half way: %s" % short(downloads.result()))
+    asking.mark()
+    if failure == "crash":
+        stage.servers["a"].crash()
+    report = downloads.result()
+    # Who asks has been asking long enough.
+    asking.program.process.send_signal(signal.SIGINT)
+    asked = asking.result()
+    asked["kept"] += asked.pop("unfinished")
+    if failure == "crash":
+        stage.servers["a"].repair()
+        front.back("a")
+    return report, asked
+
+
+def demo_table(columns):
+    """Rows of the table from (name, downloads, asking) of every run."""
+    rows = [("downloads", lambda d, q: "%d" % d["connections"]),
+            ("  open when the server was killed", lambda d, q: "%d" % d["open_at_mark"]),
+            ("  kept to the last byte", lambda d, q: "%d" % d["kept"]),
+            ("  lost", lambda d, q: "%d" % (d["connections"] - d["kept"])),
+            ("  with a wrong byte", lambda d, q: "%d" % (d["body_wrong"] + d["answer_wrong"])),
+            ("  bytes received", lambda d, q: "%.1f MB" % (d["bytes"] / 1e6)),
+            ("50 clients asking on open connections", lambda d, q: ""),
+            ("  connections kept", lambda d, q: "%d" % q["kept"]),
+            ("  longest wait for an answer", lambda d, q: "%.0f ms" % q["marked_ms"]["max"] if q["kept"] else "never came")]
+    width = max(len(r[0]) for r in rows) + 2
+    print("%-*s%s" % (width, "", "".join("%22s" % name for name, _, _ in columns)))
+    for name, value in rows:
+        print("%-*s%s" % (width, name, "".join("%22s" % value(d, q) for _, d, q in columns)))
+
+
+def demo_sentence(plain, kept):
+    lost = plain["connections"] - plain["kept"]
+    missed = kept["connections"] - kept["kept"]
+    print("\nThe server was killed under %d open downloads. Behind plain NAT %d of them ended there; behind Sundog %s."
+          % (kept["open_at_mark"], lost,
+             "all %d went on to the last byte, and every byte was right" % kept["kept"] if missed == 0 else
+             "%d did" % missed))
+    return missed == 0
+
+
+def demo(o):
+    os.makedirs(o.out, exist_ok=True)
+    runs = (("plain NAT, killed", "nat", Plain, "crash"), ("Sundog, killed", "sundog", Sundog, "crash"),
+            ("Sundog, nothing broken", "calm", Sundog, "none"))
+    columns = []
+    with Stage() as stage:
+        front = Sundog(stage)
+        try:
+            front.ready()
+            for name, file, mode, failure in runs:
+                print("-- %s: 1,000 downloads at 640 kbit/s each, %s" % (
+                    name, "kill -9 of the server half way" if failure == "crash" else "to compare with"),
+                    file=sys.stderr, flush=True)
+                front.target = mode.target
+                d, q = demo_run(stage, front, failure, os.path.join(o.out, "instance-%s.csv" % file))
+                columns.append((name, d, q))
+            with open(os.path.join(o.out, "instance.json"), "w") as f:
+                json.dump([{"run": n, "downloads": short(d), "asking": short(q)} for n, d, q in columns], f, indent=2)
+        finally:
+            front.end()
+    print()
+    demo_table(columns)
+    print("\nBytes in every tenth of a second, all downloads together:", flush=True)
+    subprocess.run([os.path.join(BUILD, "lab", "drawhold"), "--event", "kill -9 of the server", "--title",
+                    "1,000 downloads, and the server is killed", "--svg", os.path.join(o.out, "instance.svg")] +
+                   ["--run=%s=%s" % (name, os.path.join(o.out, "instance-%s.csv" % file))
+                    for name, file, _, failure in runs if failure == "crash"], check=True, timeout=20)
+    is_good = demo_sentence(columns[0][1], columns[1][1])
+    print("Picture, numbers and series: %s/instance.svg, instance.json, instance-*.csv" % o.out)
+    return 0 if is_good else 3
+
+
 # ---- the command -----------------------------------------------------------------------------------
 
 def options():
@@ -404,7 +586,9 @@ def options():
     for verb in ("run", "shell"):
         v = sub.add_parser(verb)
         v.add_argument("--mode", choices=sorted(FRONTS), default="protected")
-        v.add_argument("--stage", default="", help="words for instance_topology.sh: bridge l2 gso rate=400mbit")
+        v.add_argument("--stage", default="", help="words for instance_topology.sh: bridge l2 wire rate=400mbit")
+    d = sub.add_parser("demo")
+    d.add_argument("--out", default="demo-out")
     r = sub.choices["run"]
     r.add_argument("--failure", default="all", help="one or more of %s, none, with commas; or all" % ", ".join(FAILURES))
     r.add_argument("--runs", type=int, default=1)
@@ -412,7 +596,8 @@ def options():
     r.add_argument("--bytes", type=int, default=400000, help="of each body")
     r.add_argument("--requests", type=int, default=1, help="on each connection, one after the other")
     r.add_argument("--pause", help="between two of them, like 5ms")
-    r.add_argument("--rate", help="read no faster, each connection, like 1MB")
+    r.add_argument("--rate", help="read no faster, each connection, like 80kB; with a small --buffer")
+    r.add_argument("--buffer", help="for the client's reads, like 16kB: what waits there hides a stall")
     r.add_argument("--upload", action="store_true")
     r.add_argument("--close", action="store_true", help="ask with Connection: close")
     r.add_argument("--ip", type=int, choices=(4, 6), default=4)
@@ -426,8 +611,8 @@ def run(o, stage, front):
         need(f in FAILURES + ("none",), "\"%s\" is no failure: %s, none" % (f, ", ".join(FAILURES)))
     if o.failure == "all" and o.mode in ("direct", "nft"):
         failures = [f for f in failures if f != "planned"]
-    more = {k: getattr(o, k) for k in ("pause", "rate", "upload", "close") if getattr(o, k)}
-    for summary in many(stage, front, failures, o.runs, say=lambda r: told(r, mode=o.mode), version=o.ip,
+    more = {k: getattr(o, k) for k in ("pause", "rate", "buffer", "upload", "close") if getattr(o, k)}
+    for summary in many(stage, front, failures, o.runs, say=lambda r: print(json.dumps({"mode": o.mode, **short(r)}), flush=True), version=o.ip,
                         port=UPLOAD if o.upload else WEB, connections=o.connections, bytes=o.bytes,
                         requests=o.requests, limit_s=o.limit, **more).values():
         print(json.dumps({"mode": o.mode, **summary}), flush=True)
@@ -447,6 +632,8 @@ def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
     try:
+        if o.verb == "demo":
+            return demo(o)
         with Stage(o.stage.split()) as stage:
             front = FRONTS[o.mode](stage)
             try:
