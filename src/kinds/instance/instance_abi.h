@@ -223,7 +223,12 @@ struct instance_sum_key {
 /* Its value is a __u32. */
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
-enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
+enum instance_order {
+        INSTANCE_ORDER_PROMOTE = 1,
+        INSTANCE_ORDER_LEAVE,
+        INSTANCE_ORDER_EVICT,
+        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
+};
 
 /* ---- what happened ------------------------------------------------------------------------- */
 
