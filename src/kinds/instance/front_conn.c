@@ -27,15 +27,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define CONN_SCAN_NS   (10 * DOG_MS)  /* between two looks, of either kind */
-#define CONN_ROUND_NS  DOG_S          /* a whole background walk begins so often */
-#define CONN_CLOSED_NS (60 * DOG_S)   /* a closed connection is kept for late packets */
-#define CONN_RESET_NS  DOG_S          /* ... one that was reset */
-#define CONN_ASK_NS    (10 * DOG_MS)  /* a standby that is asked may answer so long */
-#define CONN_ASK_MOST  (200 * DOG_MS) /* by then it speaks by itself */
-#define CONN_ASKED_NS  (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
-#define CONN_DOUBTS    4              /* asked so often for one silence, each time after twice as long */
-#define CONN_SLOWER    4              /* than the slowest answer of late */
+#define CONN_SCAN_NS    (10 * DOG_MS)  /* between two looks, of either kind */
+#define CONN_ROUND_NS   DOG_S          /* a whole background walk begins so often */
+#define CONN_CLOSED_NS  (60 * DOG_S)   /* a closed connection is kept for late packets */
+#define CONN_RESET_NS   DOG_S          /* ... one that was reset */
+#define CONN_ASK_NS     (10 * DOG_MS)  /* a standby that is asked may answer so long */
+#define CONN_ASK_MOST   (200 * DOG_MS) /* by then it speaks by itself */
+#define CONN_ASKED_NS   (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
+#define CONN_DOUBTS     4              /* asked so often for one silence, each time after twice as long */
+#define CONN_BARE_BYTES 72             /* an acknowledgement is no longer, with Ethernet and some SACK */
+#define CONN_SLOWER     4              /* than the slowest answer of late */
 
 /* -------------------------------------------------------------------------------- keys */
 
