@@ -92,6 +92,7 @@ struct instance_pick {
 #define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it serves nobody's copy any more; evict */
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
+#define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
