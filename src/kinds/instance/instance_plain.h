@@ -84,12 +84,13 @@ INSTANCE_INLINE enum instance_role instance_find(const struct instance_packet *p
 
 INSTANCE_INLINE _Bool instance_pick_of(const struct instance_vip *vip, __u64 hash, struct instance_pick *to)
 {
-        __u32 at = vip->row * INSTANCE_TABLE + instance_hash_entry(hash);
-        const __u32 *pick = bpf_map_lookup_elem(&instance_table, &at);
+        __u32 at = vip->row * INSTANCE_ROW + instance_hash_entry(hash), pair = at >> 1;
+        const __u32 *picks = bpf_map_lookup_elem(&instance_table, &pair);
 
-        if (!pick)
+        if (!picks)
                 return 0;
-        __u32 both = *(const volatile __u32 *)pick; /* one load: user space may be writing it */
+        /* One load: user space may be writing them. */
+        __u32 both = ((const volatile __u32 *)picks)[at & 1];
         __builtin_memcpy(to, &both, sizeof(both));
         return 1;
 }
