@@ -433,7 +433,61 @@ class Plain(Sundog):
     target = Sundog.plain
 
 
-FRONTS = {"direct": Direct, "nft": Nft, "protected": Sundog, "plain": Plain}
+class Tool(Direct):
+    """The front alone (lab/front), without the daemon: one address, one port. New connections go to server a while it
+    lives; the others stand by."""
+    target = {4: "10.80.9.1", 6: "fd80:0:0:9::1"}
+    protect = "always"
+
+    def __init__(self, stage, hook=None, returns="nat", port=WEB, version=4, where="lb", more=()):
+        super().__init__(stage)
+        self.version = version
+        pins = stage.path("pins")
+        os.makedirs(pins, exist_ok=True)
+        sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", pins)
+        address = "10.80.%d.2" if version == 4 else "fd80:0:0:%d::2"
+        device = {n: "c0" if where == "cl" else "sw" if "bridge" in stage.words else "s" + n for n in stage.names}
+        command = [os.path.join(BUILD, "lab", "front"), "--pins", pins, "--vip", self.at(port), "--return", returns,
+                   "--protect", self.protect, "--hook", hook or ("auto" if "wire" in stage.words else "tc")]
+        for name in sorted({"c0", *device.values()}):
+            command += ["--device", name]
+        for i, name in enumerate(stage.names):
+            command += ["--server", "%s,%s,%s,0,%s" % (name, address % SERVERS[name], device[name], 0 if i else 1)]
+        self.program = stage.start(where, *command, *(["--host"] if where == "cl" else []), *more)
+        self.program.expect("ready", 10)
+
+    def at(self, port):
+        return ("%s:%d" if self.version == 4 else "[%s]:%d") % (self.target[self.version], port)
+
+    def tell(self, line, answer="ok"):
+        return self.program.ask(line, answer)
+
+    def ready(self):
+        wait_for(lambda: sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % self.at(WEB)),
+                            check=False) == "a", 10, "new connections go to a: %s" % self.program.told[-5:])
+
+    def leave(self, server):
+        self.tell("leave %s 100" % server)
+
+    def back(self, server):
+        self.tell("back %s" % server)
+        self.ready()
+
+    def counters(self):
+        return self.tell("counters", "counters")
+
+    def end(self):
+        if self.program.process.poll() is None:
+            self.tell("remove")
+        self.program.end()
+
+
+class ToolPlain(Tool):
+    """The same without protection."""
+    protect = "never"
+
+
+FRONTS = {"tool": Tool, "tool-plain": ToolPlain, "direct": Direct, "nft": Nft, "protected": Sundog, "plain": Plain}
 
 
 # ---- one run and many ----------------------------------------------------------------------------
