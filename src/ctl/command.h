@@ -77,4 +77,4 @@ int command_replay(struct ctl *ctl, int argc, char **argv);
 int command_demo(struct ctl *ctl, int argc, char **argv);
 
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
-        option_forecast[];
+        option_forecast[], option_check[];

@@ -29,7 +29,7 @@ static const struct command commands[] = {
         {"replay", "FILE...|DIR|--since TIME", "what it would have done on recorded links, before it may act",
          command_replay, option_replay},
         {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check,
-         NULL},
+         option_check},
         {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo,
          option_demo},
         {"help", "[COMMAND|completion|manual]",
