@@ -39,8 +39,12 @@ struct instance_front_settings {
                                 two */
         uint32_t syns_most;  /**< half-open ones; 0 means 16384 */
         uint64_t idle_ns; /**< a connection without a packet for so long is forgotten; 0 means 15 minutes */
+        uint64_t hang_ns; /**< a server that says nothing for so long while clients wait is doubted; 0: 40 ms */
         /** What happened to a connection; called from _on_readable. May be NULL. */
         void (*event)(void *user, const struct instance_event *ev);
+        /** All connections of a dead or leaving server were woken: how many, and how long after it was told.
+         * May be NULL. */
+        void (*woken)(void *user, unsigned server, unsigned conns, int64_t took_ns);
         void *user;
 };
 
@@ -101,7 +105,7 @@ void instance_front_share_set(struct instance_front *f, unsigned vip, double sha
 
 /**
  * Its connections are their standbys' from now on. One store; then the connections that would wait are woken,
- * a batch at each call of _on_timer, which is due at once. How many were woken comes with `promoted`.
+ * a batch at each call of _on_timer, which is due at once. How many were woken comes with `woken`.
  */
 void instance_front_dead(struct instance_front *f, unsigned server, int64_t now_ns);
 /** The same, planned: every connection when the client has all of its bytes, at the latest after
