@@ -42,6 +42,8 @@ struct dog_belief {
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
         float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
+        float health;  /**< 0..100: the score times the chance that the promise is kept at the middle horizon
+                        */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */
         uint8_t hint;  /**< enum dog_hint: what raised p_breach above the model's */

@@ -111,10 +111,18 @@ int64_t dog_loop_step(struct dog_loop *l, int64_t now_ns);
 
 /** A steer hook that answered -EINPROGRESS has finished: rc 0, or a negative errno. */
 void dog_loop_moved(struct dog_loop *l, struct dog_group *g, int rc, int64_t now_ns);
-/** The data plane fell back by itself: the core follows. */
+/** The data plane fell back by itself: the core follows. A spread group has no one member to fall back
+ * to; it learns of it by samples. */
 void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, int64_t now_ns);
 /** Stop or resume deciding for one group; a dead active member is still left. */
 void dog_group_freeze(struct dog_group *g, bool is_frozen);
+
+/**
+ * Spread groups: empty one member, or use it again. New traffic avoids it and existing traffic is carried
+ * over from the next step on; the last living member is kept nevertheless (its weight stays). While
+ * the group is frozen, a member that is used again waits for the thaw.
+ */
+void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained);
 
 struct dog_ledger *dog_loop_ledger(struct dog_loop *l);
 size_t dog_loop_groups(const struct dog_loop *l);
