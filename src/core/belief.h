@@ -26,7 +26,12 @@ struct dog_reason_share {
 #define DOG_HINTS(X)                                                                                         \
         X(NONE, "")                                                                                          \
         X(OVERDUE, "an answer is overdue")                                                                   \
-        X(SILENT, "the far end hears nothing any more")
+        X(SILENT, "the far end hears nothing any more")                                                      \
+        X(HANGS, "clients wait on it while their standbys have the answer")                                  \
+        X(RESETS, "it ends connections that their standbys go on with")                                      \
+        X(STRAINED, "its host runs short of something")                                                      \
+        X(DOUBTED, "its agent says what is not so")                                                          \
+        X(TOLD, "the gateway says that it is ill")
 
 enum dog_hint {
 #define X(id, words) DOG_HINT_##id,

@@ -74,6 +74,24 @@ static struct dog_group *heap_pop(struct dog_loop *l)
         return top;
 }
 
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns)
+{
+        size_t at = 0;
+        while (at < l->heap_count && l->heap[at] != g)
+                at++;
+        /* One that is being stepped is put back with its beat. */
+        if (at == l->heap_count)
+                return;
+        /* To the top by the earliest of times, out, and in again with its own. */
+        g->due_ns = INT64_MIN;
+        for (; at > 0; at = (at - 1) / 2)
+                l->heap[at] = l->heap[(at - 1) / 2];
+        l->heap[0] = g;
+        heap_pop(l);
+        g->due_ns = at_ns;
+        heap_push(l, g);
+}
+
 static void loop_take_due(struct dog_loop *l, int64_t now_ns)
 {
         l->due_count = 0;

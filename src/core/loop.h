@@ -103,6 +103,9 @@ void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sam
 /** The kind says whether a member can carry traffic at all (device there, carrier on). */
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up);
 
+/** Let a group's next step be at this time, sooner or later than its beat: news that should not wait. */
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns);
+
 /**
  * Run all groups that are due.
  * @return when to come again
