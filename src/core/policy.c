@@ -24,7 +24,7 @@ struct dog_policy dog_policy_default(void)
                 .leave_ns = 3 * DOG_S,
                 .eject_share = 1.0 / 3,
                 .panic_share = 0.5,
-                .rebalance = 0.1,
+                .rebalance = 0.05,
                 .horizon_ns = {1 * DOG_S, 5 * DOG_S, 30 * DOG_S},
                 .grade_horizon = 1,
         };

@@ -140,7 +140,7 @@ struct spread_sets {
         uint16_t leave;
         uint16_t dead;
         uint16_t fit; /* for copies */
-        bool is_panic, is_backup, is_nobody, is_limited, is_last;
+        bool is_alert, is_panic, is_nobody, is_limited, is_last;
 };
 
 static uint16_t group_where(const struct dog_group *g, bool (*is)(const struct dog_member *m))
@@ -191,6 +191,7 @@ static void sets_living(const struct dog_group *g, struct spread_sets *s)
         uint16_t drained = ever & usable;
         if (drained) {
                 s->is_last = true;
+                s->is_alert = s->allowed != 0; /* those that should serve are dead */
                 s->allowed = s->alive = drained & g->hot ? drained & g->hot : drained;
                 return;
         }
@@ -208,7 +209,6 @@ static void sets_tier(const struct dog_group *g, struct spread_sets *s)
         uint16_t tier = primary;
         if (primary == 0 || (double)count(primary & well) < g->policy.panic_share * count(primary))
                 tier = s->allowed;
-        s->is_backup = tier != primary && (s->alive & tier & (uint16_t)~primary);
         s->pool = s->alive & tier;
         if (s->pool == 0)
                 s->pool = s->alive;
@@ -584,9 +584,7 @@ static struct dog_plan plan_frozen(const struct dog_group *g, struct dog_plan p,
 {
         for (unsigned i = 0; i < g->members; i++) {
                 if (!(s->alive & bit(i)))
-                        p.weight[i] = 0;
-                if (!(s->fit & bit(i)))
-                        p.standby[i] = 0;
+                        p.weight[i] = p.standby[i] = 0;
         }
         if (set_of(p.weight) == 0)
                 memcpy(p.weight, t->weight, sizeof(p.weight));
@@ -595,7 +593,7 @@ static struct dog_plan plan_frozen(const struct dog_group *g, struct dog_plan p,
         for (unsigned i = 0; i < g->members; i++)
                 if (!g->member[i].is_drained && !(p.leave_was & bit(i)))
                         p.leave &= (uint16_t)~bit(i);
-        p.is_alert = s->is_nobody;
+        p.is_alert = s->is_nobody || s->is_alert;
         p = plan_end(g, p, DOG_WHY_FROZEN);
         if (p.act != DOG_ACT_STAY) {
                 uint16_t dead = p.dead & (uint16_t)~p.dead_was;
@@ -643,7 +641,7 @@ struct dog_plan dog_spread_propose(const struct dog_group *g, int64_t now_ns)
                 return plan_end(g, p, DOG_WHY_EMPTY);
         struct spread_sets s = group_sets(g, now_ns);
         struct spread_targets t = group_targets(g, &s, now_ns);
-        p.is_alert = s.is_panic;
+        p.is_alert = s.is_panic || s.is_alert;
         p.refused = s.is_last ? DOG_WHY_LAST : s.is_limited ? DOG_WHY_LIMIT : DOG_WHY_NONE;
 
         /* 2. Frozen. */
@@ -652,6 +650,7 @@ struct dog_plan dog_spread_propose(const struct dog_group *g, int64_t now_ns)
         p.leave = s.leave;
         /* Who lives again is dead to the traffic until it is trusted. */
         p.dead = s.dead | (g->gone & (uint16_t) ~(set_of(t.weight) | s.fit));
+        p.leave &= (uint16_t)~p.dead;
         memcpy(p.standby, t.standby, sizeof(p.standby));
 
         /* 3. How much of the new traffic gets a copy. */
