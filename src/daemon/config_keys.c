@@ -273,7 +273,7 @@ static const struct config_section front_section = {
         ARRAY_SIZE(front_keys),
         "Where virtual addresses are served: at a gateway, or on the client's own host."};
 
-static const char *const checks[] = {"icmp", "tcp", "agent", NULL};
+static const char *const checks[] = {"auto", "icmp", "tcp", "agent", NULL};
 
 #define INSTANCE(field)    AT(dog_config_instance, field)
 #define INSTANCE_AT(field) .where_offset = offsetof(struct dog_config_instance, field)
@@ -292,11 +292,11 @@ static const struct config_key instance_keys[] = {
          .preset = "", .max = "4",
          .help = "what it shares with others and would fall with: a host, a rack, a power line, by any name; "
                  "instances with a common one are no mirror of each other"},
-        {"check", CONFIG_CHOICE, INSTANCE(check), INSTANCE_AT(check_at), .preset = "icmp", .choice = checks,
-         .help = "how its life is probed: by echo, by opening a TCP connection, or by its agent's beat"},
+        {"check", CONFIG_CHOICE, INSTANCE(check), INSTANCE_AT(check_at), .preset = "auto", .choice = checks,
+         .help = "how its life is probed: icmp: by echo; tcp: by opening a connection; agent: by its agent's beat; auto: by echo, or by TCP where nothing comes back"},
         {"check_port", CONFIG_INTEGER, INSTANCE(check_port), .preset = "auto", .min = "1", .max = "65535",
          .word = "auto", .word_value = 0,
-         .help = "with \"check: tcp\"; by default the port on which it serves its first vip"},
+         .help = "for TCP checks; by default the port on which it serves its first TCP vip"},
         {"agent_key_file", CONFIG_FILE, INSTANCE(agent_key_file), INSTANCE_AT(agent_key_file_at),
          .preset = "", .help = "the secret of its agent; readable by its owner alone"},
         {"exporter", CONFIG_URL, INSTANCE(exporter), INSTANCE_AT(exporter_at), .preset = "",

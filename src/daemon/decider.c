@@ -549,8 +549,11 @@ static void netlink_readable(uv_poll_t *poll, int status, int events)
         struct dog_netlink_change change;
         bool has_changed = false;
         (void)status, (void)events;
-        while (dog_netlink_watch_next(d->watch, &change) > 0)
+        while (dog_netlink_watch_next(d->watch, &change) > 0) {
                 has_changed = true;
+                if (d->service && change.what == DOG_CHANGE_LINK)
+                        instance_service_on_link(d->service, change.index, dog_clock_mono_ns());
+        }
         /* Connections first: a lost carrier ends them, a path is one of several. */
         if (has_changed && d->service)
                 instance_service_refresh(d->service, dog_clock_mono_ns());

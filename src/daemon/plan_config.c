@@ -297,7 +297,8 @@ static uint32_t power_of_two(int64_t least)
 
 static void plan_machines(const struct dog_config *c, struct instance_machine *machine, char *secrets)
 {
-        static const enum instance_check check[] = {[DOG_CONFIG_CHECK_ICMP] = INSTANCE_CHECK_ICMP,
+        static const enum instance_check check[] = {[DOG_CONFIG_CHECK_AUTO] = INSTANCE_CHECK_AUTO,
+                                                    [DOG_CONFIG_CHECK_ICMP] = INSTANCE_CHECK_ICMP,
                                                     [DOG_CONFIG_CHECK_TCP] = INSTANCE_CHECK_TCP,
                                                     [DOG_CONFIG_CHECK_AGENT] = INSTANCE_CHECK_AGENT};
         for (size_t i = 0; i < c->instances; i++) {

@@ -143,19 +143,16 @@ static void sample_vitals(const struct machine *m, struct dog_sample *sample, in
                 sample->value[DOG_SIGNAL_RETRANS] = v->value[DOG_VITAL_CONN_RESENT];
 }
 
-static void machine_sample(struct machine *m, int64_t now_ns)
+/* One observation of the way to an instance is one for every vip, with what each of its servers did. */
+static void machine_sample(struct machine *m, const struct dog_sample *from, int64_t now_ns)
 {
         struct instance_service *s = m->service;
-        struct window w = m->window;
-        m->window = (struct window){0};
-        unsigned probes = w.answered + w.lost;
         /* One that has never answered is not there yet: that says nothing about how it serves. */
-        if (probes == 0 || !m->has_answered)
+        if (!m->has_answered)
                 return;
-        struct dog_sample sample = dog_sample_at(w.at_ns > m->newest.at_ns ? w.at_ns : m->newest.at_ns + 1);
-        sample.value[DOG_SIGNAL_LOSS] = (double)w.lost / probes;
-        if (w.answered)
-                sample.value[DOG_SIGNAL_RTT] = w.rtt_ms / w.answered;
+        struct dog_sample sample = *from;
+        if (sample.at_ns <= m->newest.at_ns)
+                sample.at_ns = m->newest.at_ns + 1;
         m->newest = sample;
         sample_vitals(m, &m->newest, now_ns);
         if (s->settings.sample)
@@ -172,22 +169,83 @@ static void machine_sample(struct machine *m, int64_t now_ns)
 
 /* ---- probes ---- */
 
-static void probe_seen(void *user, int64_t at_ns, double rtt_ms)
+static void probe_change(void *user, unsigned machine, bool is_up, enum instance_probe_why why, int64_t now_ns)
 {
-        struct machine *m = user;
-        struct window *w = &m->window;
-        w->at_ns = at_ns > w->at_ns ? at_ns : w->at_ns;
-        if (isnan(rtt_ms)) {
-                w->lost++;
-                return;
-        }
-        w->answered++;
-        w->rtt_ms += rtt_ms;
+        struct instance_service *s = user;
+        struct machine *m = &s->machine[machine];
+        if (why == INSTANCE_PROBE_NO_CARRIER)
+                m->has_carrier = false;
+        machine_answers(m, is_up, now_ns);
 }
 
-static void probe_verdict(void *user, bool is_alive, int64_t now_ns)
+static void probe_sample(void *user, unsigned machine, const struct dog_sample *sample)
 {
-        machine_answers(user, is_alive, now_ns);
+        struct instance_service *s = user;
+        machine_sample(&s->machine[machine], sample, dog_clock_mono_ns());
+}
+
+/* One that speaks to clients lives, whether it answers probes or not. */
+static int64_t probe_heard_ns(void *user, unsigned machine)
+{
+        struct instance_service *s = user;
+        return machine_heard_ns(s, &s->machine[machine]);
+}
+
+static void probe_watch(void *user, int fd, bool is_on)
+{
+        struct instance_service *s = user;
+        if (s->settings.watch)
+                s->settings.watch(s->settings.user, fd, is_on ? POLLIN : 0);
+        for (unsigned i = 0; i < PROBE_FDS; i++) {
+                if (s->probe_fd[i] == (is_on ? -1 : fd)) {
+                        s->probe_fd[i] = is_on ? fd : -1;
+                        return;
+                }
+        }
+}
+
+static int probes_open(struct instance_service *s, struct dog_err *e)
+{
+        static const enum instance_probe_how how[] = {[INSTANCE_CHECK_AUTO] = INSTANCE_PROBE_AUTO,
+                                                      [INSTANCE_CHECK_ICMP] = INSTANCE_PROBE_ICMP,
+                                                      [INSTANCE_CHECK_TCP] = INSTANCE_PROBE_TCP};
+        struct instance_probe_settings set = {.interval_ns = s->settings.probe_interval_ns,
+                                              .misses = s->settings.probe_misses,
+                                              .change = probe_change,
+                                              .sample = probe_sample,
+                                              .heard_ns = probe_heard_ns,
+                                              .watch = probe_watch,
+                                              .user = s};
+        int rc = instance_probe_open(&s->probe, &set, s->hands, e);
+        for (unsigned i = 0; i < s->machines && rc == 0; i++) {
+                const struct instance_machine *m = &s->machine[i].set;
+                if (m->check == INSTANCE_CHECK_AGENT)
+                        continue;
+                rc = instance_probe_add(s->probe, i, m->device, &m->address, m->check_port, how[m->check], e);
+                /* A device that is not there may still come. */
+                if (rc == -ENODEV) {
+                        dog_log(DOG_LOG_WARN, "instance=%s event=not-probed error=\"%s\"", m->name, e->text);
+                        s->machine[i].is_unprobed = true;
+                        rc = 0;
+                }
+                if (rc < 0)
+                        return dog_err_prefix(e, rc, "instance %s", m->name);
+        }
+        return rc;
+}
+
+/* Those whose device was missing are tried again. */
+void measure_refresh(struct instance_service *s)
+{
+        for (unsigned i = 0; i < s->machines; i++) {
+                struct machine *m = &s->machine[i];
+                static const enum instance_probe_how how[] = {[INSTANCE_CHECK_AUTO] = INSTANCE_PROBE_AUTO,
+                                                              [INSTANCE_CHECK_ICMP] = INSTANCE_PROBE_ICMP,
+                                                              [INSTANCE_CHECK_TCP] = INSTANCE_PROBE_TCP};
+                if (m->is_unprobed && m->has_carrier)
+                        m->is_unprobed = instance_probe_add(s->probe, i, m->set.device, &m->set.address,
+                                                            m->set.check_port, how[m->set.check], NULL) < 0;
+        }
 }
 
 /* ---- agents ---- */
@@ -201,8 +259,12 @@ static void agent_word(void *user, const struct dog_agent_word *w)
         m->vitals_period_ns = w->period_ms ? (int64_t)w->period_ms * DOG_MS : VITALS_NS;
         m->is_doubted = w->is_doubted;
         if (m->set.check == INSTANCE_CHECK_AGENT) {
-                probe_seen(m, w->at_ns, w->rtt_ns > 0 ? (double)w->rtt_ns / (double)DOG_MS : 0.1);
+                struct dog_sample sample = dog_sample_at(w->at_ns);
+                sample.value[DOG_SIGNAL_LOSS] = 0;
+                if (w->rtt_ns > 0)
+                        sample.value[DOG_SIGNAL_RTT] = (double)w->rtt_ns / (double)DOG_MS;
                 machine_answers(m, true, w->at_ns);
+                machine_sample(m, &sample, w->at_ns);
         }
 }
 
@@ -447,12 +509,14 @@ static int exporter_open(struct machine *m, int64_t now_ns, struct dog_err *e)
 
 int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e)
 {
-        int rc = agents_open(s, e);
+        for (unsigned i = 0; i < PROBE_FDS; i++)
+                s->probe_fd[i] = -1;
+        int rc = probes_open(s, e);
+        if (rc == 0)
+                rc = agents_open(s, e);
         for (unsigned i = 0; i < s->machines && rc == 0; i++) {
                 struct machine *m = &s->machine[i];
-                if (m->set.check != INSTANCE_CHECK_AGENT)
-                        rc = probe_begin(m, e);
-                if (rc == 0 && m->set.exporter)
+                if (m->set.exporter)
                         rc = exporter_open(m, now_ns, e);
         }
         return rc;
@@ -460,10 +524,9 @@ int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e)
 
 void measure_close(struct instance_service *s)
 {
-        for (unsigned i = 0; s->machine && i < s->machines; i++) {
-                instance_probe_free(s->machine[i].probe);
+        for (unsigned i = 0; s->machine && i < s->machines; i++)
                 dog_exporter_free(s->machine[i].exporter);
-        }
+        instance_probe_close(s->probe);
         dog_agents_free(s->agents);
         if (s->agent_fd >= 0) {
                 if (s->agents && s->settings.watch)
@@ -478,6 +541,11 @@ bool measure_on_ready(struct instance_service *s, int fd, int64_t now_ns)
                 s->agents_ns = dog_agents_on_readable(s->agents, now_ns);
                 return true;
         }
+        for (unsigned i = 0; i < PROBE_FDS; i++)
+                if (s->probe_fd[i] == fd) {
+                        instance_probe_on_readable(s->probe, fd, now_ns);
+                        return true;
+                }
         for (unsigned i = 0; i < s->machines; i++) {
                 struct machine *m = &s->machine[i];
                 if (m->exporter && fd == m->exporter_fd) {
@@ -517,10 +585,7 @@ int64_t measure_on_timer(struct instance_service *s, int64_t now_ns)
                         machine_judge(m, now_ns);
                 }
         }
-        if (now_ns >= s->window_ns) {
-                for (unsigned i = 0; i < s->machines; i++)
-                        machine_sample(&s->machine[i], now_ns);
-                s->window_ns = now_ns + SERVICE_WINDOW_NS;
-        }
-        return earlier(due_ns, s->window_ns);
+        if (now_ns >= s->probe_ns)
+                s->probe_ns = instance_probe_on_timer(s->probe, now_ns);
+        return earlier(due_ns, s->probe_ns);
 }

@@ -106,13 +106,27 @@ int instance_service_drain(struct instance_service *s, const char *name, bool is
         return 0;
 }
 
+int instance_service_drain_again(struct instance_service *s, const char *name, int64_t now_ns,
+                                 struct dog_err *e)
+{
+        int i = instance_service_machine_of(s, name);
+        if (i < 0)
+                return dog_err_set(e, -ENOENT, "there is no instance \"%s\" any more", name);
+        struct machine *m = &s->machine[i];
+        m->is_drained = true;
+        m->drained_ns = now_ns;
+        SEATS_OF(s, m->index, a, k)
+        dog_group_drain(a->group, k, true);
+        s->empty_ns = now_ns;
+        return 0;
+}
+
 bool instance_service_is_drained(const struct instance_service *s, unsigned machine)
 {
         return machine < s->machines && s->machine[machine].is_drained;
 }
 
-/* When did any of its servers send last? 0: never. */
-static int64_t machine_heard_ns(struct instance_service *s, const struct machine *m)
+int64_t machine_heard_ns(struct instance_service *s, const struct machine *m)
 {
         int64_t heard_ns = 0;
         SEATS_OF(s, m->index, a, k) {
@@ -255,11 +269,10 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
         v.has_next_hop &= a->seat[k].is_set;
         if (m->agent >= 0)
                 dog_agents_state(s->agents, (unsigned)m->agent, &v.agent);
-        if (m->probe) {
-                const struct instance_probe_stats *p = instance_probe_stats(m->probe);
-                v.probes_sent = p->sent;
-                v.probes_lost = p->lost;
-        }
+        struct instance_probe_view probe = instance_probe_view(s->probe, machine);
+        v.probes_sent = probe.sent;
+        v.probes_lost = probe.sent - probe.answered;
+        v.is_tcp = probe.is_tcp;
         snprintf(v.trouble, sizeof(v.trouble), "%s", machine_trouble(s, m));
         return v;
 }

@@ -20,18 +20,21 @@
 
 /* ---- words ---- */
 
-void service_tell(struct instance_service *s, struct instance_news *n, const char *format, ...)
+void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
 {
         char text[400];
         va_list args;
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        n->text = text;
-        if (n->at_ns == 0)
-                n->at_ns = dog_clock_mono_ns();
+        struct instance_news told = *n;
+        told.text = text;
+        if (told.at_ns == 0)
+                told.at_ns = dog_clock_mono_ns();
+        if (told.count == 0 || !told.from)
+                told.quiet_ms = (double)NAN;
         if (s->settings.news)
-                s->settings.news(s->settings.user, n);
+                s->settings.news(s->settings.user, &told);
 }
 
 const char *service_server_name(const struct instance_service *s, unsigned number)
@@ -191,23 +194,102 @@ static bool may_come(int rc)
         return rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -ENODEV;
 }
 
-static int seat_set(struct instance_service *s, struct address *a, unsigned k, int wait_ms, struct dog_err *e)
+static struct instance_server_settings seat_settings(const struct instance_service *s, const struct address *a,
+                                                     unsigned k)
 {
         const struct instance_machine *m = &s->machine[a->plan.seat[k].machine].set;
-        struct instance_server_settings set = {.name = m->name,
-                                               .vip = a->number,
-                                               .device = m->device,
-                                               .address = m->address,
-                                               .port = a->plan.seat[k].port};
-        if (a->seat[k].number == INSTANCE_NOBODY) {
-                int number = instance_front_server_number(s->front, a->number, &set, e);
-                if (number < 0)
-                        return number;
-                a->seat[k].number = (uint16_t)number;
-        }
+        return (struct instance_server_settings){.name = m->name,
+                                                 .vip = a->number,
+                                                 .device = m->device,
+                                                 .address = m->address,
+                                                 .port = a->plan.seat[k].port};
+}
+
+static int seat_set(struct instance_service *s, struct address *a, unsigned k, int wait_ms, struct dog_err *e)
+{
+        struct instance_server_settings set = seat_settings(s, a, k);
         int rc = instance_front_server_set(s->front, a->seat[k].number, &set, wait_ms, e);
         a->seat[k].is_set = rc == 0;
         return rc;
+}
+
+/*
+ * Connections are kept under the numbers of their vip and servers, so whoever was there before keeps its
+ * number, whatever the order in the configuration. New ones get numbers behind all of those: a number that
+ * was somebody's a moment ago may still stand in a connection.
+ */
+struct numbers {
+        bool is_taken[INSTANCE_SERVERS_MAX];
+        unsigned room, next;
+};
+
+static void numbers_take(struct numbers *n, int number)
+{
+        if (number < 0)
+                return;
+        n->is_taken[number] = true;
+        n->next = (unsigned)number + 1 > n->next ? (unsigned)number + 1 : n->next;
+}
+
+static int numbers_new(struct numbers *n)
+{
+        for (unsigned i = 0; i < n->room; i++) {
+                unsigned at = (n->next + i) % n->room;
+                if (!n->is_taken[at]) {
+                        numbers_take(n, (int)at);
+                        return (int)at;
+                }
+        }
+        return -ENOSPC;
+}
+
+static int vips_set(struct instance_service *s, struct dog_err *e)
+{
+        struct numbers numbers = {.room = INSTANCE_VIPS_MAX};
+        int found[INSTANCE_VIPS_MAX];
+        for (unsigned i = 0; i < s->vips; i++)
+                numbers_take(&numbers, found[i] = instance_front_vip_find(s->front, &s->vip[i].plan.set));
+        for (unsigned i = 0; i < s->vips; i++) {
+                int number = found[i] >= 0 ? found[i] : numbers_new(&numbers);
+                if (number < 0)
+                        return dog_err_set(e, number, "vip %s: more than %d vips", s->vip[i].plan.set.name,
+                                           INSTANCE_VIPS_MAX);
+                s->vip[i].number = (uint16_t)number;
+                int rc = instance_front_vip_set(s->front, (unsigned)number, &s->vip[i].plan.set, e);
+                if (rc < 0)
+                        return dog_err_prefix(e, rc, "vip %s", s->vip[i].plan.set.name);
+        }
+        return 0;
+}
+
+static int servers_set(struct instance_service *s, struct dog_err *e)
+{
+        struct numbers numbers = {.room = INSTANCE_SERVERS_MAX};
+        for (struct address *a = s->vip; a < s->vip + s->vips; a++)
+                for (unsigned k = 0; k < a->plan.seats; k++) {
+                        struct instance_server_settings set = seat_settings(s, a, k);
+                        int found = instance_front_server_find(s->front, &set);
+                        numbers_take(&numbers, found);
+                        a->seat[k].number = found < 0 ? INSTANCE_NOBODY : (uint16_t)found;
+                }
+        for (struct address *a = s->vip; a < s->vip + s->vips; a++)
+                for (unsigned k = 0; k < a->plan.seats; k++) {
+                        const char *name = s->machine[a->plan.seat[k].machine].set.name;
+                        int number = a->seat[k].number;
+                        if (number == INSTANCE_NOBODY)
+                                number = numbers_new(&numbers);
+                        if (number < 0)
+                                return dog_err_set(e, number, "vip %s: more than %d servers in all",
+                                                   a->plan.set.name, INSTANCE_SERVERS_MAX);
+                        a->seat[k].number = (uint16_t)number;
+                        int rc = seat_set(s, a, k, 300, e);
+                        if (may_come(rc))
+                                dog_log(DOG_LOG_WARN, "vip=%s event=not-usable instance=%s error=\"%s\"",
+                                        a->plan.set.name, name, e->text);
+                        else if (rc < 0)
+                                return dog_err_prefix(e, rc, "vip %s, instance %s", a->plan.set.name, name);
+                }
+        return 0;
 }
 
 static int service_front(struct instance_service *s, struct dog_err *e)
@@ -216,24 +298,10 @@ static int service_front(struct instance_service *s, struct dog_err *e)
         s->settings.front.woken = service_woken;
         s->settings.front.user = s;
         int rc = instance_front_open(&s->front, &s->settings.front, s->hands, e);
-        for (struct address *a = s->vip; rc == 0 && a < s->vip + s->vips; a++) {
-                int number = instance_front_vip_number(s->front, &a->plan.set, e);
-                if (number < 0)
-                        return number;
-                a->number = (uint16_t)number;
-                rc = instance_front_vip_set(s->front, a->number, &a->plan.set, e);
-                for (unsigned k = 0; rc == 0 && k < a->plan.seats; k++) {
-                        rc = seat_set(s, a, k, 300, e);
-                        if (may_come(rc)) {
-                                dog_log(DOG_LOG_WARN, "vip=%s event=not-usable instance=%s error=\"%s\"",
-                                        a->plan.set.name, s->machine[a->plan.seat[k].machine].set.name,
-                                        e->text);
-                                rc = 0;
-                        }
-                }
-                if (rc < 0)
-                        return dog_err_prefix(e, rc, "vip %s", a->plan.set.name);
-        }
+        if (rc == 0)
+                rc = vips_set(s, e);
+        if (rc == 0)
+                rc = servers_set(s, e);
         return rc == 0 ? instance_front_commit(s->front, e) : rc;
 }
 
@@ -397,6 +465,7 @@ void instance_service_refresh(struct instance_service *s, int64_t now_ns)
         s->retry_ns = now_ns + RETRY_NS;
         carriers_look(s, now_ns);
         instance_front_refresh(s->front, 0);
+        measure_refresh(s);
         for (struct address *a = s->vip; a < s->vip + s->vips; a++)
                 for (unsigned k = 0; k < a->plan.seats; k++) {
                         struct machine *m = &s->machine[a->plan.seat[k].machine];
@@ -406,6 +475,11 @@ void instance_service_refresh(struct instance_service *s, int64_t now_ns)
                         machine_judge(m, now_ns);
                         dog_loop_due(s->loop, a->group, now_ns > s->settle_ns ? now_ns : s->settle_ns);
                 }
+}
+
+void instance_service_on_link(struct instance_service *s, uint32_t index, int64_t now_ns)
+{
+        instance_probe_on_link(s->probe, index, now_ns);
 }
 
 /* ---- looking in ---- */

@@ -19,7 +19,8 @@ extern const struct dog_kind instance_kind;
 #define INSTANCE_MACHINES_MAX 128
 #define INSTANCE_SEATS_MAX    DOG_MEMBERS_MAX
 
-enum instance_check { INSTANCE_CHECK_ICMP, INSTANCE_CHECK_TCP, INSTANCE_CHECK_AGENT };
+/** AUTO: by echo, or by TCP where nothing comes back. */
+enum instance_check { INSTANCE_CHECK_AUTO, INSTANCE_CHECK_ICMP, INSTANCE_CHECK_TCP, INSTANCE_CHECK_AGENT };
 
 /** An instance: one server machine, which may serve several vips. */
 struct instance_machine {
@@ -103,6 +104,8 @@ void instance_service_on_ready(struct instance_service *s, int fd, int64_t now_n
 int64_t instance_service_on_timer(struct instance_service *s, int64_t now_ns);
 /** Devices, routes or neighbours changed: a lost carrier is acted on before this returns. */
 void instance_service_refresh(struct instance_service *s, int64_t now_ns);
+/** One device may have lost its carrier: the fastest way to say so. */
+void instance_service_on_link(struct instance_service *s, uint32_t index, int64_t now_ns);
 
 /* ---- what an operator may ask for ---- */
 
@@ -113,6 +116,10 @@ void instance_service_refresh(struct instance_service *s, int64_t now_ns);
  */
 int instance_service_drain(struct instance_service *s, const char *name, bool is_undone, int64_t now_ns,
                            struct dog_err *e);
+/** The same after a restart: without looking whether another is alive, which is not known yet, and without
+ * saying it again. -ENOENT: no such instance. */
+int instance_service_drain_again(struct instance_service *s, const char *name, int64_t now_ns,
+                                 struct dog_err *e);
 bool instance_service_is_drained(const struct instance_service *s, unsigned machine);
 /** What a promotion would do, or has done. */
 struct instance_promotion {
@@ -154,6 +161,7 @@ struct instance_machine_view {
         bool is_drained;
         double rtt_ms, loss; /**< of the newest window; NaN: unknown */
         uint64_t probes_sent, probes_lost;
+        bool is_tcp; /**< probed by TCP */
         bool has_vitals; /**< recent ones */
         int64_t vitals_age_ns;
         bool is_doubted; /**< its agent says what is not so */

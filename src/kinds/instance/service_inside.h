@@ -4,10 +4,8 @@
 #include "kinds/instance/probe.h"
 #include "kinds/instance/service.h"
 
-/** A sample is made of the probes of so long. */
-#define SERVICE_WINDOW_NS (50 * DOG_MS)
-
-struct instance_service;
+/** Descriptors that probes may have open at a time: a ping socket a device and family, and TCP connections. */
+#define PROBE_FDS 1024
 
 /** One (vip, instance). */
 struct seat {
@@ -32,20 +30,12 @@ struct address {
         double share; /**< of new connections that are protected, as last told */
 };
 
-/** Probes since the last sample. */
-struct window {
-        double rtt_ms;
-        unsigned answered, lost;
-        int64_t at_ns;
-};
-
 struct machine {
         struct instance_service *service;
         unsigned index;
         struct instance_machine set;
-        struct instance_probe *probe; /**< NULL: judged by its agent */
-        struct window window;
         bool has_carrier, is_answering, has_answered, has_settled;
+        bool is_unprobed; /**< its device was not there */
         bool is_drained, is_empty_told;
         int64_t drained_ns;
         struct dog_sample newest;
@@ -60,8 +50,6 @@ struct machine {
         unsigned serves, stands_by; /**< of the last count */
         double told_health;
         int64_t told_ns;
-        uint64_t bytes_seen;
-        int64_t bytes_ns;
 };
 
 struct instance_service {
@@ -75,27 +63,32 @@ struct instance_service {
         struct address *vip;
         unsigned vips;
         struct instance_digest digest;
+        int probe_fd[PROBE_FDS];      /**< -1: free */
+        struct instance_probe *probe; /**< of all machines, by index */
         struct dog_agents *agents;
         int agent_fd;
         int64_t opened_ns, settle_ns;
-        int64_t window_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
+        int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
 };
 
 /* measure.c */
 int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
 void measure_close(struct instance_service *s);
 bool measure_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+void measure_refresh(struct instance_service *s);
 int64_t measure_on_timer(struct instance_service *s, int64_t now_ns);
 /** Can it carry traffic, as far as is known now? Tells groups and, when it cannot, the front at once. */
 void machine_judge(struct machine *m, int64_t now_ns);
 
 /* operate.c */
+/** When did any of its servers send last? 0: never. */
+int64_t machine_heard_ns(struct instance_service *s, const struct machine *m);
 void operate_on_timer(struct instance_service *s, int64_t now_ns);
 /** Count what each instance serves and stands by for; walks the table. */
 void operate_count(struct instance_service *s, int64_t now_ns);
 
 /* service.c */
-void service_tell(struct instance_service *s, struct instance_news *n, const char *format, ...)
+void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 const char *service_server_name(const struct instance_service *s, unsigned number);
 /** For each seat of a machine. */
