@@ -61,13 +61,13 @@ enum dog_agents_event {
 const char *dog_agents_event_word(enum dog_agents_event ev);
 
 struct dog_agents_conf {
-        int fd; /**< UDP, bound, non-blocking; stays the caller's; -1: none, only _take is used */
-        int64_t skew_ns;    /**< clocks may differ by so much; 0: 5 min */
-        double factor;      /**< what differs by more is doubted; 0: 4. At least 1.5 */
+        int fd;          /**< UDP, bound, non-blocking; stays the caller's; -1: none, only _take is used */
+        int64_t skew_ns; /**< clocks may differ by so much; 0: 5 min */
+        double factor;   /**< what differs by more is doubted; 0: 4. At least 1.5 */
         unsigned rate_per_s; /**< datagrams of one agent and of one source address; 0: 500 */
         uint32_t conns_most; /**< connections kept of one agent; 0: 65536 */
         bool wants_conns;    /**< ask for pages of connections; without, only reports */
-        uint32_t period_ms;  /**< ask for a report so often; 0: as the agent is configured */
+        uint32_t period_ms;  /**< ask for reports no more often; 0: as the agent is configured */
         void (*word)(void *user, const struct dog_agent_word *w);
         void (*event)(void *user, const char *instance, void *tag, enum dog_agents_event ev);
         /** What a connection is to this instance. NULL: nothing is told to agents. */
@@ -100,13 +100,15 @@ struct dog_agents;
 int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, struct dog_err *e);
 void dog_agents_free(struct dog_agents *a);
 /** @param secret 32 octets as dog_secret_key_read gives them, copied. Several may have the same; then each of
- * them could speak for the others. @return its number from 0, or -EEXIST, -ENOSPC, -EINVAL (the name), -ENOMEM */
+ * them could speak for the others. @return its number from 0, or -EEXIST, -ENOSPC, -EINVAL (the name),
+ * -ENOMEM */
 int dog_agents_add(struct dog_agents *a, const char *name, const uint8_t secret[32], void *tag,
                    struct dog_err *e);
 /** What we are to tell it with the next answer. */
 void dog_agents_role_set(struct dog_agents *a, unsigned number, enum dog_agent_role role, double score);
 /** What the front saw of it in the last seconds; say it about once a period. */
-void dog_agents_measured(struct dog_agents *a, unsigned number, const struct dog_agent_measured *m);
+void dog_agents_measured(struct dog_agents *a, unsigned number, const struct dog_agent_measured *m,
+                         int64_t now_ns);
 
 /** Take datagrams, a bounded number a call. @return when to call _on_timer */
 int64_t dog_agents_on_readable(struct dog_agents *a, int64_t now_ns);
@@ -126,7 +128,8 @@ const struct dog_conn_map *dog_agents_conns(const struct dog_agents *a, unsigned
  */
 double dog_agent_caution(const struct dog_vitals *v, double risk);
 
-/** One datagram without the socket. The answer, if any, goes to `reply`, its size to *reply_size (0: none). */
+/** One datagram without the socket. The answer, if any, goes to `reply`, its size to *reply_size (0: none).
+ */
 enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr *from, socklen_t from_size,
                                     const void *packet, size_t size, int64_t now_ns, int64_t wall_ns,
                                     uint8_t reply[DOG_AGENT_MOST], size_t *reply_size);

@@ -14,12 +14,14 @@
 struct dog_conn_entry {
         struct dog_agent_conn conn;
         enum dog_agent_status status;
-        int64_t opened_ns;     /**< when it was first seen */
-        int64_t closed_ns;     /**< 0: it is open */
-        int64_t status_ns;     /**< when the status last changed; 0: never told */
-        uint32_t round;        /**< of the owner's last pass that had it */
-        bool is_told;          /**< owner's: it was passed on since it changed */
-        bool is_used;          /**< the map's own */
+        int64_t opened_ns; /**< when it was first seen */
+        int64_t closed_ns; /**< 0: it is open */
+        int64_t status_ns; /**< when the status last changed; 0: never told */
+        uint32_t round;    /**< of the owner's last pass that had it */
+        uint32_t segments; /**< owner's: sent in all, those sent again included */
+        uint8_t teller;    /**< owner's: who said the status */
+        bool is_told;      /**< owner's: it was passed on since it changed */
+        bool is_used;      /**< the map's own */
 };
 
 struct dog_conn_map;
@@ -36,7 +38,7 @@ struct dog_conn_entry *dog_conn_map_find(const struct dog_conn_map *m, const str
 struct dog_conn_entry *dog_conn_map_make(struct dog_conn_map *m, const struct dog_agent_flow *flow);
 bool dog_conn_map_remove(struct dog_conn_map *m, const struct dog_agent_flow *flow);
 /** Remove those for which `is_over` says so. @return how many */
-uint32_t dog_conn_map_sweep(struct dog_conn_map *m, bool (*is_over)(void *user, const struct dog_conn_entry *),
-                            void *user);
+uint32_t dog_conn_map_sweep(struct dog_conn_map *m,
+                            bool (*is_over)(void *user, const struct dog_conn_entry *entry), void *user);
 /** Entry number *at or the next used one, *at moved behind it; NULL at the end. Start with 0. */
 struct dog_conn_entry *dog_conn_map_next(const struct dog_conn_map *m, uint32_t *at);

@@ -45,9 +45,9 @@ const char *dog_exporter_fault_text(enum dog_exporter_fault f);
 struct dog_exporter_conf {
         const struct sockaddr *address; /**< AF_INET or AF_INET6 with port; copied */
         socklen_t address_size;
-        const char *path;    /**< NULL: "/metrics" */
-        int64_t period_ns;   /**< 0: 5 s; at least 100 ms */
-        int64_t timeout_ns;  /**< for the whole exchange; 0: the period, at most 10 s */
+        const char *path;   /**< NULL: "/metrics" */
+        int64_t period_ns;  /**< 0: 5 s; at least 100 ms */
+        int64_t timeout_ns; /**< for the whole exchange; 0: the period, at most 10 s */
         /** Tell me when this descriptor is readable (POLLIN) or writable (POLLOUT); 0: no more, it is closed
          * when this returns. */
         void (*watch)(void *user, int fd, short events);

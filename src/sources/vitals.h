@@ -9,6 +9,7 @@
 #include "wire/vitals.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define DOG_COUNTERS_DISKS 64
@@ -21,11 +22,11 @@ struct dog_counters_disk {
 
 /** Everything as counted since the host started, NaN where not known. */
 struct dog_counters {
-        int64_t at_ns; /**< when it was read, monotonic */
+        int64_t at_ns;                               /**< when it was read, monotonic */
         double cpu_busy_s, cpu_steal_s, cpu_total_s; /**< total contains both */
         double load1, processors;
-        double memory_total, memory_left;                /**< bytes */
-        double stall_cpu, stall_memory, stall_io;        /**< average of 10 s, 0..1 */
+        double memory_total, memory_left;         /**< bytes */
+        double stall_cpu, stall_memory, stall_io; /**< average of 10 s, 0..1 */
         double stalled_cpu_s, stalled_memory_s, stalled_io_s;
         struct dog_counters_disk disk[DOG_COUNTERS_DISKS];
         unsigned disks;

@@ -24,7 +24,7 @@
  *
  *   report   period ms u32, processors u16, connections u32, echo (24), count u8, then count times
  *            vital u8 and an IEEE 754 binary64. Vitals the reader does not know are passed over.
- *   conns    round u32, left u32, count u16, then count connections:
+ *   conns    round u32, count u16, then count connections:
  *            flags u8 (1: IPv6; 2: closed), state u8, local port u16, remote port u16, local and remote
  *            address (4 or 16 each), age ms u32, acknowledged u64, received u64, round trip us u32,
  *            sent again u32, unsent u32
@@ -116,6 +116,17 @@ enum dog_agent_drop dog_agent_open(const void *packet, size_t size, const uint8_
 size_t dog_agent_seal(uint8_t packet[DOG_AGENT_MOST], const struct dog_agent_head *head, const void *body,
                       size_t body_size, const uint8_t key[DOG_AGENT_KEY]);
 
+/** Who one end is: all zero, then kept. */
+struct dog_agent_voice {
+        uint64_t boot, seq;
+        int64_t sent_wall_ns;
+};
+/**
+ * Fill boot, sequence and time of the next datagram. The time never runs back; when the clock was set back by
+ * more than two seconds, this is another boot: the other end takes it after a silence.
+ */
+void dog_agent_voice_stamp(struct dog_agent_voice *v, struct dog_agent_head *head, int64_t wall_ns);
+
 /* ---- replay ---- */
 
 enum { DOG_AGENT_BOOTS = 8 };
@@ -197,8 +208,7 @@ struct dog_agent_conn {
 };
 
 struct dog_agent_conns {
-        uint32_t round; /**< counts the passes over the whole table; pages between are of a pass under way */
-        uint32_t left;  /**< connections of this round still to come after this page; 0: it is complete */
+        uint32_t round; /**< counts the passes over the whole table; what changed comes between */
         uint16_t count;
         struct dog_agent_conn conn[DOG_AGENT_PAGE];
 };
@@ -229,7 +239,7 @@ struct dog_agent_answer {
         struct dog_agent_echo echo;
         uint8_t wants;
         enum dog_agent_role role;
-        uint32_t period_ms;       /**< report so often; 0: as you like */
+        uint32_t period_ms;       /**< report no more often; 0: as you like */
         uint32_t datagrams_per_s; /**< send at most so many; 0: as you like. Only ever lowers a limit */
         double score;             /**< the front's health score of this instance, 0..1; NaN: none */
 };
