@@ -351,7 +351,8 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                                     &(struct dog_agent_measured){.conns = (double)NAN,
                                                                  .from_rate = is_direct ? (double)NAN : rate,
                                                                  .to_rate = (double)NAN,
-                                                                 .retransmitted = retrans});
+                                                                 .retransmitted = retrans},
+                                    now_ns);
                 dog_agents_role_set(s->agents, (unsigned)m->agent,
                                     !m->is_answering ? DOG_AGENT_ROLE_DEAD
                                     : is_leaving     ? DOG_AGENT_ROLE_LEAVING
