@@ -7,10 +7,10 @@
  *           --server a,10.1.0.2,va --server b,10.2.0.2,vb
  *
  * Lines:
- *     dead NAME | leave NAME [MS] | back NAME | unfit NAME | fit NAME     what is known of a server, said by hand
- *     weight NAME W | share X                                             for new connections
- *     promote CLIENT PORT | evict CLIENT PORT                             one connection
- *     conns [N] | counters | servers | drops | events on|off | pid | upgrade | remove | quit
+ *     dead NAME | leave NAME [MS] | back NAME | unfit NAME | fit NAME     what is known of a server, said by
+ * hand weight NAME W | share X                                             for new connections promote CLIENT
+ * PORT | evict CLIENT PORT                             one connection conns [N] | counters | servers | drops
+ * | events on|off | pid | upgrade | remove | quit
  */
 #include "base/array.h"
 #include "base/clock.h"
@@ -106,7 +106,8 @@ static int lab_server(struct front_lab *l, char *text, struct dog_err *e)
         while (n < ARRAY_SIZE(field) && rest)
                 field[n++] = strsep(&rest, ",");
         if (n < 3 || l->n_servers == FRONT_SERVERS)
-                return dog_err_set(e, -EINVAL, "--server takes NAME,ADDRESS,DEVICE[,PORT[,WEIGHT]], at most %d times",
+                return dog_err_set(e, -EINVAL,
+                                   "--server takes NAME,ADDRESS,DEVICE[,PORT[,WEIGHT]], at most %d times",
                                    FRONT_SERVERS);
         struct front_one *s = &l->server[l->n_servers++];
         int rc = dog_hands_name_set(s->name, field[0], e);
@@ -297,7 +298,8 @@ static void lab_back(struct front_lab *l, struct front_one *s, const char *why)
 
 /* ------------------------------------------------------------------------------- hearing */
 
-static void lab_probe_change(void *user, unsigned server, bool is_up, enum instance_probe_why why, int64_t now_ns)
+static void lab_probe_change(void *user, unsigned server, bool is_up, enum instance_probe_why why,
+                             int64_t now_ns)
 {
         struct front_lab *l = user;
         struct front_one *s = &l->server[server];
@@ -333,7 +335,8 @@ static const char *lab_client(const struct instance_flow *flow, char *to)
         bool is_four = flow->client.word[0] == 0 && flow->client.word[1] == 0 &&
                        flow->client.word[2] == htonl(0xffff);
         inet_ntop(is_four ? AF_INET : AF_INET6,
-                  is_four ? (const void *)&flow->client.word[3] : (const void *)&flow->client, to, INET6_ADDRSTRLEN);
+                  is_four ? (const void *)&flow->client.word[3] : (const void *)&flow->client, to,
+                  INET6_ADDRSTRLEN);
         return to;
 }
 
@@ -346,7 +349,8 @@ static void lab_event(void *user, const struct instance_event *ev)
         if (l->tells_events)
                 printf("event %s client=%s:%u primary=%s standby=%s lag=%u quiet=%u\n",
                        instance_event_word((enum instance_event_type)ev->type), lab_client(&ev->flow, client),
-                       ntohs(ev->flow.port), lab_name(l, ev->primary), lab_name(l, ev->standby), ev->lag, ev->quiet);
+                       ntohs(ev->flow.port), lab_name(l, ev->primary), lab_name(l, ev->standby), ev->lag,
+                       ev->quiet);
 }
 
 static void lab_woken(void *user, unsigned server, unsigned conns, int64_t took_ns)
@@ -374,12 +378,13 @@ static bool lab_conn(void *user, const struct instance_flow *flow, const struct 
         if (list->left-- == 0)
                 return false;
         fprintf(list->l->out,
-                "conn %s:%u %s primary=%s standby=%s flags=%03x why=%s c_ack=%u c_edge=%u c_high=%u a=%u/%u/%u b=%u/%u/%u "
+                "conn %s:%u %s primary=%s standby=%s flags=%03x why=%s c_ack=%u c_edge=%u c_high=%u "
+                "a=%u/%u/%u b=%u/%u/%u "
                 "delta=%u\n",
                 lab_client(flow, client), ntohs(flow->port), state, lab_name(list->l, c->primary),
                 lab_name(list->l, c->standby), c->flags,
-                c->why ? instance_event_word((enum instance_event_type)c->why) : "-", c->c_ack, c->c_edge, c->c_high,
-                c->a_ack, c->a_edge, c->a_high, c->b_ack, c->b_edge, c->b_high, c->delta);
+                c->why ? instance_event_word((enum instance_event_type)c->why) : "-", c->c_ack, c->c_edge,
+                c->c_high, c->a_ack, c->a_edge, c->a_high, c->b_ack, c->b_edge, c->b_high, c->delta);
         return true;
 }
 
@@ -388,7 +393,9 @@ static void lab_counters(struct front_lab *l)
         struct instance_vip_counters c;
         if (instance_front_vip_read(l->front, 0, &c) < 0)
                 return;
-        fprintf(l->out, "counters protected=%llu alone=%llu to_servers=%llu to_clients=%llu copies=%llu reflected=%llu",
+        fprintf(l->out,
+                "counters protected=%llu alone=%llu to_servers=%llu to_clients=%llu copies=%llu "
+                "reflected=%llu",
                 (unsigned long long)c.protected_now, (unsigned long long)c.alone_now,
                 (unsigned long long)c.sum.to_servers, (unsigned long long)c.sum.to_clients,
                 (unsigned long long)c.sum.copies, (unsigned long long)c.sum.reflected);
@@ -408,7 +415,8 @@ static void lab_servers(struct front_lab *l)
                 if (l->probe)
                         v = instance_probe_view(l->probe, i);
                 fprintf(l->out,
-                        "server %s number=%u%s%s%s opened=%llu standby=%llu packets=%llu bytes=%llu resets=%llu "
+                        "server %s number=%u%s%s%s opened=%llu standby=%llu packets=%llu bytes=%llu "
+                        "resets=%llu "
                         "probe=%s answered=%llu/%llu rtt_ms=%.3f\n",
                         s->name, s->number, s->is_dead ? " dead" : "", s->is_leaving ? " leaving" : "",
                         s->is_unfit ? " unfit" : "", (unsigned long long)stats.opened,
@@ -463,8 +471,8 @@ static bool lab_obey_server(struct front_lab *l, const char *word, struct front_
                 lab_dead(l, s, "told", now_ns);
         } else if (strcmp(word, "leave") == 0) {
                 s->by_hand = s->is_leaving = true;
-                instance_front_leave(l->front, s->number, (int64_t)((number > 0 ? number : 20) * (double)DOG_MS),
-                                     now_ns);
+                instance_front_leave(l->front, s->number,
+                                     (int64_t)((number > 0 ? number : 20) * (double)DOG_MS), now_ns);
                 lab_table_or_tell(l);
         } else if (strcmp(word, "back") == 0) {
                 s->by_hand = false;
@@ -553,8 +561,11 @@ static int lab_attach(struct front_lab *l, struct dog_err *e)
                 rc = instance_front_vip_set(l->front, 0, &l->vip, e);
         for (unsigned i = 0; i < l->n_servers && rc == 0; i++) {
                 struct front_one *s = &l->server[i];
-                struct instance_server_settings set = {
-                        .name = s->name, .vip = 0, .device = s->device, .address = s->address, .port = s->port};
+                struct instance_server_settings set = {.name = s->name,
+                                                       .vip = 0,
+                                                       .device = s->device,
+                                                       .address = s->address,
+                                                       .port = s->port};
                 s->number = i;
                 rc = instance_front_server_set(l->front, i, &set, 1000, e);
                 if (rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -ENODEV) {
@@ -664,7 +675,9 @@ static int lab_loop(struct front_lab *l)
                         probe_ns = instance_probe_on_timer(l->probe, now_ns);
                 int64_t next_ns = l->probe && probe_ns < front_ns ? probe_ns : front_ns;
                 int64_t wait_ns = next_ns - dog_clock_mono_ns();
-                struct timespec wait = {.tv_nsec = wait_ns < 0 ? 0 : wait_ns > DOG_S - 1 ? DOG_S - 1 : wait_ns};
+                struct timespec wait = {.tv_nsec = wait_ns < 0           ? 0
+                                                   : wait_ns > DOG_S - 1 ? DOG_S - 1
+                                                                         : wait_ns};
                 if (ppoll(l->fd, l->n_fds, &wait, NULL) < 0)
                         continue;
                 now_ns = dog_clock_mono_ns();
@@ -734,14 +747,30 @@ static int lab_decider(struct dog_hands_client *hands, void *data)
 int main(int argc, char **argv)
 {
         static const struct option options[] = {
-                {"pins", 1, NULL, 'P'},    {"netns", 1, NULL, 'n'},   {"device", 1, NULL, 'd'},
-                {"vip", 1, NULL, 'v'},     {"server", 1, NULL, 's'},  {"protect", 1, NULL, 'p'},
-                {"hook", 1, NULL, 'k'},    {"return", 1, NULL, 'r'},  {"host", 0, NULL, 'H'},
-                {"guard", 0, NULL, 'g'},   {"classes", 0, NULL, 'c'}, {"aligned", 0, NULL, 'A'},
-                {"udp", 0, NULL, 'U'},     {"first", 0, NULL, 'F'},   {"most", 1, NULL, 'm'},
-                {"conns", 1, NULL, 'M'},   {"lag", 1, NULL, 'l'},     {"probe", 1, NULL, 'b'},
-                {"interval", 1, NULL, 'i'}, {"hang", 1, NULL, 'y'},   {"idle", 1, NULL, 'I'},
-                {"socket", 1, NULL, 'S'},  {"user", 1, NULL, 'u'},    {"seconds", 1, NULL, 't'},
+                {"pins", 1, NULL, 'P'},
+                {"netns", 1, NULL, 'n'},
+                {"device", 1, NULL, 'd'},
+                {"vip", 1, NULL, 'v'},
+                {"server", 1, NULL, 's'},
+                {"protect", 1, NULL, 'p'},
+                {"hook", 1, NULL, 'k'},
+                {"return", 1, NULL, 'r'},
+                {"host", 0, NULL, 'H'},
+                {"guard", 0, NULL, 'g'},
+                {"classes", 0, NULL, 'c'},
+                {"aligned", 0, NULL, 'A'},
+                {"udp", 0, NULL, 'U'},
+                {"first", 0, NULL, 'F'},
+                {"most", 1, NULL, 'm'},
+                {"conns", 1, NULL, 'M'},
+                {"lag", 1, NULL, 'l'},
+                {"probe", 1, NULL, 'b'},
+                {"interval", 1, NULL, 'i'},
+                {"hang", 1, NULL, 'y'},
+                {"idle", 1, NULL, 'I'},
+                {"socket", 1, NULL, 'S'},
+                {"user", 1, NULL, 'u'},
+                {"seconds", 1, NULL, 't'},
                 {0},
         };
         static struct front_lab l;
@@ -763,7 +792,8 @@ int main(int argc, char **argv)
                 dog_err_set(&e, -EINVAL, "--device, --vip and --server are needed");
                 goto fail;
         }
-        struct dog_split split = {.policy = &l.policy, .user = l.user, .decider_main = lab_decider, .data = &l};
+        struct dog_split split = {
+                .policy = &l.policy, .user = l.user, .decider_main = lab_decider, .data = &l};
         split.n_objects = instance_objects(&split.objects);
         int status = dog_split_run(&split, &e);
         if (e.text[0])

@@ -50,10 +50,12 @@ static int front_ask_load(struct instance_front *f, const char *object, const ch
         dog_hands_name_set(q.as.program.object, object, NULL);
         dog_hands_name_set(q.as.program.instance, INSTANCE_FRONT, NULL);
         dog_hands_name_set(q.as.program.program, program, NULL);
-        struct dog_hands_setting *s = &q.as.program.setting[q.as.program.n_settings++];
-        dog_hands_name_set(s->name, "instance_is_host", NULL);
-        s->n_bytes = sizeof(is_host);
-        memcpy(s->bytes, &is_host, sizeof(is_host));
+        if (handle != &f->xdp) {
+                struct dog_hands_setting *s = &q.as.program.setting[q.as.program.n_settings++];
+                dog_hands_name_set(s->name, "instance_is_host", NULL);
+                s->n_bytes = sizeof(is_host);
+                memcpy(s->bytes, &is_host, sizeof(is_host));
+        }
         int rc = dog_hands_call(f->hands, &q, &r, NULL, e);
         *handle = rc < 0 ? DOG_HANDS_NO_HANDLE : r.as.program.handle;
         return rc;
@@ -149,7 +151,7 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
                 size_t size;
         } row[] = {
                 {&f->vips, "instance_vips", sizeof(struct instance_vip)},
-                {&f->table, "instance_table", sizeof(struct instance_pick)},
+                {&f->table, "instance_table", sizeof(struct instance_pick_pair)},
                 {&f->servers, "instance_servers", sizeof(struct instance_server)},
                 {&f->back, "instance_back", sizeof(struct instance_back)},
                 {&f->conns[0], "instance_conns4", sizeof(struct instance_conn)},
@@ -163,6 +165,8 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
         };
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++)
                 rc = instance_map_open(row[i].map, f->hands, row[i].name, row[i].size, e);
+        if (rc == 0 && f->is.hook != INSTANCE_HOOK_TC && !f->is.is_host)
+                rc = instance_map_open(&f->xdp_out, f->hands, "instance_xdp_out", sizeof(uint32_t), e);
         if (rc == 0 && (!f->table.memory || !f->servers.memory))
                 rc = dog_err_set(e, -EPROTO, "front: the maps of tables and servers cannot be mapped");
         return rc;
@@ -208,9 +212,9 @@ void instance_front_close(struct instance_front *f)
         front_ask_drop(f, &f->tc_egress);
         front_ask_drop(f, &f->xdp);
         front_conn_fini(f);
-        struct instance_map *const map[] = {&f->vips,     &f->table,     &f->servers, &f->back,
-                                            &f->conns[0], &f->conns[1],  &f->orders,  &f->events,
-                                            &f->live,     &f->vip_stats, &f->drops,   &f->server_stats};
+        struct instance_map *const map[] = {
+                &f->vips,   &f->table, &f->servers, &f->back,      &f->conns[0], &f->conns[1],    &f->orders,
+                &f->events, &f->live,  &f->xdp_out, &f->vip_stats, &f->drops,    &f->server_stats};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
                 instance_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
@@ -345,6 +349,11 @@ static void front_vip_fill(struct front_vip *vip, unsigned number)
         v->lag_ticks = (uint32_t)(((uint64_t)is->lag_ms * 1000000) >> INSTANCE_TICK_SHIFT);
 }
 
+static struct instance_pick *front_row(const struct instance_front *f, uint32_t row)
+{
+        return (struct instance_pick *)f->table.memory + (size_t)row * INSTANCE_ROW;
+}
+
 /* A vip that an earlier session made goes on where it is: its table, and the seed that chose the servers. */
 static void front_vip_adopt(struct instance_front *f, struct front_vip *vip, unsigned number)
 {
@@ -355,7 +364,7 @@ static void front_vip_adopt(struct instance_front *f, struct front_vip *vip, uns
                 vip->value.seed = old.seed;
                 return;
         }
-        struct instance_pick *row = instance_map_at(&f->table, number * 2 * INSTANCE_TABLE);
+        struct instance_pick *row = front_row(f, number * 2);
         for (uint32_t i = 0; i < INSTANCE_TABLE; i++)
                 row[i] = (struct instance_pick){INSTANCE_NOBODY, INSTANCE_NOBODY};
         vip->value.row = number * 2;
@@ -473,6 +482,18 @@ static int front_back_write(struct instance_front *f, unsigned number, const str
         return 0;
 }
 
+/*
+ * May frames be sent to this device from XDP? A veth drops them unless its far end, which is none of ours to
+ * look at, receives by NAPI: so only where it was asked for in so many words.
+ */
+static bool front_xdp_takes(const struct instance_front *f, const char *device)
+{
+        struct dog_link link;
+        if (f->xdp == DOG_HANDS_NO_HANDLE || dog_link_get(&link, device, NULL) < 0)
+                return false;
+        return f->is.hook == INSTANCE_HOOK_XDP || strcmp(link.kind, "veth") != 0;
+}
+
 /* Into the mapped entry; the flags last, for they make it valid. */
 static int front_server_write(struct instance_front *f, unsigned number, struct dog_err *e)
 {
@@ -490,7 +511,8 @@ static int front_server_write(struct instance_front *f, unsigned number, struct 
         /* Of another server before: nothing that was said of that one holds. */
         bool is_other = s.vip != to->vip || s.port != to->port ||
                         memcmp(&s.address, &to->address, sizeof(s.address)) != 0;
-        s.flags = INSTANCE_SERVER_SET | (is_other ? 0 : to->flags);
+        s.flags = INSTANCE_SERVER_SET | (is_other ? 0 : to->flags & ~(uint32_t)INSTANCE_SERVER_XDP) |
+                  (front_xdp_takes(f, server->device) ? INSTANCE_SERVER_XDP : 0);
         int rc = front_back_write(f, number, &s, e);
         if (rc < 0)
                 return rc;
@@ -618,7 +640,7 @@ int instance_front_table_set(struct instance_front *f, unsigned number, const st
                         return dog_err_set(e, -EINVAL, "vip %s: server %u is none of its own", vip->name,
                                            share[i].server);
         uint32_t row = number * 2 + !(vip->value.row & 1);
-        int rc = instance_maglev_build(instance_map_at(&f->table, row * INSTANCE_TABLE), share, n, e);
+        int rc = instance_maglev_build(front_row(f, row), share, n, e);
         if (rc < 0)
                 return dog_err_prefix(e, rc, "vip %s", vip->name);
         /* The row is whole before its number is: a packet reads one table or the other. */
@@ -677,6 +699,16 @@ static void front_forget_servers(struct instance_front *f)
                 (void)bpf_map_delete_elem(f->back.fd, &gone[i]);
 }
 
+/* Which devices answers may be redirected to; servers have a flag of their own. */
+static void front_xdp_devices(struct instance_front *f)
+{
+        struct dog_link link;
+        uint32_t one = 1;
+        for (unsigned i = 0; i < f->is.devices && f->xdp != DOG_HANDS_NO_HANDLE; i++)
+                if (front_xdp_takes(f, f->device[i]) && dog_link_get(&link, f->device[i], NULL) == 0)
+                        (void)bpf_map_update_elem(f->xdp_out.fd, &link.index, &one, BPF_ANY);
+}
+
 static int front_attach(struct instance_front *f, const char *device, struct dog_err *e)
 {
         struct dog_err why = {0};
@@ -686,6 +718,8 @@ static int front_attach(struct instance_front *f, const char *device, struct dog
         if (rc < 0)
                 return rc;
         if (f->xdp == DOG_HANDS_NO_HANDLE)
+                return front_ask_xdp(f, device, DOG_HANDS_XDP_DETACH, e);
+        if (!front_xdp_takes(f, device))
                 return front_ask_xdp(f, device, DOG_HANDS_XDP_DETACH, e);
         rc = front_ask_xdp(f, device, DOG_HANDS_XDP_ATTACH, &why);
         if (rc < 0 && f->is.hook == INSTANCE_HOOK_XDP)
@@ -704,7 +738,7 @@ int instance_front_commit(struct instance_front *f, struct dog_err *e)
                 if (rc < 0)
                         return dog_err_prefix(e, rc, "front");
         }
-        f->is_committed = true;
+        front_xdp_devices(f);
         return 0;
 }
 

@@ -66,10 +66,9 @@ struct instance_front {
         struct instance_front_settings is; /* its strings point below */
         char device[INSTANCE_FRONT_DEVICES][DOG_HANDS_NAME];
         uint32_t adopted;
-        bool is_committed;
         uint32_t tc_ingress, tc_egress, xdp; /* handles of programs */
         struct instance_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats,
-                live, drops;
+                live, xdp_out, drops;
         struct front_vip vip[INSTANCE_VIPS_MAX];
         struct front_server server[INSTANCE_SERVERS_MAX];
         struct front_frames frames[INSTANCE_FRONT_DEVICES];
