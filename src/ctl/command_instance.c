@@ -37,17 +37,16 @@ static void append(char *to, size_t room, const char *format, ...)
 
 void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
 {
-        static const struct out_column column[] = {
-                {.key = "vip"},
-                {.key = "address"},
-                {.key = "state"},
-                {.key = "new_to", .title = "NEW TO"},
-                {.key = "connections", .title = "CONNS", .is_right = true},
-                {.key = "safe", .unit = "%", .is_right = true},
-                {.key = "promoted", .is_right = true},
-                {.key = "evicted", .is_right = true},
-                {.key = "unprotected", .title = "BARE", .is_right = true},
-                {.key = NULL}};
+        static const struct out_column column[] = {{.key = "vip"},
+                                                   {.key = "address"},
+                                                   {.key = "state"},
+                                                   {.key = "new_to", .title = "NEW TO"},
+                                                   {.key = "connections", .title = "CONNS", .is_right = true},
+                                                   {.key = "safe", .unit = "%", .is_right = true},
+                                                   {.key = "promoted", .is_right = true},
+                                                   {.key = "evicted", .is_right = true},
+                                                   {.key = "unprotected", .title = "BARE", .is_right = true},
+                                                   {.key = NULL}};
         out_rows(&ctl->out, rows, column);
 }
 
@@ -101,17 +100,16 @@ static json_t *instances_for_people(const json_t *rows)
 
 void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
 {
-        static const struct out_column column[] = {
-                {.key = "instance"},
-                {.key = "state"},
-                {.key = "health", .is_right = true},
-                {.key = "risk", .title = "P(BAD) 1/5/30s"},
-                {.key = "path", .title = "RTT/LOSS"},
-                {.key = "host", .title = "CPU/MEM/STALL"},
-                {.key = "serves", .is_right = true},
-                {.key = "stands_by", .title = "STANDBY", .is_right = true},
-                {.key = "why"},
-                {.key = NULL}};
+        static const struct out_column column[] = {{.key = "instance"},
+                                                   {.key = "state"},
+                                                   {.key = "health", .is_right = true},
+                                                   {.key = "risk", .title = "P(BAD) 1/5/30s"},
+                                                   {.key = "path", .title = "RTT/LOSS"},
+                                                   {.key = "host", .title = "CPU/MEM/STALL"},
+                                                   {.key = "serves", .is_right = true},
+                                                   {.key = "stands_by", .title = "STANDBY", .is_right = true},
+                                                   {.key = "why"},
+                                                   {.key = NULL}};
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
                 return;
@@ -150,23 +148,23 @@ const struct option_row option_conns[] = {
 
 int command_conns(struct ctl *ctl, int argc, char **argv)
 {
-        static const struct out_column column[] = {{.key = "vip"},
-                                                   {.key = "client"},
-                                                   {.key = "served_by", .title = "SERVED BY"},
-                                                   {.key = "standby"},
-                                                   {.key = "state"},
-                                                   {.key = "lag_bytes", .title = "LAG", .unit = "bytes",
-                                                    .is_right = true},
-                                                   {.key = "quiet_ms", .title = "QUIET", .unit = "ms",
-                                                    .is_right = true},
-                                                   {.key = "why"},
-                                                   {.key = NULL}};
+        static const struct out_column column[] = {
+                {.key = "vip"},
+                {.key = "client"},
+                {.key = "served_by", .title = "SERVED BY"},
+                {.key = "standby"},
+                {.key = "state"},
+                {.key = "lag_bytes", .title = "LAG", .unit = "bytes", .is_right = true},
+                {.key = "quiet_ms", .title = "QUIET", .unit = "ms", .is_right = true},
+                {.key = "why"},
+                {.key = NULL}};
         struct conns_args a = {.most = 50};
         int words = options_take(ctl, &a, argc, argv);
         if (words < 0)
                 return EXIT_USAGE;
         if (words > 0)
-                return ctl_fail(EXIT_USAGE, "conns takes options only: --vip %s or --instance %s", argv[0], argv[0]);
+                return ctl_fail(EXIT_USAGE, "conns takes options only: --vip %s or --instance %s", argv[0],
+                                argv[0]);
         json_t *question = json_pack("{s:s, s:i}", "ask", "conns", "most", (int)a.most);
         if (a.vip)
                 json_object_set_new(question, "vip", json_string(a.vip));
@@ -228,7 +226,8 @@ static int drain_wait(struct ctl *ctl, struct client *c, const char *name, int64
 static void drain_too_long(int signal)
 {
         (void)signal;
-        static const char text[] = "sundog: it is not empty yet; it goes on being emptied: sundog instances\n";
+        static const char text[] =
+                "sundog: it is not empty yet; it goes on being emptied: sundog instances\n";
         ssize_t unused = write(STDERR_FILENO, text, sizeof(text) - 1);
         (void)unused;
         _exit(EXIT_DEGRADED);
@@ -241,7 +240,8 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
         if (words < 0)
                 return EXIT_USAGE;
         if (words != 1)
-                return ctl_fail(EXIT_USAGE, "name one instance: sundog drain INSTANCE; see: sundog instances");
+                return ctl_fail(EXIT_USAGE,
+                                "name one instance: sundog drain INSTANCE; see: sundog instances");
         struct dog_err e = {0};
         struct client *c = NULL;
         if (client_open(&c, ctl->socket, &e) < 0)
@@ -253,7 +253,8 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
         json_decref(question);
         if (!answer) {
                 client_close(c);
-                return ctl_fail(code == EXIT_FAILED && strstr(e.text, "cannot be drained") ? EXIT_REFUSED : code,
+                return ctl_fail(code == EXIT_FAILED && strstr(e.text, "cannot be drained") ? EXIT_REFUSED
+                                                                                           : code,
                                 "%s", e.text);
         }
         if (ctl->out.format != OUT_TABLE)
@@ -261,8 +262,8 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
         else if (a.is_undone)
                 fprintf(ctl->out.to, "%s is used again, once it has been well for a while\n", argv[0]);
         else
-                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n", argv[0],
-                        number(answer, "serves"), a.has_no_patience ? "" : " ...");
+                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n",
+                        argv[0], number(answer, "serves"), a.has_no_patience ? "" : " ...");
         fflush(ctl->out.to);
         json_decref(answer);
         if (!a.is_undone && !a.has_no_patience) {
@@ -305,10 +306,11 @@ static void promote_say(const struct ctl *ctl, const json_t *p, bool is_done)
         const char *verb = is_done ? "moved" : "would be moved";
         if (json_object_get(p, "client"))
                 fprintf(ctl->out.to, "the connection of %s to %s %s from %s to %s\n", word(p, "client"),
-                        word(p, "vip"), is_done ? "was moved" : "would be moved", word(p, "from"), word(p, "to"));
+                        word(p, "vip"), is_done ? "was moved" : "would be moved", word(p, "from"),
+                        word(p, "to"));
         else
-                fprintf(ctl->out.to, "%.0f connection%s of %s %s to their standbys now", movable - number(p, "failed"),
-                        movable == 1 ? "" : "s", word(p, "instance"), verb);
+                fprintf(ctl->out.to, "%.0f connection%s of %s %s to their standbys now",
+                        movable - number(p, "failed"), movable == 1 ? "" : "s", word(p, "instance"), verb);
         if (json_object_get(p, "instance"))
                 fprintf(ctl->out.to, bound > 0 ? "; %.0f without a standby stay\n" : "\n", bound);
         if (number(p, "failed") > 0)
@@ -322,12 +324,14 @@ int command_promote(struct ctl *ctl, int argc, char **argv)
         if (words < 0)
                 return EXIT_USAGE;
         if (words != 1)
-                return ctl_fail(EXIT_USAGE,
-                                "name an instance, or a client as ADDRESS:PORT: sundog promote a; see: sundog conns");
+                return ctl_fail(
+                        EXIT_USAGE,
+                        "name an instance, or a client as ADDRESS:PORT: sundog promote a; see: sundog conns");
         int code;
         bool is_asking = !a.is_sure && !a.is_dry;
         if (is_asking && !isatty(STDIN_FILENO))
-                return ctl_fail(EXIT_USAGE, "nobody is there to ask: add --yes, or --dry to see what would be done");
+                return ctl_fail(EXIT_USAGE,
+                                "nobody is there to ask: add --yes, or --dry to see what would be done");
         if (a.is_dry || is_asking) {
                 json_t *would = ctl_ask(ctl, promote_question(&a, argv[0], true), &code);
                 if (!would)

@@ -18,16 +18,19 @@ static int command_help(struct ctl *ctl, int argc, char **argv);
 static int command_version(struct ctl *ctl, int argc, char **argv);
 
 static const struct command commands[] = {
-        {"status", "", "where things stand: paths, classes, vips, instances, what was decided", command_status, option_status},
+        {"status", "", "where things stand: paths, classes, vips, instances, what was decided",
+         command_status, option_status},
         {"paths", "", "every path: now, forecast, score, what it carries and costs", command_paths, NULL},
-        {"vips", "", "every virtual address: who gets new connections, how many are protected", command_vips, NULL},
+        {"vips", "", "every virtual address: who gets new connections, how many are protected", command_vips,
+         NULL},
         {"instances", "", "every server: health, risk ahead, load, what it serves and stands by for",
          command_instances, NULL},
         {"conns", "", "protected connections: who serves them, who stands by, how far behind", command_conns,
          option_conns},
         {"drain", "INSTANCE", "empty a server: its connections are carried over; says when it may be stopped",
          command_drain, option_drain},
-        {"promote", "INSTANCE|CLIENT", "move connections to their standbys now", command_promote, option_promote},
+        {"promote", "INSTANCE|CLIENT", "move connections to their standbys now", command_promote,
+         option_promote},
         {"forecast", "[PATH|INSTANCE]", "latency, jitter, loss and risk ahead, with what drives the risk",
          command_forecast, option_forecast},
         {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest",

@@ -154,7 +154,12 @@ struct dog_config_front {
         struct dog_config_where devices_at, role_at, key_file_at, told_by_at, tell_port_at, agent_port_at;
 };
 
-enum dog_config_check { DOG_CONFIG_CHECK_AUTO, DOG_CONFIG_CHECK_ICMP, DOG_CONFIG_CHECK_TCP, DOG_CONFIG_CHECK_AGENT };
+enum dog_config_check {
+        DOG_CONFIG_CHECK_AUTO,
+        DOG_CONFIG_CHECK_ICMP,
+        DOG_CONFIG_CHECK_TCP,
+        DOG_CONFIG_CHECK_AGENT
+};
 
 /** One server. */
 struct dog_config_instance {

@@ -418,7 +418,8 @@ static int instance_check(struct dog_config *c, size_t i, struct dog_err *e)
         bool is_tcp = n->check == DOG_CONFIG_CHECK_TCP || n->check == DOG_CONFIG_CHECK_AUTO;
         if (!is_tcp && n->check_port)
                 return dog_config_fail(&n->check_at, e, -EINVAL,
-                                       "instance \"%s\": \"check_port\" needs \"check: tcp\" or auto", n->name);
+                                       "instance \"%s\": \"check_port\" needs \"check: tcp\" or auto",
+                                       n->name);
         /* Without a port of its own it is asked on the first one that it serves. */
         for (size_t v = 0; v < c->vips && is_tcp && !n->check_port; v++)
                 for (size_t s = 0; s < c->vip[v].seats && !n->check_port; s++)

@@ -293,7 +293,8 @@ static const struct config_key instance_keys[] = {
          .help = "what it shares with others and would fall with: a host, a rack, a power line, by any name; "
                  "instances with a common one are no mirror of each other"},
         {"check", CONFIG_CHOICE, INSTANCE(check), INSTANCE_AT(check_at), .preset = "auto", .choice = checks,
-         .help = "how its life is probed: icmp: by echo; tcp: by opening a connection; agent: by its agent's beat; auto: by echo, or by TCP where nothing comes back"},
+         .help = "how its life is probed: icmp: by echo; tcp: by opening a connection; agent: by its agent's "
+                 "beat; auto: by echo, or by TCP where nothing comes back"},
         {"check_port", CONFIG_INTEGER, INSTANCE(check_port), .preset = "auto", .min = "1", .max = "65535",
          .word = "auto", .word_value = 0,
          .help = "for TCP checks; by default the port on which it serves its first TCP vip"},

@@ -49,7 +49,7 @@ struct machine_track {
 
 /* A descriptor of a link, or of the front, that is polled. */
 struct watch {
-        uv_poll_t poll; /* first: a handle is its watch */
+        uv_poll_t poll;         /* first: a handle is its watch */
         struct path_link *link; /* NULL: the front's */
         struct decider *d;
         int fd;
@@ -156,10 +156,11 @@ static void decision_new(struct decider *d, const struct dog_ledger_row *row, co
                  before[0] ? before : "nothing", after, dog_reason_name(p->why), 100 * (double)p->p_without,
                  100 * (double)p->p_with);
         if (g->policy.spread && p->about < g->members)
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "  (%s)", g->member[p->about].name);
-        dog_log(DOG_LOG_INFO, "group=%s event=%s decision=%llu from=\"%s\" to=\"%s\" reason=%s p=%.3f", g->name,
-                dog_act_name(p->act), (unsigned long long)p->decision, before[0] ? before : "-", after,
-                dog_reason_name(p->why), (double)p->p_without);
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "  (%s)",
+                         g->member[p->about].name);
+        dog_log(DOG_LOG_INFO, "group=%s event=%s decision=%llu from=\"%s\" to=\"%s\" reason=%s p=%.3f",
+                g->name, dog_act_name(p->act), (unsigned long long)p->decision, before[0] ? before : "-",
+                after, dog_reason_name(p->why), (double)p->p_without);
         json_t *json = decision_json(row, g);
         json_object_set_new(json, "at_wall_ns", json_integer((json_int_t)wall_of(p->at_ns)));
         char *plan = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
@@ -524,7 +525,8 @@ static void service_watch(void *user, int fd, short events)
         if (!w) {
                 w = calloc(1, sizeof(*w));
                 if (!w || uv_poll_init(&d->uv, &w->poll, fd) < 0) {
-                        dog_log(DOG_LOG_ERROR, "event=not-polled text=\"what comes in on it will not be seen\"");
+                        dog_log(DOG_LOG_ERROR,
+                                "event=not-polled text=\"what comes in on it will not be seen\"");
                         free(w);
                         return;
                 }
@@ -757,7 +759,7 @@ static void machine_track_begin(struct decider *d)
                 for (int k = 0; k < DOG_SIGNAL_COUNT; k++)
                         t->series[k] = -1;
 #define X(signal, word)                                                                                      \
-        snprintf(name, sizeof(name), "instance/%s/" word, d->config->instance[i].name);                     \
+        snprintf(name, sizeof(name), "instance/%s/" word, d->config->instance[i].name);                      \
         t->series[DOG_SIGNAL_##signal] = d->store ? dog_store_series(d->store, name) : -1;
                 INSTANCE_SERIES(X)
 #undef X

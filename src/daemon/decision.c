@@ -78,10 +78,12 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
                 json_object_set_new(d, "leaves", set_json(g, p->leave & (uint16_t)~p->leave_was));
                 json_object_set_new(d, "leaving", set_json(g, p->leave));
                 json_object_set_new(d, "dies", set_json(g, p->dead & (uint16_t)~p->dead_was));
-                json_object_set_new(d, "returns", set_json(g, (p->leave_was | p->dead_was) &
-                                                                       (uint16_t) ~(p->leave | p->dead)));
+                json_object_set_new(
+                        d, "returns",
+                        set_json(g, (p->leave_was | p->dead_was) & (uint16_t) ~(p->leave | p->dead)));
                 json_object_set_new(d, "protected_share", json_real((double)p->share / DOG_SHARE_ONE));
-                json_object_set_new(d, "protected_share_was", json_real((double)p->share_was / DOG_SHARE_ONE));
+                json_object_set_new(d, "protected_share_was",
+                                    json_real((double)p->share_was / DOG_SHARE_ONE));
                 if (p->about < g->members) {
                         json_object_set_new(d, "about", json_string(g->member[p->about].name));
                         json_object_set_new(d, "from", json_string(g->member[p->about].name));
@@ -176,14 +178,15 @@ static void say_existing(struct text *t, const json_t *d)
                 {
                         say(t, "%s", said++ ? "; " : "\nexisting  ");
                         const char *at = strstr(row[i].words, "%s");
-                        say(t, "%.*s%s%s", (int)(at - row[i].words), row[i].words, json_string_value(name), at + 2);
+                        say(t, "%.*s%s%s", (int)(at - row[i].words), row[i].words, json_string_value(name),
+                            at + 2);
                 }
         }
         double was = number(d, "protected_share_was");
         double is = number(d, "protected_share");
         if (isfinite(is) && isfinite(was) && fabs(is - was) > 0.005)
-                say(t, "%sof new connections %.0f%% are protected, %.0f%% before", said ? "; " : "\nexisting  ",
-                    100 * is, 100 * was);
+                say(t, "%sof new connections %.0f%% are protected, %.0f%% before",
+                    said ? "; " : "\nexisting  ", 100 * is, 100 * was);
 }
 
 static void say_belief(struct text *t, const char *who, const json_t *b)

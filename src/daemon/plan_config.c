@@ -227,7 +227,9 @@ const char *plan_agent_secret(size_t instance, char *to)
 static struct dog_hands_address either_of(const struct dog_config_address *a)
 {
         struct dog_hands_address to = {.version = a->version,
-                                       .prefix = a->version == 6 ? 128 : a->version == 4 ? 32 : 0};
+                                       .prefix = a->version == 6   ? 128
+                                                 : a->version == 4 ? 32
+                                                                   : 0};
         memcpy(to.bytes, a->bytes, sizeof(to.bytes));
         return to;
 }
@@ -262,29 +264,31 @@ static struct dog_policy vip_policy(const struct dog_config *c, const struct dog
 
 static struct instance_vip_settings vip_settings(const struct dog_config_vip *v)
 {
-        static const enum instance_protect protect[] = {
-                [DOG_CONFIG_PROTECT_AUTO] = INSTANCE_PROTECT_SHARE,
-                [DOG_CONFIG_PROTECT_ALWAYS] = INSTANCE_PROTECT_ALWAYS,
-                [DOG_CONFIG_PROTECT_NEVER] = INSTANCE_PROTECT_NEVER,
-                [DOG_CONFIG_PROTECT_SHARE] = INSTANCE_PROTECT_SHARE};
+        static const enum instance_protect protect[] = {[DOG_CONFIG_PROTECT_AUTO] = INSTANCE_PROTECT_SHARE,
+                                                        [DOG_CONFIG_PROTECT_ALWAYS] = INSTANCE_PROTECT_ALWAYS,
+                                                        [DOG_CONFIG_PROTECT_NEVER] = INSTANCE_PROTECT_NEVER,
+                                                        [DOG_CONFIG_PROTECT_SHARE] = INSTANCE_PROTECT_SHARE};
         static const enum instance_return returns[] = {[DOG_CONFIG_RETURN_NAT] = INSTANCE_RETURN_NAT,
                                                        [DOG_CONFIG_RETURN_L2] = INSTANCE_RETURN_L2,
                                                        [DOG_CONFIG_RETURN_DIRECT] = INSTANCE_RETURN_DIRECT};
-        return (struct instance_vip_settings){
-                .name = v->name,
-                .address = either_of(&v->address),
-                .port = (uint16_t)v->port,
-                .proto = v->protocol ? IPPROTO_UDP : IPPROTO_TCP,
-                .protect = protect[v->protect],
-                .returns = returns[v->returns],
-                .answer = v->answer == DOG_CONFIG_ANSWER_FIRST ? INSTANCE_ANSWER_FIRST : INSTANCE_ANSWER_PRIMARY,
-                .share = v->share >= 0 ? v->share : v->protect == DOG_CONFIG_PROTECT_AUTO ? 0 : 1,
-                .most = (uint32_t)v->most,
-                .is_aligned = v->mode == DOG_CONFIG_ALIGNED,
-                .has_guard = v->has_guard == 1,
-                .has_classes = v->has_classes == 1,
-                .lag_bytes = (uint32_t)v->lag_bytes,
-                .lag_ms = (uint32_t)(v->lag_ns / DOG_MS)};
+        return (struct instance_vip_settings){.name = v->name,
+                                              .address = either_of(&v->address),
+                                              .port = (uint16_t)v->port,
+                                              .proto = v->protocol ? IPPROTO_UDP : IPPROTO_TCP,
+                                              .protect = protect[v->protect],
+                                              .returns = returns[v->returns],
+                                              .answer = v->answer == DOG_CONFIG_ANSWER_FIRST
+                                                                ? INSTANCE_ANSWER_FIRST
+                                                                : INSTANCE_ANSWER_PRIMARY,
+                                              .share = v->share >= 0                           ? v->share
+                                                       : v->protect == DOG_CONFIG_PROTECT_AUTO ? 0
+                                                                                               : 1,
+                                              .most = (uint32_t)v->most,
+                                              .is_aligned = v->mode == DOG_CONFIG_ALIGNED,
+                                              .has_guard = v->has_guard == 1,
+                                              .has_classes = v->has_classes == 1,
+                                              .lag_bytes = (uint32_t)v->lag_bytes,
+                                              .lag_ms = (uint32_t)(v->lag_ns / DOG_MS)};
 }
 
 static uint32_t power_of_two(int64_t least)
@@ -313,7 +317,8 @@ static void plan_machines(const struct dog_config *c, struct instance_machine *m
                         .fates = (unsigned)n->fates,
                         .check = check[n->check],
                         .check_port = (uint16_t)n->check_port,
-                        .secret = n->agent_key_file ? plan_agent_secret(i, secrets + i * DOG_HANDS_NAME) : NULL,
+                        .secret =
+                                n->agent_key_file ? plan_agent_secret(i, secrets + i * DOG_HANDS_NAME) : NULL,
                         .exporter = n->exporter};
                 for (size_t f = 0; f < n->fates; f++)
                         machine[i].fate[f] = n->fate[f].text;

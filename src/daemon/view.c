@@ -256,7 +256,8 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                 if (g->is_alerting) {
                         is_degraded = true;
                         snprintf(text, sizeof(text),
-                                 g->policy.spread ? "vip %s: too few of its instances are healthy; health is ignored if any lives"
+                                 g->policy.spread ? "vip %s: too few of its instances are healthy; health is "
+                                                    "ignored if any lives"
                                                   : "class %s: every path breaks its promise or is dead",
                                  g->name);
                         json_array_append_new(notes, json_string(text));

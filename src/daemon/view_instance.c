@@ -76,7 +76,8 @@ static json_t *weights_row(const struct dog_group *g, char *words, size_t room)
                 double part = sum > 0 ? g->member[m].weight / sum : 0;
                 json_object_set_new(o, g->member[m].name, json_real(part));
                 if (part > 0)
-                        append(words, room, "%s%s %.0f%%", words[0] ? " " : "", g->member[m].name, 100 * part);
+                        append(words, room, "%s%s %.0f%%", words[0] ? " " : "", g->member[m].name,
+                               100 * part);
         }
         if (!words[0])
                 snprintf(words, room, "nobody");
@@ -99,12 +100,13 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         const struct dog_group *g = instance_service_group(v->service, i);
         struct instance_vip_counters c;
         memset(&c, 0, sizeof(c));
-        instance_front_vip_read(instance_service_front(v->service), instance_service_vip_number(v->service, i),
-                                &c);
+        instance_front_vip_read(instance_service_front(v->service),
+                                instance_service_vip_number(v->service, i), &c);
         char address[INET6_ADDRSTRLEN];
         char at[INET6_ADDRSTRLEN + 16];
         char words[200];
-        inet_ntop(set->address.version == 6 ? AF_INET6 : AF_INET, set->address.bytes, address, sizeof(address));
+        inet_ntop(set->address.version == 6 ? AF_INET6 : AF_INET, set->address.bytes, address,
+                  sizeof(address));
         snprintf(at, sizeof(at), set->address.version == 6 ? "[%s]" : "%s", address);
         if (set->port)
                 append(at, sizeof(at), ":%lld", (long long)set->port);
@@ -115,9 +117,9 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_t *weights = weights_row(g, words, sizeof(words));
         double served = (double)g->tally.served_ns;
         uint64_t kept = c.protected_now + c.alone_now;
-        json_t *row = json_pack(
-                "{s:s, s:s, s:s, s:s, s:s, s:o}", "vip", set->name, "address", at, "state", vip_state(g),
-                "protect", protect[set->protect], "new_to", words, "weights", weights);
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "vip", set->name, "address", at, "state",
+                                vip_state(g), "protect", protect[set->protect], "new_to", words, "weights",
+                                weights);
         json_object_set_new(row, "connections", json_integer((json_int_t)kept));
         json_object_set_new(row, "protected", json_integer((json_int_t)c.protected_now));
         json_object_set_new(row, "alone", json_integer((json_int_t)c.alone_now));
@@ -208,15 +210,15 @@ static struct seen instance_seen(const struct view_instance *v, unsigned i)
 
 static const char *instance_state(const struct instance_machine_view *m, const struct seen *s)
 {
-        return !m->has_answered                           ? "WAITING"
-               : !m->has_carrier || !m->is_answering      ? "DEAD"
-               : m->is_drained                            ? (m->serves ? "DRAINING" : "DRAINED")
-               : s->seats == 0                            ? "UNUSED"
-               : s->serving && s->leaving < s->seats      ? "SERVING"
-               : s->leaving                               ? "LEAVING"
-               : s->worst->role == DOG_ROLE_NEVER         ? "WATCHED"
-               : s->standing                              ? "STANDBY"
-                                                          : "AVOIDED";
+        return !m->has_answered                      ? "WAITING"
+               : !m->has_carrier || !m->is_answering ? "DEAD"
+               : m->is_drained                       ? (m->serves ? "DRAINING" : "DRAINED")
+               : s->seats == 0                       ? "UNUSED"
+               : s->serving && s->leaving < s->seats ? "SERVING"
+               : s->leaving                          ? "LEAVING"
+               : s->worst->role == DOG_ROLE_NEVER    ? "WATCHED"
+               : s->standing                         ? "STANDBY"
+                                                     : "AVOIDED";
 }
 
 static void instance_vitals(json_t *row, const struct instance_machine_view *m)
@@ -224,10 +226,14 @@ static void instance_vitals(json_t *row, const struct instance_machine_view *m)
         static const struct {
                 const char *key;
                 enum dog_vital vital;
-        } map[] = {{"cpu", DOG_VITAL_CPU},           {"memory", DOG_VITAL_MEMORY},
-                   {"stall_cpu", DOG_VITAL_STALL_CPU}, {"stall_memory", DOG_VITAL_STALL_MEMORY},
-                   {"stall_io", DOG_VITAL_STALL_IO}, {"disk", DOG_VITAL_DISK},
-                   {"load", DOG_VITAL_LOAD},         {"accept_queue", DOG_VITAL_ACCEPT},
+        } map[] = {{"cpu", DOG_VITAL_CPU},
+                   {"memory", DOG_VITAL_MEMORY},
+                   {"stall_cpu", DOG_VITAL_STALL_CPU},
+                   {"stall_memory", DOG_VITAL_STALL_MEMORY},
+                   {"stall_io", DOG_VITAL_STALL_IO},
+                   {"disk", DOG_VITAL_DISK},
+                   {"load", DOG_VITAL_LOAD},
+                   {"accept_queue", DOG_VITAL_ACCEPT},
                    {"host_connections", DOG_VITAL_CONNS}};
         double stall = (double)NAN;
         for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
@@ -238,7 +244,8 @@ static void instance_vitals(json_t *row, const struct instance_machine_view *m)
                         stall = isnan(value) ? stall : value;
         }
         json_object_set_new(row, "stall", real(stall));
-        json_object_set_new(row, "vitals_age_s", real(m->has_vitals ? (double)m->vitals_age_ns / 1e9 : (double)NAN));
+        json_object_set_new(row, "vitals_age_s",
+                            real(m->has_vitals ? (double)m->vitals_age_ns / 1e9 : (double)NAN));
         json_object_set_new(row, "is_doubted", json_boolean(m->is_doubted));
         json_object_set_new(row, "source", json_string(m->source));
         if (strcmp(m->source, "agent") == 0)
@@ -256,7 +263,8 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         struct instance_machine_view m = instance_service_machine(v->service, i, now_ns);
         struct seen s = instance_seen(v, i);
         char address[INET6_ADDRSTRLEN];
-        inet_ntop(set->address.version == 6 ? AF_INET6 : AF_INET, set->address.bytes, address, sizeof(address));
+        inet_ntop(set->address.version == 6 ? AF_INET6 : AF_INET, set->address.bytes, address,
+                  sizeof(address));
         const struct dog_belief *b = s.worst ? &s.worst->belief : NULL;
         const char *why = m.trouble;
         if (!*why && b && b->hint != DOG_HINT_NONE)
@@ -269,8 +277,8 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
                 why = m.agent.dropped[DOG_AGENT_BAD_TAG] ? "its agent has another key"
                                                          : "its agent is not heard";
         bool is_there = b && m.has_answered;
-        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "instance", set->name, "address", address, "device",
-                                set->device, "state", instance_state(&m, &s), "why", why);
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "instance", set->name, "address", address,
+                                "device", set->device, "state", instance_state(&m, &s), "why", why);
         json_object_set_new(row, "health", real(is_there ? (double)b->health : (double)NAN));
         json_object_set_new(row, "score", real(is_there ? (double)b->score : (double)NAN));
         static const char *const p[] = {"p_near", "p_middle", "p_far"};
@@ -359,10 +367,10 @@ static bool listing_one(void *user, const struct instance_flow *flow, const stru
         bool has_standby = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         uint32_t lag = c->a_high - c->b_high;
         double tick_ms = (double)(1 << INSTANCE_TICK_SHIFT) / (double)DOG_MS;
-        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "vip",
-                                vip < 0 ? "-" : l->v->config->vip[vip].name, "client", client, "served_by",
-                                instance_name(l, is_promoted ? standby : primary), "standby",
-                                has_standby ? instance_name(l, standby) : "-", "state", conn_state(c));
+        json_t *row =
+                json_pack("{s:s, s:s, s:s, s:s, s:s}", "vip", vip < 0 ? "-" : l->v->config->vip[vip].name,
+                          "client", client, "served_by", instance_name(l, is_promoted ? standby : primary),
+                          "standby", has_standby ? instance_name(l, standby) : "-", "state", conn_state(c));
         json_object_set_new(row, "why",
                             json_string(c->why && c->why < INSTANCE_EVENT_COUNT
                                                 ? instance_event_word((enum instance_event_type)c->why)
@@ -493,9 +501,9 @@ static json_t *promote_client(const struct view_instance *v, const json_t *quest
         if (!is_dry && instance_service_promote_one(v->service, &flow, e) < 0)
                 return NULL;
         return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:b}", "client", client, "vip",
-                         v->config->vip[found].name, "from", instance_name(&l, machine_of(&l, c.primary)), "to",
-                         instance_name(&l, machine_of(&l, c.standby)), "movable", 1, "bound", 0, "failed", 0,
-                         "dry", (int)is_dry);
+                         v->config->vip[found].name, "from", instance_name(&l, machine_of(&l, c.primary)),
+                         "to", instance_name(&l, machine_of(&l, c.standby)), "movable", 1, "bound", 0,
+                         "failed", 0, "dry", (int)is_dry);
 }
 
 json_t *view_promote(const struct view_instance *v, const json_t *question, struct dog_err *e)

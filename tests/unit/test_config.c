@@ -403,7 +403,8 @@ static void a_wrong_vip_gets_one_sentence_with_its_place(void)
                  "needs an \"agent_key_file\""},
                 {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, check: tcp}]\n",
                  "needs a \"check_port\""},
-                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, check: icmp, check_port: 80}]\n",
+                {SITE FRONT
+                 "instances: [{name: a, address: 10.0.1.1, device: eth1, check: icmp, check_port: 80}]\n",
                  "\"check_port\" needs \"check: tcp\""},
                 {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, fates: [x, y, x]}]\n",
                  "the fate \"x\" is named twice"},

@@ -6,8 +6,8 @@
 #include <string.h>
 
 /* A row is told when nothing has been added for so long, or at the latest after the second. */
-#define DIGEST_REST_NS  (150 * DOG_MS)
-#define DIGEST_MOST_NS  (1 * DOG_S)
+#define DIGEST_REST_NS (150 * DOG_MS)
+#define DIGEST_MOST_NS (1 * DOG_S)
 
 static void digest_tell(struct instance_digest *d, unsigned i)
 {

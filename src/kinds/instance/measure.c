@@ -1,4 +1,5 @@
-/* What is seen of instances: probes, the data plane's counters, agents and exporters; and what follows at once. */
+/* What is seen of instances: probes, the data plane's counters, agents and exporters; and what follows at
+ * once. */
 #include "kinds/instance/service_inside.h"
 
 #include "base/clock.h"
@@ -47,7 +48,8 @@ void machine_judge(struct machine *m, int64_t now_ns)
 {
         struct instance_service *s = m->service;
         bool has_settled = now_ns >= s->settle_ns;
-        SEATS_OF(s, m->index, a, k) {
+        SEATS_OF(s, m->index, a, k)
+        {
                 struct seat *seat = &a->seat[k];
                 /* Until it could have answered, nothing speaks against it but a missing carrier. */
                 bool is_up = m->has_carrier && seat->is_set && (m->is_answering || !has_settled);
@@ -112,8 +114,7 @@ static void seat_count(struct instance_service *s, struct seat *seat, int64_t no
         seat->errors = !is_first && opened >= COUNTED_LEAST
                                ? fmin(1, (double)(now.resets - seat->seen.resets) / (double)opened)
                                : (double)NAN;
-        seat->rate_kbps =
-                is_first ? (double)NAN : (double)(now.bytes - seat->seen.bytes) * 8 / 1e3 / spent_s;
+        seat->rate_kbps = is_first ? (double)NAN : (double)(now.bytes - seat->seen.bytes) * 8 / 1e3 / spent_s;
         seat->seen = now;
         seat->seen_ns = now_ns;
 }
@@ -129,8 +130,8 @@ static double vital_worst(const struct dog_vitals *v, const enum dog_vital *of, 
 
 static void sample_vitals(const struct machine *m, struct dog_sample *sample, int64_t now_ns)
 {
-        static const enum dog_vital stalls[] = {DOG_VITAL_STALLED_CPU, DOG_VITAL_STALLED_MEMORY,
-                                                DOG_VITAL_STALLED_IO,  DOG_VITAL_STALL_CPU,
+        static const enum dog_vital stalls[] = {DOG_VITAL_STALLED_CPU,  DOG_VITAL_STALLED_MEMORY,
+                                                DOG_VITAL_STALLED_IO,   DOG_VITAL_STALL_CPU,
                                                 DOG_VITAL_STALL_MEMORY, DOG_VITAL_STALL_IO};
         if (!m->vitals_ns || now_ns - m->vitals_ns > 3 * m->vitals_period_ns)
                 return;
@@ -157,7 +158,8 @@ static void machine_sample(struct machine *m, const struct dog_sample *from, int
         sample_vitals(m, &m->newest, now_ns);
         if (s->settings.sample)
                 s->settings.sample(s->settings.user, m->index, &m->newest);
-        SEATS_OF(s, m->index, a, k) {
+        SEATS_OF(s, m->index, a, k)
+        {
                 struct dog_sample mine = sample;
                 seat_count(s, &a->seat[k], now_ns);
                 mine.value[DOG_SIGNAL_RETRANS] = a->seat[k].retrans;
@@ -169,7 +171,8 @@ static void machine_sample(struct machine *m, const struct dog_sample *from, int
 
 /* ---- probes ---- */
 
-static void probe_change(void *user, unsigned machine, bool is_up, enum instance_probe_why why, int64_t now_ns)
+static void probe_change(void *user, unsigned machine, bool is_up, enum instance_probe_why why,
+                         int64_t now_ns)
 {
         struct instance_service *s = user;
         struct machine *m = &s->machine[machine];
@@ -272,17 +275,18 @@ static void agent_event(void *user, const char *instance, void *tag, enum dog_ag
 {
         struct instance_service *s = user;
         struct machine *m = tag;
-        static const char *const text[] = {[DOG_AGENTS_HEARD] = "the agent of %s is heard",
-                                           [DOG_AGENTS_SILENT] = "the agent of %s has fallen silent",
-                                           [DOG_AGENTS_RESTARTED] = "the agent of %s, or its host, was restarted",
-                                           [DOG_AGENTS_DOUBTED] =
-                                                   "the agent of %s says what is not so; our own numbers count",
-                                           [DOG_AGENTS_BELIEVED] = "the agent of %s is believed again"};
-        service_tell(s,
-                     &(struct instance_news){.event = "agent",
-                                             .subject = instance,
-                                             .is_warning = ev == DOG_AGENTS_SILENT || ev == DOG_AGENTS_DOUBTED},
-                     text[ev], instance);
+        static const char *const text[] = {
+                [DOG_AGENTS_HEARD] = "the agent of %s is heard",
+                [DOG_AGENTS_SILENT] = "the agent of %s has fallen silent",
+                [DOG_AGENTS_RESTARTED] = "the agent of %s, or its host, was restarted",
+                [DOG_AGENTS_DOUBTED] = "the agent of %s says what is not so; our own numbers count",
+                [DOG_AGENTS_BELIEVED] = "the agent of %s is believed again"};
+        service_tell(
+                s,
+                &(struct instance_news){.event = "agent",
+                                        .subject = instance,
+                                        .is_warning = ev == DOG_AGENTS_SILENT || ev == DOG_AGENTS_DOUBTED},
+                text[ev], instance);
         m->is_agent_silent = ev == DOG_AGENTS_SILENT;
         if (m->set.check == INSTANCE_CHECK_AGENT && ev == DOG_AGENTS_SILENT)
                 machine_answers(m, false, dog_clock_mono_ns());
@@ -303,7 +307,8 @@ static enum dog_agent_status agent_status(void *user, const char *instance, void
         struct instance_service *s = user;
         const struct machine *m = tag;
         (void)instance;
-        SEATS_OF(s, m->index, a, k) {
+        SEATS_OF(s, m->index, a, k)
+        {
                 uint16_t port = a->plan.seat[k].port ? a->plan.seat[k].port : a->plan.set.port;
                 bool is_nat = a->plan.set.returns == INSTANCE_RETURN_NAT;
                 struct instance_flow key = {.port = htons(flow->remote_port), .vip = a->number};
@@ -325,7 +330,8 @@ static enum dog_agent_status agent_status(void *user, const char *instance, void
         return DOG_AGENT_FOREIGN;
 }
 
-/* What we measure ourselves, for the listener to hold agents against; and what they are told of themselves. */
+/* What we measure ourselves, for the listener to hold agents against; and what they are told of themselves.
+ */
 static void agents_measure(struct instance_service *s, int64_t now_ns)
 {
         for (unsigned i = 0; i < s->machines; i++) {
@@ -337,7 +343,8 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                 double retrans = (double)NAN;
                 bool is_direct = false;
                 bool is_leaving = m->is_drained;
-                SEATS_OF(s, m->index, a, k) {
+                SEATS_OF(s, m->index, a, k)
+                {
                         const struct dog_member *member = &a->group->member[k];
                         is_direct |= a->plan.set.returns == INSTANCE_RETURN_DIRECT;
                         rate += isnan(a->seat[k].rate_kbps) ? 0 : a->seat[k].rate_kbps * 125;
@@ -481,7 +488,8 @@ static int exporter_address(const char *url, struct sockaddr_storage *to, sockle
         memset(to, 0, sizeof(*to));
         struct sockaddr_in *four = (struct sockaddr_in *)to;
         struct sockaddr_in6 *six = (struct sockaddr_in6 *)to;
-        int known = is_six ? inet_pton(AF_INET6, host, &six->sin6_addr) : inet_pton(AF_INET, host, &four->sin_addr);
+        int known = is_six ? inet_pton(AF_INET6, host, &six->sin6_addr)
+                           : inet_pton(AF_INET, host, &four->sin_addr);
         if (known != 1)
                 return dog_err_set(e, -EINVAL, "%s: not an address of an exporter", url);
         to->ss_family = is_six ? AF_INET6 : AF_INET;

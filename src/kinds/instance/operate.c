@@ -92,13 +92,15 @@ int instance_service_drain(struct instance_service *s, const char *name, bool is
         m->is_drained = !is_undone;
         m->is_empty_told = false;
         m->drained_ns = now_ns;
-        SEATS_OF(s, m->index, a, k) {
+        SEATS_OF(s, m->index, a, k)
+        {
                 dog_group_drain(a->group, k, m->is_drained);
                 dog_loop_due(s->loop, a->group, now_ns);
         }
         service_tell(s, &(struct instance_news){.event = is_undone ? "undrain" : "drain", .subject = name},
-                     is_undone ? "%s is used again" : "%s is emptied: new connections go elsewhere, those with "
-                                                      "a standby are carried over",
+                     is_undone ? "%s is used again"
+                               : "%s is emptied: new connections go elsewhere, those with "
+                                 "a standby are carried over",
                      name);
         s->empty_ns = now_ns;
         if (s->settings.hurry)
@@ -129,9 +131,11 @@ bool instance_service_is_drained(const struct instance_service *s, unsigned mach
 int64_t machine_heard_ns(struct instance_service *s, const struct machine *m)
 {
         int64_t heard_ns = 0;
-        SEATS_OF(s, m->index, a, k) {
+        SEATS_OF(s, m->index, a, k)
+        {
                 struct instance_server_stats stats;
-                if (a->seat[k].is_set && instance_front_server_read(s->front, a->seat[k].number, &stats) == 0 &&
+                if (a->seat[k].is_set &&
+                    instance_front_server_read(s->front, a->seat[k].number, &stats) == 0 &&
                     (int64_t)stats.heard_ns > heard_ns)
                         heard_ns = (int64_t)stats.heard_ns;
         }
@@ -257,7 +261,7 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
                                           .vitals_age_ns = m->vitals_ns ? now_ns - m->vitals_ns : 0,
                                           .is_doubted = m->is_doubted,
                                           .vitals = m->vitals,
-                                          .source = m->agent >= 0  ? "agent"
+                                          .source = m->agent >= 0 ? "agent"
                                                     : m->exporter ? "exporter"
                                                                   : "",
                                           .serves = m->serves,

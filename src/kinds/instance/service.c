@@ -99,11 +99,12 @@ static void service_woken(void *user, unsigned server, unsigned conns, int64_t t
         struct instance_service *s = user;
         const char *name = service_server_name(s, server);
         if (conns)
-                service_tell(s,
-                             &(struct instance_news){
-                                     .event = "woken", .subject = name ? name : "?", .from = name, .count = conns},
-                             "%u connections of %s were woken on their standbys within %.1f ms", conns,
-                             name ? name : "?", (double)took_ns / (double)DOG_MS);
+                service_tell(
+                        s,
+                        &(struct instance_news){
+                                .event = "woken", .subject = name ? name : "?", .from = name, .count = conns},
+                        "%u connections of %s were woken on their standbys within %.1f ms", conns,
+                        name ? name : "?", (double)took_ns / (double)DOG_MS);
 }
 
 /* ---- copying what was said ---- */
@@ -194,8 +195,8 @@ static bool may_come(int rc)
         return rc == -EAGAIN || rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -ENODEV;
 }
 
-static struct instance_server_settings seat_settings(const struct instance_service *s, const struct address *a,
-                                                     unsigned k)
+static struct instance_server_settings seat_settings(const struct instance_service *s,
+                                                     const struct address *a, unsigned k)
 {
         const struct instance_machine *m = &s->machine[a->plan.seat[k].machine].set;
         return (struct instance_server_settings){.name = m->name,
@@ -375,9 +376,11 @@ int instance_service_open(struct instance_service **service, const struct instan
         int rc = service_copy(s, settings);
         if (rc < 0)
                 dog_err_set(e, rc, "the front: out of memory");
-        s->settle_ns = now_ns + settle_time(settings);
         if (rc == 0)
                 rc = service_front(s, e);
+        /* Loading programs takes its time; what counts begins now. */
+        now_ns = dog_clock_mono_ns();
+        s->settle_ns = now_ns + settle_time(settings);
         for (struct address *a = s->vip; rc == 0 && a < s->vip + s->vips; a++)
                 rc = service_group(s, a, now_ns, e);
         if (rc == 0)

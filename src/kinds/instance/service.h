@@ -54,9 +54,9 @@ struct instance_service;
 /** Something that an operator should know. Strings live only during the call. */
 struct instance_news {
         int64_t at_ns;
-        const char *event;   /**< a word: "promoted-dead", "agent", "drained" ... */
-        const char *subject; /**< vip or instance */
-        const char *text;    /**< a sentence */
+        const char *event;     /**< a word: "promoted-dead", "agent", "drained" ... */
+        const char *subject;   /**< vip or instance */
+        const char *text;      /**< a sentence */
         const char *from, *to; /**< instances; NULL: none */
         const char *vip;       /**< NULL: none */
         uint32_t count;        /**< connections; 0: it is about none */
@@ -161,17 +161,17 @@ struct instance_machine_view {
         bool is_drained;
         double rtt_ms, loss; /**< of the newest window; NaN: unknown */
         uint64_t probes_sent, probes_lost;
-        bool is_tcp; /**< probed by TCP */
+        bool is_tcp;     /**< probed by TCP */
         bool has_vitals; /**< recent ones */
         int64_t vitals_age_ns;
         bool is_doubted; /**< its agent says what is not so */
         struct dog_vitals vitals;
-        struct dog_agent_state agent;        /**< all zero without one */
-        const char *source;                  /**< "agent", "exporter", "" */
-        char trouble[160];                   /**< why it is not used, for people; "" when all is well */
-        unsigned serves, stands_by;          /**< protected connections, at the last count */
-        int64_t counted_ns;                  /**< when that was; 0: never */
-        double told_health;                  /**< host: what the gateway says, 0..100; NaN: nothing */
+        struct dog_agent_state agent; /**< all zero without one */
+        const char *source;           /**< "agent", "exporter", "" */
+        char trouble[160];            /**< why it is not used, for people; "" when all is well */
+        unsigned serves, stands_by;   /**< protected connections, at the last count */
+        int64_t counted_ns;           /**< when that was; 0: never */
+        double told_health;           /**< host: what the gateway says, 0..100; NaN: nothing */
         int64_t told_age_ns;
 };
 struct instance_machine_view instance_service_machine(struct instance_service *s, unsigned machine,

@@ -4,14 +4,15 @@
 #include "kinds/instance/probe.h"
 #include "kinds/instance/service.h"
 
-/** Descriptors that probes may have open at a time: a ping socket a device and family, and TCP connections. */
+/** Descriptors that probes may have open at a time: a ping socket a device and family, and TCP connections.
+ */
 #define PROBE_FDS 1024
 
 /** One (vip, instance). */
 struct seat {
-        uint16_t number; /**< of the server in the front */
-        bool is_set;     /**< the front knows its next hop */
-        bool is_dead;    /**< we have told the front so, ahead of the plan */
+        uint16_t number;                   /**< of the server in the front */
+        bool is_set;                       /**< the front knows its next hop */
+        bool is_dead;                      /**< we have told the front so, ahead of the plan */
         struct instance_server_stats seen; /**< at the last sample */
         int64_t seen_ns;
         double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
