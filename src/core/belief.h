@@ -26,7 +26,12 @@ struct dog_reason_share {
 #define DOG_HINTS(X)                                                                                         \
         X(NONE, "")                                                                                          \
         X(OVERDUE, "an answer is overdue")                                                                   \
-        X(SILENT, "the far end hears nothing any more")
+        X(SILENT, "the far end hears nothing any more")                                                      \
+        X(HANGS, "clients wait on it while their standbys have the answer")                                  \
+        X(RESETS, "it ends connections that their standbys go on with")                                      \
+        X(STRAINED, "its host runs short of something")                                                      \
+        X(DOUBTED, "its agent says what is not so")                                                          \
+        X(TOLD, "the gateway says that it is ill")
 
 enum dog_hint {
 #define X(id, words) DOG_HINT_##id,
@@ -42,6 +47,8 @@ struct dog_belief {
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
         float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
+        float health;  /**< 0..100: the score times the chance that the promise is kept at the middle horizon
+                        */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */
         uint8_t hint;  /**< enum dog_hint: what raised p_breach above the model's */

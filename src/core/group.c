@@ -1,5 +1,7 @@
 #include "core/group.h"
 
+#include <string.h>
+
 const char *dog_state_name(enum dog_state s)
 {
         static const char *const name[] = {
@@ -38,6 +40,29 @@ const char *dog_act_name(enum dog_act a)
 #undef X
         };
         return (unsigned)a < DOG_ACT_COUNT ? name[a] : "?";
+}
+
+void dog_group_fate_bits(const struct dog_group *g, uint32_t bits[DOG_MEMBERS_MAX])
+{
+        unsigned used = 0;
+        memset(bits, 0, DOG_MEMBERS_MAX * sizeof(*bits));
+        for (unsigned i = 0; i < g->members; i++) {
+                for (int f = 0; f < DOG_FATES_MAX; f++) {
+                        uint16_t fate = g->member[i].fate[f];
+                        uint32_t sharers = 0;
+                        for (unsigned k = 0; k < g->members && fate != DOG_FATE_NONE; k++)
+                                for (int h = 0; h < DOG_FATES_MAX; h++)
+                                        if (g->member[k].fate[h] == fate)
+                                                sharers |= 1U << k;
+                        /* The first of its sharers gives out the bit: two or more of at most 64 entries. */
+                        if ((sharers & (sharers - 1)) == 0 || (sharers & ((1U << i) - 1)))
+                                continue;
+                        for (unsigned k = 0; k < g->members; k++)
+                                if (sharers & (1U << k))
+                                        bits[k] |= 1U << used;
+                        used++;
+                }
+        }
 }
 
 bool dog_members_share_fate(const struct dog_member *a, const struct dog_member *b)

@@ -36,6 +36,9 @@ struct dog_kind {
         int (*mirror)(struct dog_group *g, const struct dog_plan *plan, struct dog_err *e);
         /**
          * Let exactly plan->hot carry the traffic, plan->active first. Default: done by saying so.
+         * Spread groups: put plan->weight, standby and share in force for new traffic; begin to carry over
+         * what is in leave and not in leave_was, at once what is in dead and not in dead_was; what has left
+         * either set serves again. Start it and return: a spread group does not wait for the end.
          * 0: done. -EINPROGRESS: begun; dog_loop_moved() will tell.
          */
         int (*steer)(struct dog_group *g, const struct dog_plan *plan, struct dog_err *e);

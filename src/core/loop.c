@@ -1,6 +1,7 @@
 #include "core/stage.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,24 @@ static struct dog_group *heap_pop(struct dog_loop *l)
         if (l->heap_count > 0)
                 heap_fill(l, 0, last);
         return top;
+}
+
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns)
+{
+        size_t at = 0;
+        while (at < l->heap_count && l->heap[at] != g)
+                at++;
+        /* One that is being stepped is put back with its beat. */
+        if (at == l->heap_count)
+                return;
+        /* To the top by the earliest of times, out, and in again with its own. */
+        g->due_ns = INT64_MIN;
+        for (; at > 0; at = (at - 1) / 2)
+                l->heap[at] = l->heap[(at - 1) / 2];
+        l->heap[0] = g;
+        heap_pop(l);
+        g->due_ns = at_ns;
+        heap_push(l, g);
 }
 
 static void loop_take_due(struct dog_loop *l, int64_t now_ns)
@@ -145,7 +164,12 @@ struct dog_group *dog_group_new(const char *name, const struct dog_kind *kind, u
         g->promise = dog_promise_default();
         g->policy = dog_policy_default();
         for (unsigned i = 0; i < members; i++) {
-                g->member[i].is_up = true;
+                struct dog_member *m = &g->member[i];
+                m->is_up = true;
+                m->base_weight = 1;
+                m->joined_ns = INT64_MIN;
+                m->well_ns = m->avoided_ns = INT64_MAX;
+                m->busy = NAN;
                 for (int f = 0; f < DOG_FATES_MAX; f++)
                         g->member[i].fate[f] = DOG_FATE_NONE;
         }
@@ -260,7 +284,7 @@ void dog_loop_moved(struct dog_loop *l, struct dog_group *g, int rc, int64_t now
 
 void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, int64_t now_ns)
 {
-        if (active >= g->members || active == g->active)
+        if (active >= g->members || active == g->active || g->policy.spread)
                 return;
         struct dog_ledger_row row = {
                 .plan = {.at_ns = now_ns,
@@ -289,6 +313,12 @@ void dog_group_freeze(struct dog_group *g, bool is_frozen)
 {
         g->is_frozen = is_frozen;
         g->state = is_frozen ? DOG_FROZEN : DOG_SETTLED;
+}
+
+void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained)
+{
+        if (member < g->members)
+                g->member[member].is_drained = is_drained;
 }
 
 /* ---- looking in ---- */

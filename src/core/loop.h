@@ -103,6 +103,9 @@ void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sam
 /** The kind says whether a member can carry traffic at all (device there, carrier on). */
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up);
 
+/** Let a group's next step be at this time, sooner or later than its beat: news that should not wait. */
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns);
+
 /**
  * Run all groups that are due.
  * @return when to come again
@@ -111,10 +114,18 @@ int64_t dog_loop_step(struct dog_loop *l, int64_t now_ns);
 
 /** A steer hook that answered -EINPROGRESS has finished: rc 0, or a negative errno. */
 void dog_loop_moved(struct dog_loop *l, struct dog_group *g, int rc, int64_t now_ns);
-/** The data plane fell back by itself: the core follows. */
+/** The data plane fell back by itself: the core follows. A spread group has no one member to fall back
+ * to; it learns of it by samples. */
 void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, int64_t now_ns);
 /** Stop or resume deciding for one group; a dead active member is still left. */
 void dog_group_freeze(struct dog_group *g, bool is_frozen);
+
+/**
+ * Spread groups: empty one member, or use it again. New traffic avoids it and existing traffic is carried
+ * over from the next step on; the last living member is kept nevertheless (its weight stays). While
+ * the group is frozen, a member that is used again waits for the thaw.
+ */
+void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained);
 
 struct dog_ledger *dog_loop_ledger(struct dog_loop *l);
 size_t dog_loop_groups(const struct dog_loop *l);
