@@ -46,6 +46,8 @@ FAILURES = ("crash", "link", "blackhole", "hang", "planned")
 SERVERS = {"a": 1, "b": 2, "c": 3}
 FILE_BYTES = 64 * 1000 * 1000
 WEB, UPLOAD = 80, 81
+# The same services on other ports of the servers: behind NAT an answer's port tells which address it is for.
+PLAIN = {WEB: 8080, UPLOAD: 8081}
 
 NGINX = """\
 daemon off;
@@ -63,7 +65,9 @@ http {
     open_file_cache max=100;
     server {
         listen 80 backlog=16384%(buffer)s;
+        listen 8080 backlog=16384%(buffer)s;
         listen [::]:80 backlog=16384 ipv6only=on%(buffer)s;
+        listen [::]:8080 backlog=16384 ipv6only=on%(buffer)s;
         root %(root)s;
         location = /who { return 200 "%(name)s"; }
         %(more)s
@@ -126,8 +130,8 @@ class Server:
             f.write(NGINX % {"folder": self.folder, "root": self.root, "more": self.more, "name": self.name,
                              "buffer": self.stage.buffer and " sndbuf=" + self.stage.buffer})
         log = open(os.path.join(self.folder, "log"), "ab")
-        for command in (["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", conf],
-                        [os.path.join(BUILD, "lab", "holdserver"), "--listen", str(UPLOAD)]):
+        for command in [["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", conf]] + [
+                [os.path.join(BUILD, "lab", "holdserver"), "--listen", str(port)] for port in (UPLOAD, PLAIN[UPLOAD])]:
             self.programs.append(subprocess.Popen(["ip", "netns", "exec", self.ns] + command, stdin=subprocess.DEVNULL,
                                                   stdout=log, stderr=log))
         log.close()
@@ -135,7 +139,7 @@ class Server:
 
     def listens(self):
         said = sh("ip", "netns", "exec", self.ns, "ss", "-Hltn")
-        return all(":%d " % port in said for port in (WEB, UPLOAD))
+        return all(":%d " % port in said for port in (*PLAIN, *PLAIN.values()))
 
     def log(self):
         said = ""
@@ -385,8 +389,9 @@ class Sundog(Direct):
         for name, target, protect in (("kept", self.target, "always"), ("plain", self.plain, "never")):
             for port in (WEB, UPLOAD):
                 rows.append("  - {name: %s-%d, address: %s, port: %d, instances: [%s], protect: %s, return: %s%s}" %
-                            (name, port, target[4], port, ", ".join(stage.names), protect, returns,
-                             vip if protect == "always" else ""))
+                            (name, port, target[4], port, ", ".join(
+                                n if protect == "always" or returns != "nat" else '"%s:%d"' % (n, PLAIN[port])
+                                for n in stage.names), protect, returns, vip if protect == "always" else ""))
         self.config = stage.path("sundog.yaml")
         with open(self.config, "w") as f:
             f.write(CONFIG % {"folder": stage.folder, "hook": hook or ("auto" if "wire" in stage.words else "tc"), "connections": connections,
@@ -411,7 +416,11 @@ class Sundog(Direct):
                   check=False)
 
     def ready(self):
-        wait_for(lambda: self.who() == "a", 20, "new connections go to a: %s" % self.daemon.told[-5:])
+        try:
+            wait_for(lambda: self.who() == "a" or self.daemon.process.poll() is not None, 20, "new connections go to a")
+            need(self.daemon.process.poll() is None, "sundogd ended")
+        except Failed as why:
+            raise Failed("%s: %s" % (why, self.daemon.told[-5:]))
 
     def leave(self, server):
         status, said = self.ask("drain", server)
@@ -464,7 +473,7 @@ class Tool(Direct):
 
     def ready(self):
         wait_for(lambda: sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % self.at(WEB)),
-                            check=False) == "a", 10, "new connections go to a: %s" % self.program.told[-5:])
+                            check=False) == "a", 10, "new connections go to a")
 
     def leave(self, server):
         self.tell("leave %s 100" % server)
