@@ -386,7 +386,7 @@ class Sundog(Direct):
         instances = ["  - {name: %s, address: 10.80.%d.2, device: %s, role: %s}" %
                      (n, SERVERS[n], devices[n], role) for n, role in zip(stage.names, roles)]
         rows = []
-        for name, target, protect in (("kept", self.target, "always"), ("plain", self.plain, "never")):
+        for name, target, protect in (("kept", Sundog.target, "always"), ("plain", Sundog.plain, "never")):
             for port in (WEB, UPLOAD):
                 rows.append("  - {name: %s-%d, address: %s, port: %d, instances: [%s], protect: %s, return: %s%s}" %
                             (name, port, target[4], port, ", ".join(
@@ -567,7 +567,8 @@ def demo_run(stage, front, failure, series):
     """1,000 downloads, and 50 clients that keep asking, while server a is killed. @return both reports"""
     downloads = Client(stage, front.target[4], series=series, **STREAM)
     asking = Client(stage, front.target[4], **ASKING)
-    need(downloads.until_mark(), "the downloads never got half way: %s" % short(downloads.result()))
+    if not downloads.until_mark():
+        raise Failed("the downloads never got half way: %s" % short(downloads.result()))
     asking.mark()
     if failure == "crash":
         stage.servers["a"].crash()
@@ -594,9 +595,9 @@ def demo_table(columns):
             ("  connections kept", lambda d, q: "%d" % q["kept"]),
             ("  longest wait for an answer", lambda d, q: "%.0f ms" % q["marked_ms"]["max"] if q["kept"] else "never came")]
     width = max(len(r[0]) for r in rows) + 2
-    print("%-*s%s" % (width, "", "".join("%22s" % name for name, _, _ in columns)))
+    print("%-*s%s" % (width, "", "".join("%24s" % name for name, _, _ in columns)))
     for name, value in rows:
-        print("%-*s%s" % (width, name, "".join("%22s" % value(d, q) for _, d, q in columns)))
+        print(("%-*s%s" % (width, name, "".join("%24s" % value(d, q) for _, d, q in columns))).rstrip())
 
 
 def demo_sentence(plain, kept):
