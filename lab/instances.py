@@ -415,12 +415,19 @@ class Sundog(Direct):
         return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % ("[%s]" % to if version == 6 else to)),
                   check=False)
 
+    def is_all_on(self, server):
+        """Every address gives its new connections to this server, and it answers."""
+        rows = self.ask("vips")[1]
+        return isinstance(rows, list) and all(r["weights"].get(server, 0) > 0.99 for r in rows) and self.who() == server
+
     def ready(self):
         try:
-            wait_for(lambda: self.who() == "a" or self.daemon.process.poll() is not None, 20, "new connections go to a")
+            wait_for(lambda: self.is_all_on("a") or self.daemon.process.poll() is not None, 30, "new connections go to a")
             need(self.daemon.process.poll() is None, "sundogd ended")
         except Failed as why:
-            raise Failed("%s: %s" % (why, self.daemon.told[-5:]))
+            rows = self.ask("vips")[1]
+            raise Failed("%s: %s %s" % (why, self.daemon.told[-5:], [(r["vip"], r["new_to"]) for r in rows]
+                                        if isinstance(rows, list) else rows))
 
     def leave(self, server):
         status, said = self.ask("drain", server)
