@@ -253,7 +253,7 @@ enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE
         X(EVICTED_LATE, "evicted-late", "the standby did not answer the SYN in time")                        \
         X(EVICTED_LAG, "evicted-lag", "the standby acknowledges less than A for too long")                   \
         X(EVICTED_CONTENT, "evicted-content", "the standby's answer differs")                                \
-        X(EVICTED_RESET, "evicted-reset", "the standby reset the connection, A goes on")                     \
+        X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
         X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \

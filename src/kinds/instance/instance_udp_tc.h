@@ -162,7 +162,7 @@ instance_udp_request(struct __sk_buff *skb, const struct instance_packet *p, con
         return instance_tc_send(skb, b->mac, b->own_mac, b->ifindex);
 }
 
-/** An answer of one of a mirrored vip's servers. @return a tc verdict */
+/** An answer of one of a mirrored vip's servers, which is counted as from there. @return a tc verdict */
 static __noinline __attribute__((unused)) int instance_udp_reply(struct __sk_buff *skb,
                                                                  const struct instance_packet *p,
                                                                  const struct instance_vip *vip,
@@ -174,7 +174,6 @@ static __noinline __attribute__((unused)) int instance_udp_reply(struct __sk_buf
         struct instance_talk *u = bpf_map_lookup_elem(&instance_talks, &flow);
         __u32 server = back->server;
 
-        instance_count_from(server, skb->len, 0);
         if (u && (server == u->primary || server == u->standby)) {
                 struct instance_udp_now now = {.hash = instance_udp_hash(skb, p->payload, p->payload_bytes),
                                                .tick = instance_udp_tick(),
