@@ -289,6 +289,8 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "weight", json_real(s.weight));
         json_object_set_new(row, "serves", json_integer(m.serves));
         json_object_set_new(row, "stands_by", json_integer(m.stands_by));
+        json_object_set_new(row, "serving", json_integer(s.serving));
+        json_object_set_new(row, "standing", json_integer(s.standing));
         json_object_set_new(row, "opened", json_integer((json_int_t)s.opened));
         json_object_set_new(row, "packets", json_integer((json_int_t)s.packets));
         json_object_set_new(row, "bytes", json_integer((json_int_t)s.bytes));

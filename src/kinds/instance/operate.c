@@ -234,12 +234,17 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
 static const char *machine_trouble(const struct instance_service *s, const struct machine *m)
 {
         bool is_set = true;
+        bool is_refusing = false;
         SEATS_OF(s, m->index, a, k)
-        is_set &= a->seat[k].is_set;
+        {
+                is_set &= a->seat[k].is_set;
+                is_refusing |= a->seat[k].is_refusing;
+        }
         return !m->has_carrier    ? "its device or its carrier is down"
                : !is_set          ? "no next hop is known for it: nobody answers for its address"
                : !m->has_answered ? "it has not answered yet"
                : !m->is_answering ? "it does not answer"
+               : is_refusing      ? "it answers, but takes no connections"
                : m->is_drained    ? "drained by the operator"
                                   : "";
 }
