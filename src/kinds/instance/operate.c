@@ -275,7 +275,10 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
                                           .told_health = m->told_ns ? m->told_health : (double)NAN,
                                           .told_age_ns = m->told_ns ? now_ns - m->told_ns : 0};
         SEATS_OF(s, m->index, a, k)
-        v.has_next_hop &= a->seat[k].is_set;
+        {
+                v.has_next_hop &= a->seat[k].is_set;
+                v.is_refusing |= a->seat[k].is_refusing;
+        }
         if (m->agent >= 0)
                 dog_agents_state(s->agents, (unsigned)m->agent, &v.agent);
         struct instance_probe_view probe = instance_probe_view(s->probe, machine);
