@@ -318,7 +318,7 @@ def the_decider_may_die():  # I9 I10
     # Nobody is there to see the server die, perhaps: the data plane does it by itself.
     lab.kill_server("a")
     told = c.all_kept()
-    wait_for(lambda: lab.sundog("vips")[0] == 0, 10, "it was started again")
+    wait_for(lambda: lab.sundog("vips")[0] == 0, 20, "it was started again: %s" % lab.daemon.told[-12:])
     lab.serve("a")
     lab.all_serve("a", "b")
     return told
