@@ -48,7 +48,7 @@ struct dog_member {
         int64_t joined_ns;   /**< ... new traffic came back to it then: slow start */
         float carried;       /**< ... share of the existing traffic, 0..1; followed, or set by the kind */
         float busy;          /**< ... 0..1: how much of its capacity is in use, smoothed */
-        bool is_up;          /**< the kind says it can carry traffic at all (device, carrier) */
+        bool is_up;          /**< the kind says it can carry traffic at all */
         bool is_usable;      /**< up and answering; set by the loop, read by propose */
         int64_t answered_ns; /**< the last sign of life */
         int64_t patience_ns; /**< silence that is normal now, set by the kind; policy.dead_ns if that is more
@@ -137,8 +137,8 @@ struct dog_group {
         struct dog_tally tally;
 };
 
-/** "an answer is overdue"; "" for none. */
-const char *dog_hint_text(enum dog_hint h);
+/** What the group's kind knew: "an answer is overdue"; "" for none. */
+const char *dog_hint_text(const struct dog_group *g, uint8_t hint);
 /** "proving" */
 const char *dog_state_name(enum dog_state s);
 /**

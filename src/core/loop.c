@@ -1,5 +1,7 @@
 #include "core/stage.h"
 
+#include "base/words.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -325,32 +327,8 @@ int64_t dog_loop_stage_ns(const struct dog_loop *l, enum dog_stage s)
         return l->stage_ns[s];
 }
 
-const char *dog_stage_name(enum dog_stage s)
-{
-        static const char *const name[] = {
-#define X(id, word) word,
-                DOG_STAGES(X)
-#undef X
-        };
-        return (unsigned)s < DOG_STAGE_COUNT ? name[s] : "?";
-}
+DOG_WORDS(dog_stage_name, enum dog_stage, DOG_STAGES, DOG_COLUMN_2)
 
-const char *dog_event_name(enum dog_event_type t)
-{
-        static const char *const name[] = {
-#define X(id, word, help) word,
-                DOG_EVENTS(X)
-#undef X
-        };
-        return (unsigned)t < DOG_EVENT_COUNT ? name[t] : "?";
-}
+DOG_WORDS(dog_event_name, enum dog_event_type, DOG_EVENTS, DOG_COLUMN_2)
 
-const char *dog_event_help(enum dog_event_type t)
-{
-        static const char *const text[] = {
-#define X(id, word, help) help,
-                DOG_EVENTS(X)
-#undef X
-        };
-        return (unsigned)t < DOG_EVENT_COUNT ? text[t] : "?";
-}
+DOG_WORDS(dog_event_help, enum dog_event_type, DOG_EVENTS, DOG_COLUMN_3)

@@ -100,7 +100,7 @@ struct dog_fate *dog_loop_fate(struct dog_loop *l, uint16_t number);
  * time; one that does not is dropped and counted in tally.late_samples.
  */
 void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sample *s);
-/** The kind says whether a member can carry traffic at all (device there, carrier on). */
+/** The kind says whether a member can carry traffic at all ; without, it is dead at once. */
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up);
 
 /**

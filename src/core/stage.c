@@ -63,7 +63,7 @@ static void member_liveness(struct dog_loop *l, struct dog_group *g, uint16_t i,
         m->usable_since_ns = now_ns;
         if (g->stepped_ns > 0)
                 dog_stage_event(l, g, is_usable ? DOG_EVENT_ALIVE : DOG_EVENT_DEAD, i,
-                                m->is_up ? NULL : "the device or its carrier is down", now_ns);
+                                m->is_up ? NULL : g->kind->down, now_ns);
 }
 
 enum badness { BAD_NO, BAD_YES, BAD_UNKNOWN };

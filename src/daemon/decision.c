@@ -24,7 +24,7 @@ static json_t *set_json(const struct dog_group *g, uint16_t set)
         return list;
 }
 
-static json_t *belief_json(const struct dog_belief *b)
+static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
         json_t *drivers = json_array();
         for (int i = 0; i < DOG_DRIVERS; i++)
@@ -38,7 +38,7 @@ static json_t *belief_json(const struct dog_belief *b)
                 "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                 real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
                 "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(b->hint), "drivers", drivers);
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -59,8 +59,8 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         if (!d)
                 return json_object();
         json_object_set_new(d, "chosen", json_string(member_name(g, row->chosen_member)));
-        json_object_set_new(d, "belief_before", belief_json(&row->active_was));
-        json_object_set_new(d, "belief_chosen", belief_json(&row->chosen));
+        json_object_set_new(d, "belief_before", belief_json(g, &row->active_was));
+        json_object_set_new(d, "belief_chosen", belief_json(g, &row->chosen));
         json_object_set_new(d, "members", others);
         if (p->refused != DOG_WHY_NONE)
                 json_object_set_new(d, "refused", json_string(dog_reason_name(p->refused)));
