@@ -153,7 +153,7 @@ struct dog_group *dog_group_new(const char *name, const struct dog_kind *kind, u
                 m->base_weight = 1;
                 m->joined_ns = INT64_MIN;
                 m->well_ns = m->avoided_ns = INT64_MAX;
-                m->busy = NAN;
+                m->steady = m->busy = NAN;
                 for (int f = 0; f < DOG_FATES_MAX; f++)
                         g->member[i].fate[f] = DOG_FATE_NONE;
         }

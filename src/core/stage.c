@@ -212,6 +212,7 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                  * made two seconds ahead of the breach would never be seen to have helped.
                  */
                 int64_t least_ns = d->since_ns + near_ns > now_ns ? d->since_ns + near_ns : now_ns;
+                /* Of a spread group each answers for its own member. */
                 bool is_next = g->policy.spread ? d->about == plan->about : plan->act == DOG_ACT_MOVE;
                 if (is_next && d->decision && d->until_ns > least_ns)
                         d->until_ns = least_ns;
@@ -227,7 +228,7 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                         .about = plan->about,
                 };
         if (free_one && g->policy.spread)
-                dog_spread_without(g, plan, free_one->without_weight);
+                dog_spread_compare(g, plan, free_one->with_weight, free_one->without_weight);
 }
 
 /* Write the decision down before it is carried out. */
