@@ -446,6 +446,10 @@ static double share_wanted(const struct dog_group *g, double risk)
         case DOG_MIRROR_AUTO:
                 if (g->risk_usual > 0)
                         share *= risk / g->risk_usual;
+                /* With all saved up that may be, what comes in is lost unless it is spent. */
+                if (g->mirror_tokens_ns >= (double)p->mirror_burst_ns &&
+                    risk * g->promise.breach_price >= p->mirror_price)
+                        share = fmax(share, p->mirror_budget);
                 /* With nothing saved up, what comes in is what goes out. */
                 if (g->mirror_tokens_ns <= 0)
                         share = fmin(share, p->mirror_budget);
