@@ -299,6 +299,26 @@ void dog_group_freeze(struct dog_group *g, bool is_frozen)
         g->state = is_frozen ? DOG_FROZEN : DOG_SETTLED;
 }
 
+void dog_group_resume(struct dog_group *g, const uint8_t *weight, uint16_t leave, uint16_t dead)
+{
+        uint8_t padded[DOG_MEMBERS_MAX] = {0};
+        memcpy(padded, weight, g->members);
+        float sum = (float)dog_plan_weights(padded);
+        g->hot = 0;
+        for (unsigned i = 0; i < g->members; i++) {
+                struct dog_member *m = &g->member[i];
+                m->weight = weight[i];
+                m->is_well = weight[i] > 0;
+                m->carried = (float)weight[i] / sum;
+                g->hot |= (uint16_t)(weight[i] ? 1U << i : 0);
+                if (weight[i] > g->member[g->active].weight)
+                        g->active = (uint16_t)i;
+        }
+        g->leaving = leave;
+        g->gone = dead;
+        g->is_started = g->hot != 0;
+}
+
 void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained)
 {
         if (member < g->members)

@@ -118,6 +118,17 @@ void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, i
 void dog_group_freeze(struct dog_group *g, bool is_frozen);
 
 /**
+ * Spread groups, between dog_loop_add() and the first step: go on with what the data plane does already,
+ * instead of a first choice. Members with a weight are taken for well until something else is known; the
+ * others must be well for recover_ns first.
+ *
+ * @param weight  one per member
+ * @param leave   members whose existing traffic is being carried over, or was
+ * @param dead    members that died and have not come back
+ */
+void dog_group_resume(struct dog_group *g, const uint8_t *weight, uint16_t leave, uint16_t dead);
+
+/**
  * Spread groups: empty one member, or use it again. New traffic avoids it and existing traffic is carried
  * over from the next step on; the last living member is kept nevertheless (its weight stays). While
  * the group is frozen, a member that is used again waits for the thaw.

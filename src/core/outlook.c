@@ -244,6 +244,6 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 b.driver[i] =
                         (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
         b.score = belief_score(o, &b, promise, &rate[0]);
-        b.health = (isnan(b.score) ? 100 : b.score) * (1 - b.p_breach[1]);
+        b.health = dog_belief_health(&b);
         return b;
 }

@@ -151,8 +151,11 @@ void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
                 for (unsigned m = 0; m < g->members; m++)
                         g->member[m].belief = dog_outlook_believe(&g->member[m].outlook, &g->insight,
                                                                   &g->promise, &g->policy, &peers, now_ns);
-                if (g->kind->forecast)
+                if (g->kind->forecast) {
                         g->kind->forecast(g, now_ns);
+                        for (unsigned m = 0; m < g->members; m++)
+                                g->member[m].belief.health = dog_belief_health(&g->member[m].belief);
+                }
                 if (g->policy.spread)
                         dog_spread_watch(g, now_ns);
         }

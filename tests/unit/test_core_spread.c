@@ -866,6 +866,33 @@ static void a_plan_that_was_not_carried_out_is_made_again(void)
         dog_loop_free(w.loop);
 }
 
+/* A restarted decider goes on with what the data plane does. */
+static void what_is_in_force_already_is_gone_on_with(void)
+{
+        static const uint8_t weight[3] = {255, 0, 130};
+        struct world w;
+        world_open(&w, 3, NULL, 0);
+        w.g->policy.mirror = DOG_MIRROR_NEVER;
+        dog_group_resume(w.g, weight, 0, 2);
+        for (int64_t t = STEP; t < DOG_S; t += STEP) {
+                for (unsigned m = 0; m < 3; m++)
+                        world_sample(&w, m, t, 10, .3);
+                dog_loop_step(w.loop, t);
+                OK(w.g->hot == 5 && w.g->gone == 2, "as it was, at %lld ms: %x %x", (long long)(t / DOG_MS),
+                   w.g->hot, w.g->gone);
+        }
+        OK(w.why[DOG_WHY_START] == 0, "there is no first choice");
+        for (int64_t t = DOG_S; t < 20 * DOG_S; t += STEP) {
+                for (unsigned m = 0; m < 3; m++)
+                        world_sample(&w, m, t, 10, .3);
+                dog_loop_step(w.loop, t);
+        }
+        OK(w.g->hot == 7 && w.g->gone == 0, "and who was dead comes back when he is well: %x", w.g->hot);
+        OK(w.why[DOG_WHY_REBALANCE] > 0 && w.g->member[2].weight > 200,
+           "and weights follow what is known: %u", w.g->member[2].weight);
+        dog_loop_free(w.loop);
+}
+
 static void the_same_samples_give_the_same_ledger(void)
 {
         uint64_t sum[2];
@@ -905,5 +932,5 @@ int main(void)
                 TEST(the_loop_ejects_the_dead_and_says_that_it_helped),
                 TEST(load_that_ended_in_a_breach_before_is_left_before_the_next),
                 TEST(a_plan_that_was_not_carried_out_is_made_again),
-                TEST(the_same_samples_give_the_same_ledger));
+                TEST(what_is_in_force_already_is_gone_on_with), TEST(the_same_samples_give_the_same_ledger));
 }
