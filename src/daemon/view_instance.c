@@ -278,7 +278,7 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         const struct dog_belief *b = s.worst ? &s.worst->belief : NULL;
         const char *why = m.trouble;
         if (!*why && b && b->hint != DOG_HINT_NONE)
-                why = dog_hint_text((enum dog_hint)b->hint);
+                why = dog_hint_text(s.group, b->hint);
         if (!*why && b && b->is_bad)
                 why = "breaks a promise now";
         if (!*why && s.leaving)
