@@ -49,7 +49,7 @@ enum {
         DOG_AGENT_BODY = DOG_AGENT_MOST - DOG_AGENT_HEAD - DOG_AGENT_TAG,
         DOG_AGENT_NAME = 32, /**< octets of a name, none of them for a final 0 */
         DOG_AGENT_KEY = 32,
-        DOG_AGENT_PAGE = 80, /**< most entries in one page: of the smallest entry that many fit */
+        DOG_AGENT_PAGE = 79, /**< most entries in one page: of the smallest entry that many fit */
 };
 
 enum dog_agent_type {
