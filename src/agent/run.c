@@ -69,8 +69,10 @@ static void run_front_readable(uv_poll_t *poll, int status, int events)
         struct run *r = poll->loop->data;
         unsigned front = (unsigned)((struct run_front *)poll - r->front);
         uint8_t packet[2048];
-        (void)status;
         (void)events;
+        /* "Nobody listens there" comes as an error, on which libuv stops polling: taken below, then on. */
+        if (status < 0)
+                uv_poll_start(&r->front[front].poll, UV_READABLE, run_front_readable);
         for (unsigned i = 0; i < RUN_BATCH && r->front[front].taken < RUN_TAKES; i++) {
                 ssize_t n = recv(r->front[front].fd, packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC);
                 if (n < 0 && errno == EAGAIN)
