@@ -183,9 +183,8 @@ static enum dog_agent_drop link_answer(struct agent_link *l, struct agent_link_f
         struct dog_agent_answer a;
         if (!dog_agent_answer_read(body, size, &a))
                 return DOG_AGENT_MALFORMED;
-        int64_t rtt_ns = wall_ns - a.echo.sent_wall_ns - a.echo.held_ns;
-        if (a.echo.sent_wall_ns && a.echo.held_ns < LINK_PERIOD_MOST && rtt_ns > 0 &&
-            rtt_ns < LINK_PERIOD_MOST)
+        int64_t rtt_ns = dog_agent_echo_rtt_ns(&a.echo, wall_ns);
+        if (rtt_ns)
                 f->rtt_ns = rtt_ns;
         f->echo = (struct dog_agent_echo){.sent_wall_ns = head->sent_wall_ns, .seq = head->seq};
         f->echo_ns = now_ns;

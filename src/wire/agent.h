@@ -160,6 +160,9 @@ struct dog_agent_echo {
         uint64_t seq;
 };
 
+/** The round trip, by our own time that came back; 0: none came, or what came makes no sense. */
+int64_t dog_agent_echo_rtt_ns(const struct dog_agent_echo *e, int64_t wall_ns);
+
 struct dog_agent_report {
         uint32_t period_ms; /**< until the next one */
         uint16_t processors;

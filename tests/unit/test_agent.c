@@ -113,8 +113,10 @@ static void only_local_file_systems_that_can_fill_up_count(void)
 {
         const char *text = "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
                            "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard\n"
-                           "28 27 7:1 / /snap/x ro,nodev - ext4 /dev/loop1 ro\n"
+                           "28 27 7:1 / /snap/x ro,nodev - squashfs /dev/loop1 ro\n"
                            "29 27 254:1 / /srv/my\\040files rw shared:5 master:2 - xfs /dev/vdb rw\n"
+                           "33 27 254:2 / /usr ro,relatime - ext4 /dev/vdc rw,discard\n"
+                           "34 27 254:3 / /old rw - ext4 /dev/vdd ro\n"
                            "30 27 0:55 / /mnt/far rw - nfs4 there:/x rw\n"
                            "31 27 0:5 / /tmp rw - tmpfs tmpfs rw\n"
                            "32 garbage\n";
@@ -122,6 +124,8 @@ static void only_local_file_systems_that_can_fill_up_count(void)
         OK(agent_proc_mount_next(&text, where, sizeof(where)) && strcmp(where, "/") == 0, "%s", where);
         OK(agent_proc_mount_next(&text, where, sizeof(where)) && strcmp(where, "/srv/my files") == 0, "%s",
            where);
+        OK(agent_proc_mount_next(&text, where, sizeof(where)) && strcmp(where, "/usr") == 0,
+           "read-only for us, as in a service's sandbox, but it may fill up: %s", where);
         OK(!agent_proc_mount_next(&text, where, sizeof(where)), "no more");
 }
 
