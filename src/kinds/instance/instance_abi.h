@@ -68,7 +68,8 @@ struct instance_vip {
         __u32 row;    /**< the Maglev table in force begins at row * INSTANCE_TABLE of instance_table */
         __u32 seed;   /**< of the hash of a flow; random, kept over restarts */
         __u32 share;  /**< SHARE: protect when hash < share; 2^32-1 is all */
-        __u32 most;   /**< protected connections at one time; more are forwarded unprotected, counted */
+        __u32 most;   /**< protected connections at one time; more are forwarded unprotected, counted; 0: as
+                         many as the table holds */
         __u8 protect; /**< enum instance_protect */
         __u8 returns; /**< enum instance_return */
         __u8 answer;  /**< enum instance_answer */
@@ -150,7 +151,12 @@ struct instance_flow {
 #define INSTANCE_CONN_LEAVING  0x100 /* A's window is closed: when the client has its bytes, B takes over */
 #define INSTANCE_CONN_PEER     0x200 /* made by the other balancer of the pair */
 #define INSTANCE_CONN_V6       0x400
-#define INSTANCE_CONN_TOLD     0x800 /* user space: its end was reported */
+#define INSTANCE_CONN_TOLD     0x800  /* user space: its end was reported */
+#define INSTANCE_CONN_INVITED  0x1000 /* A is silent: B was shown the whole window, its next bytes are proof \
+                                       */
+#define INSTANCE_CONN_A_BLIND 0x2000  /* a gap: nothing to compare until A's next block begins */
+#define INSTANCE_CONN_B_BLIND 0x4000
+#define INSTANCE_CONN_COUNTED 0x8000 /* it is one of instance_live's */
 
 /**
  * One protected connection, the value of instance_conns4 and _conns6 (hash, preallocated). Written by BPF
@@ -175,10 +181,45 @@ struct instance_conn {
         __u32 seen;   /**< tick of the last packet from anybody */
         __u32 a_seen; /**< ... from the server that serves */
         __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
-        __u8 spare[3];
+        __u8 spare;
+        __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
+                            not */
 };
 _Static_assert(sizeof(struct instance_conn) == 88,
                "a connection's state is 88 bytes: 160 in all with an 8-byte key");
+
+/**
+ * A handshake under way, the value of instance_syns (LRU hash by struct instance_flow, without a lock: each
+ * field has one writer, and who sets the last of ANSWERED_A and ANSWERED_B by an atomic OR goes on). The
+ * client's third packet makes a connection of it, so whoever only sends SYNs has no place in instance_conns.
+ */
+#define INSTANCE_SYN_A        0x01 /* A has answered: its numbers are valid */
+#define INSTANCE_SYN_B        0x02
+#define INSTANCE_SYN_A_RST    0x04 /* A refused */
+#define INSTANCE_SYN_B_RST    0x08
+#define INSTANCE_SYN_RELEASED 0x10 /* the client has got its answer: what it is to be is settled */
+#define INSTANCE_SYN_ALONE    0x20 /* with `primary` alone */
+#define INSTANCE_SYN_OTHER    0x40 /* B has become the only server: it is to be read as the primary */
+struct instance_syn {
+        __u32 flags; /**< INSTANCE_SYN_* */
+        __u32 c_isn, a_isn, b_isn;
+        __u16 primary, standby;
+        __u32 first, newest;            /**< ticks of the client's SYNs */
+        __u16 a_mss, b_mss;             /**< 0: not said */
+        __u8 c_shift, a_shift, b_shift; /**< window shifts; 15: no such option */
+        __u8 sack;                      /**< bits C 1, A 2, B 4: selective acknowledgements are permitted */
+        __u16 c_window, a_window, b_window; /**< of the handshake's packets, not shifted */
+        __u8 why;                           /**< enum instance_event_type: why it is alone */
+        __u8 pad;
+};
+_Static_assert(sizeof(struct instance_syn) == 44, "instance_syn is part of the map ABI");
+
+/** instance_sums: LRU hash. Sum of a block of A's that is finished, until B has reached it. */
+struct instance_sum_key {
+        struct instance_flow flow;
+        __u32 block; /**< sequence number (A's) >> INSTANCE_BLOCK_SHIFT */
+};
+/* Its value is a __u32. */
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
 enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
@@ -236,6 +277,12 @@ struct instance_vip_stats {
         __u64 reflected; /**< the standby's packets turned into acknowledgements */
 };
 _Static_assert(INSTANCE_EVENT_COUNT <= 32, "a counter for every event");
+
+/**
+ * instance_live: array of u32 by vip: protected connections at this moment, for `most`. Counted by BPF
+ * (atomic) when one begins and when it loses its standby or ends; user space takes one off for each it
+ * deletes that is COUNTED still, by an atomic too.
+ */
 
 /** instance_server_stats: per-CPU array by server. */
 struct instance_server_stats {
