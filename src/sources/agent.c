@@ -89,6 +89,11 @@ int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, st
         if (!made)
                 return dog_err_set(e, -ENOMEM, "agents: no memory");
         made->conf = *conf;
+        /* Many agents report in the same instant. What the kernel does not grant, it does not: best effort.
+         */
+        static const int room = 4 << 20;
+        if (conf->fd >= 0)
+                setsockopt(conf->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
         if (conf->skew_ns == 0)
                 made->conf.skew_ns = AGENTS_SKEW;
         if (conf->factor == 0)

@@ -347,8 +347,11 @@ static void rig_tick(struct rig *r, unsigned conns)
         struct dog_vitals v = read_n(r->table, conns, r->now_ns, 0);
         v.value[DOG_VITAL_CPU] = .5;
         agent_link_tick(r->link, r->table, &v, 2, r->now_ns, r->wall_ns);
-        r->now_ns += DOG_S;
-        r->wall_ns += DOG_S;
+        for (int i = 0; i < 10; i++) {
+                r->now_ns += DOG_S / 10;
+                r->wall_ns += DOG_S / 10;
+                agent_link_more(r->link, r->table, r->now_ns, r->wall_ns);
+        }
 }
 
 static void agent_and_front_know_the_same_connections(void)
