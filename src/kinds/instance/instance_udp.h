@@ -4,7 +4,7 @@
  *
  * UDP has no numbers, and services have their own, so an answer is known by its bytes: packets of A and B are
  * the same packet when a 46-bit hash of their payload is. Each payload that went to the client is remembered
- * in the slot of its hash until its twin has come, or for half a second. A slot is one word and changes by
+ * in a slot of its hash until its twin has come, or for half a second. A slot is one word and changes by
  * compare-and-swap: A's and B's packet may be in the hands of two CPUs.
  *
  * INSTANCE_ANSWER_FIRST: what comes first goes, its twin does not, packet by packet: any number of requests
@@ -44,7 +44,7 @@ struct instance_talk {
         __u32 waits; /**< tick of the oldest request since the one listened to last spoke; valid with asks */
         __u32 asks;  /**< requests since then */
         __u32 pad;
-        /** 0, or: hash 40 bits, tick 16, from B 1, how many 7; the other six bits of the hash are its place
+        /** 0, or: hash 40 bits, tick 16, from B 1, how many 7; the low bits of the hash are its place
          */
         __u64 slot[INSTANCE_UDP_SLOTS];
 };
@@ -103,36 +103,49 @@ INSTANCE_INLINE __u64 instance_udp_word(__u64 hash, __u32 tick, _Bool from_b, __
         return hash >> 24 << 24 | (__u64)(tick & 0xffff) << 8 | (__u64)from_b << 7 | count;
 }
 
+/* Does this slot hold it? */
+INSTANCE_INLINE _Bool instance_udp_holds(__u64 word, __u64 hash, __u32 tick)
+{
+        return (word & 0x7f) && word >> 24 == hash >> 24 &&
+               (__u16)(tick - (__u32)(word >> 8)) <= INSTANCE_UDP_TWIN;
+}
+
+INSTANCE_INLINE _Bool instance_udp_is_free(__u64 word, __u32 tick)
+{
+        return !(word & 0x7f) || (__u16)(tick - (__u32)(word >> 8)) > INSTANCE_UDP_TWIN;
+}
+
 /**
- * Look a packet up in the slot of its hash and leave the slot as it is to be.
+ * Look a packet up in the two slots of its hash and leave them as they are to be. A payload that finds both
+ * taken pushes another one out of its first, whose twin is then taken for an answer.
  * @param remember  false: only look for a twin
  */
 INSTANCE_INLINE enum instance_udp_twin instance_udp_twin(struct instance_talk *u, __u64 hash, __u32 tick,
                                                          _Bool from_b, _Bool remember)
 {
-        __u64 *slot = &u->slot[hash & (INSTANCE_UDP_SLOTS - 1)];
+        __u64 *first = &u->slot[hash & (INSTANCE_UDP_SLOTS - 1)];
+        __u64 *second = &u->slot[hash >> 6 & (INSTANCE_UDP_SLOTS - 1)];
 
         for (int try = 0; try < 4; try++) {
-                __u64 is = *(volatile __u64 *)slot, want;
+                __u64 one = *(volatile __u64 *)first, two = *(volatile __u64 *)second;
+                _Bool in_one = instance_udp_holds(one, hash, tick);
+                _Bool in_two = !in_one && instance_udp_holds(two, hash, tick);
+                _Bool at_two = in_two || (!in_one && !instance_udp_is_free(one, tick) &&
+                                          instance_udp_is_free(two, tick));
+                __u64 is = at_two ? two : one, want = instance_udp_word(hash, tick, from_b, 1);
                 __u32 count = (__u32)is & 0x7f;
-                _Bool is_b = is >> 7 & 1;
-                _Bool is_fresh = (__u16)(tick - (__u32)(is >> 8)) <= INSTANCE_UDP_TWIN;
                 enum instance_udp_twin found = INSTANCE_UDP_NEW;
 
-                if (count && is_fresh && is >> 24 == hash >> 24) {
-                        if (is_b != from_b) {
-                                found = INSTANCE_UDP_TWIN_CAME;
-                                want = count > 1 ? is - 1 : 0;
-                        } else {
-                                /* It says the same again: that many twins are to come. */
-                                want = instance_udp_word(hash, tick, from_b, count + (count < 0x7f));
-                        }
-                } else {
-                        want = instance_udp_word(hash, tick, from_b, 1);
+                if ((in_one || in_two) && (is >> 7 & 1) != from_b) {
+                        found = INSTANCE_UDP_TWIN_CAME;
+                        want = count > 1 ? is - 1 : 0;
+                } else if (in_one || in_two) {
+                        /* It says the same again: that many twins are to come. */
+                        want = instance_udp_word(hash, tick, from_b, count + (count < 0x7f));
                 }
                 if (found == INSTANCE_UDP_NEW && !remember)
                         return found;
-                if (__sync_val_compare_and_swap(slot, is, want) == is)
+                if (__sync_val_compare_and_swap(at_two ? second : first, is, want) == is)
                         return found;
         }
         return INSTANCE_UDP_NEW;
@@ -178,8 +191,10 @@ INSTANCE_INLINE _Bool instance_udp_hear_one(struct instance_talk *u, const struc
         if (instance_udp_twin(u, now->hash, now->tick, from_b, 1) == INSTANCE_UDP_TWIN_CAME)
                 return 0;
         instance_udp_said(u, from_b);
-        if (u->flags & INSTANCE_UDP_DIFFERS)
+        if (u->flags & INSTANCE_UDP_DIFFERS) {
                 u->flags ^= INSTANCE_UDP_LEAD_B;
+                u->asks = 0;
+        }
         return 1;
 }
 
@@ -192,22 +207,20 @@ INSTANCE_INLINE _Bool instance_udp_answer(struct instance_talk *u, const struct 
         if (u->flags & INSTANCE_UDP_DIFFERS)
                 return instance_udp_hear_one(u, now, from_b, !!(u->flags & INSTANCE_UDP_LEAD_B));
 
-        /* 1. The same as the other one's: the second. */
-        if (instance_udp_twin(u, now->hash, now->tick, from_b, 1) == INSTANCE_UDP_TWIN_CAME) {
-                u->flags |= INSTANCE_UDP_ALIKE;
-                return 0;
-        }
-        /* 2. One request, and now a second opinion. */
+        /* 1. The other one has spoken to the only request: the same, or a second opinion. */
         __u32 was = instance_udp_said(u, from_b);
-        if ((was & (from_b ? INSTANCE_UDP_SAID_A : INSTANCE_UDP_SAID_B)) &&
-            !(was & (INSTANCE_UDP_ALIKE | INSTANCE_UDP_MANY))) {
-                was &= ~(__u32)INSTANCE_UDP_LEAD_B;
-                u->flags = was | INSTANCE_UDP_DIFFERS | (from_b ? 0 : INSTANCE_UDP_LEAD_B);
-                u->asks = 0;
+        _Bool is_second = (was & (from_b ? INSTANCE_UDP_SAID_A : INSTANCE_UDP_SAID_B)) &&
+                          !(was & (INSTANCE_UDP_ALIKE | INSTANCE_UDP_MANY));
+        if (instance_udp_twin(u, now->hash, now->tick, from_b, !is_second) == INSTANCE_UDP_TWIN_CAME) {
+                __sync_fetch_and_or(&u->flags, INSTANCE_UDP_ALIKE);
                 return 0;
         }
-        /* 3. Something new. */
-        return 1;
+        if (!is_second)
+                return 1;
+        was &= ~(__u32)INSTANCE_UDP_LEAD_B;
+        u->flags = was | INSTANCE_UDP_DIFFERS | (from_b ? 0 : INSTANCE_UDP_LEAD_B);
+        u->asks = 0;
+        return 0;
 }
 
 /* ---- the hash of a payload ------------------------------------------------------------------- */
