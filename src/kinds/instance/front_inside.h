@@ -32,7 +32,8 @@ struct front_server {
         bool is_wanted;      /* its connections are to be woken by the next walk */
         unsigned woken;
         /* Silence: see front_conn.c, "hangs". */
-        uint64_t bytes, asked;        /* said by it; sent to its vip, when it was looked at last */
+        uint64_t bytes, packets;      /* from it, when it was looked at last */
+        uint64_t asked;               /* packets to its vip when it spoke last */
         int64_t said_ns, question_ns; /* when it said something last; when it was asked first since, or 0 */
         int64_t slow_ns;              /* the longest answer of late */
         unsigned doubts;              /* asked so often since it said something */
