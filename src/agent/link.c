@@ -63,20 +63,29 @@ const struct agent_link_front *agent_link_front(const struct agent_link *l, unsi
 
 /* ---- sending ---- */
 
+/* What may be sent at once: a tenth of a second's worth, but a report and a page to each front in any case.
+ */
+static double link_most(const struct agent_link *l, double rate)
+{
+        double most = rate / 10, least = 2.0 * l->conf.config->fronts;
+        return most > least ? most : least < rate ? least : rate;
+}
+
+static void link_fill(double *tokens, double gain, double most)
+{
+        *tokens = *tokens + gain < most ? *tokens + gain : most;
+}
+
 static void link_refill(struct agent_link *l, int64_t now_ns)
 {
         double rate = (double)l->conf.config->rate;
         double passed_s = l->tokens_ns ? (double)(now_ns - l->tokens_ns) / (double)DOG_S : 1;
         l->tokens_ns = now_ns;
-        l->tokens += passed_s * rate;
-        if (l->tokens > rate)
-                l->tokens = rate;
+        link_fill(&l->tokens, passed_s * rate, link_most(l, rate));
         for (unsigned i = 0; i < l->conf.config->fronts; i++) {
                 struct agent_link_front *f = &l->front[i];
-                double most = f->rate ? f->rate : rate;
-                f->tokens += passed_s * most;
-                if (f->tokens > most)
-                        f->tokens = most;
+                double own = f->rate && f->rate < rate ? f->rate : rate;
+                link_fill(&f->tokens, passed_s * own, link_most(l, own));
         }
 }
 
@@ -146,10 +155,11 @@ static void link_pages(struct agent_link *l, struct agent_table *table, int64_t 
                 for (unsigned i = 0; i < fronts; i++) {
                         bool wants = l->front[i].wants_conns && !l->front[i].is_away;
                         wanting += wants;
-                        ready += wants && link_has_token(l, i);
+                        ready += wants && l->front[i].tokens >= 2;
                 }
-                /* A page goes to all who want pages or waits: none misses what another one got. */
-                if (wanting == 0 || ready < wanting || l->tokens < wanting)
+                /* A page goes to all who want pages or waits: none misses what another one got. A report to
+                 * each front must still be possible after it: reports come first. */
+                if (wanting == 0 || ready < wanting || l->tokens < wanting + fronts)
                         return;
                 struct dog_agent_conns page;
                 uint8_t body[DOG_AGENT_BODY];
@@ -174,6 +184,12 @@ void agent_link_tick(struct agent_link *l, struct agent_table *table, const stru
         link_pages(l, table, now_ns, wall_ns);
 }
 
+void agent_link_more(struct agent_link *l, struct agent_table *table, int64_t now_ns, int64_t wall_ns)
+{
+        link_refill(l, now_ns);
+        link_pages(l, table, now_ns, wall_ns);
+}
+
 /* ---- taking ---- */
 
 static enum dog_agent_drop link_answer(struct agent_link *l, struct agent_link_front *f, const uint8_t *body,
@@ -183,9 +199,8 @@ static enum dog_agent_drop link_answer(struct agent_link *l, struct agent_link_f
         struct dog_agent_answer a;
         if (!dog_agent_answer_read(body, size, &a))
                 return DOG_AGENT_MALFORMED;
-        int64_t rtt_ns = wall_ns - a.echo.sent_wall_ns - a.echo.held_ns;
-        if (a.echo.sent_wall_ns && a.echo.held_ns < LINK_PERIOD_MOST && rtt_ns > 0 &&
-            rtt_ns < LINK_PERIOD_MOST)
+        int64_t rtt_ns = dog_agent_echo_rtt_ns(&a.echo, wall_ns);
+        if (rtt_ns)
                 f->rtt_ns = rtt_ns;
         f->echo = (struct dog_agent_echo){.sent_wall_ns = head->sent_wall_ns, .seq = head->seq};
         f->echo_ns = now_ns;

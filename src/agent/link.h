@@ -47,9 +47,12 @@ struct agent_link_conf {
 /** @return 0 or -ENOMEM */
 int agent_link_new(struct agent_link **l, const struct agent_link_conf *conf, struct dog_err *e);
 void agent_link_free(struct agent_link *l);
-/** After each reading: report to whom it is due, and send pages to who wants them, within the limits. */
+/** After each reading: report to whom it is due, and begin to send pages to who wants them. */
 void agent_link_tick(struct agent_link *l, struct agent_table *table, const struct dog_vitals *v,
                      unsigned processors, int64_t now_ns, int64_t wall_ns);
+/** Between readings, ten times a second: send more pages, within the limits. Spread like this they do not
+ * overrun a front's socket. */
+void agent_link_more(struct agent_link *l, struct agent_table *table, int64_t now_ns, int64_t wall_ns);
 /** One datagram from a front. */
 enum dog_agent_drop agent_link_take(struct agent_link *l, unsigned front, struct agent_table *table,
                                     const void *packet, size_t size, int64_t now_ns, int64_t wall_ns);

@@ -177,19 +177,17 @@ void agent_proc_file_nr(const char *text, struct dog_counters *c)
         c->files_most = proc_number(&text);
 }
 
-/* A field of mountinfo with its octal escapes resolved. */
+/* A field of mountinfo with its escapes resolved: a backslash and three octal digits. */
 static void proc_unescape(const char *from, size_t n, char *to, size_t room)
 {
         size_t used = 0;
         for (size_t i = 0; i < n && used + 1 < room; i++) {
-                bool is_escape = from[i] == '\\' && i + 3 < n;
-                if (is_escape) {
-                        to[used++] = (char)((from[i + 1] - '0') << 6 | (from[i + 2] - '0') << 3 |
-                                            (from[i + 3] - '0'));
+                char c = from[i];
+                if (c == '\\' && i + 3 < n && strspn(from + i + 1, "01234567") >= 3) {
+                        c = (char)((from[i + 1] - '0') << 6 | (from[i + 2] - '0') << 3 | (from[i + 3] - '0'));
                         i += 3;
-                } else {
-                        to[used++] = from[i];
                 }
+                to[used++] = c;
         }
         to[used] = 0;
 }
@@ -208,21 +206,24 @@ static bool proc_is_real(const char *type, size_t n)
 bool agent_proc_mount_next(const char **text, char *to, size_t room)
 {
         while (*text && **text) {
-                /* 36 35 98:0 /root /mount/point options - type source more */
-                const char *at = *text, *line_end = at + strcspn(at, "\n");
+                /* 36 35 98:0 /root /mount/point options - type source options-of-the-file-system */
+                const char *at = *text;
                 *text = proc_next_line(at);
-                for (int i = 0; i < 4 && at < line_end; i++) {
+                for (int i = 0; i < 4; i++) {
                         at += strcspn(at, " \n");
                         at += *at == ' ';
                 }
-                const char *where = at;
+                const char *where = at, *line_end = at + strcspn(at, "\n");
                 size_t n = strcspn(where, " \n");
-                const char *options = where + n + (where[n] == ' ');
-                const char *type = strstr(options, " - ");
-                if (!type || type > line_end || strncmp(options, "ro", 2) == 0)
+                const char *type = strstr(where + n, " - ");
+                if (!type || type + 3 > line_end)
                         continue;
                 type += 3;
-                if (!proc_is_real(type, strcspn(type, " \n")))
+                const char *source = type + strcspn(type, " \n");
+                source += *source == ' ';
+                const char *options = source + strcspn(source, " \n");
+                /* Of the file system, not of this mount: a service's sandbox mounts everything read-only. */
+                if (strncmp(options, " rw", 3) != 0 || !proc_is_real(type, strcspn(type, " \n")))
                         continue;
                 proc_unescape(where, n, to, room);
                 return true;

@@ -21,6 +21,7 @@
 enum {
         RUN_CLIENTS = 16,
         RUN_LINE = 256,
+        RUN_MORE_MS = 100,
         RUN_BATCH = 256,  /* datagrams taken in one call */
         RUN_TAKES = 1000, /* ... in one second from one front: more is a flood, and waits in the kernel */
 };
@@ -34,7 +35,7 @@ struct run_front {
 
 struct run {
         uv_loop_t loop;
-        uv_timer_t timer;
+        uv_timer_t timer, more;
         uv_signal_t term, interrupt;
         uv_pipe_t pipe;
         unsigned clients;
@@ -69,8 +70,10 @@ static void run_front_readable(uv_poll_t *poll, int status, int events)
         struct run *r = poll->loop->data;
         unsigned front = (unsigned)((struct run_front *)poll - r->front);
         uint8_t packet[2048];
-        (void)status;
         (void)events;
+        /* "Nobody listens there" comes as an error, on which libuv stops polling: taken below, then on. */
+        if (status < 0)
+                uv_poll_start(&r->front[front].poll, UV_READABLE, run_front_readable);
         for (unsigned i = 0; i < RUN_BATCH && r->front[front].taken < RUN_TAKES; i++) {
                 ssize_t n = recv(r->front[front].fd, packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC);
                 if (n < 0 && errno == EAGAIN)
@@ -167,6 +170,12 @@ static void run_tick(uv_timer_t *timer)
         double processors = r->counters[(r->readings - 1) & 1].processors;
         agent_link_tick(r->link, r->table, &r->vitals, isnan(processors) ? 0 : (unsigned)processors,
                         dog_clock_mono_ns(), dog_clock_wall_ns());
+}
+
+static void run_more(uv_timer_t *timer)
+{
+        struct run *r = timer->loop->data;
+        agent_link_more(r->link, r->table, dog_clock_mono_ns(), dog_clock_wall_ns());
 }
 
 /* ---- local questions ---- */
@@ -331,6 +340,7 @@ static int run_start(struct run *r, struct dog_err *e)
 {
         uint64_t period_ms = (uint64_t)(r->config->period_ns / DOG_MS);
         uv_timer_init(&r->loop, &r->timer);
+        uv_timer_init(&r->loop, &r->more);
         uv_signal_init(&r->loop, &r->term);
         uv_signal_init(&r->loop, &r->interrupt);
         uv_pipe_init(&r->loop, &r->pipe, 0);
@@ -341,6 +351,7 @@ static int run_start(struct run *r, struct dog_err *e)
         uv_signal_start(&r->term, run_ended, SIGTERM);
         uv_signal_start(&r->interrupt, run_ended, SIGINT);
         uv_timer_start(&r->timer, run_tick, 0, period_ms);
+        uv_timer_start(&r->more, run_more, RUN_MORE_MS, RUN_MORE_MS);
         return 0;
 }
 

@@ -1,46 +1,20 @@
 #include "core/group.h"
 
+#include "base/words.h"
+#include "core/kind.h"
+
 #include <string.h>
 
-const char *dog_state_name(enum dog_state s)
+DOG_WORDS(dog_state_name, enum dog_state, DOG_STATES, DOG_COLUMN_2)
+
+const char *dog_hint_text(const struct dog_group *g, uint8_t hint)
 {
-        static const char *const name[] = {
-#define X(id, word, help) word,
-                DOG_STATES(X)
-#undef X
-        };
-        return (unsigned)s < DOG_STATE_COUNT ? name[s] : "?";
+        return hint == DOG_HINT_NONE ? "" : hint < g->kind->hints ? g->kind->hint[hint] : "?";
 }
 
-const char *dog_hint_text(enum dog_hint h)
-{
-        static const char *const text[] = {
-#define X(id, words) words,
-                DOG_HINTS(X)
-#undef X
-        };
-        return (unsigned)h < DOG_HINT_COUNT ? text[h] : "?";
-}
+DOG_WORDS(dog_warmth_name, enum dog_warmth, DOG_WARMTHS, DOG_COLUMN_2)
 
-const char *dog_warmth_name(enum dog_warmth w)
-{
-        static const char *const name[] = {
-#define X(id, word, help) word,
-                DOG_WARMTHS(X)
-#undef X
-        };
-        return (unsigned)w < DOG_WARMTH_COUNT ? name[w] : "?";
-}
-
-const char *dog_act_name(enum dog_act a)
-{
-        static const char *const name[] = {
-#define X(id, word) word,
-                DOG_ACTS(X)
-#undef X
-        };
-        return (unsigned)a < DOG_ACT_COUNT ? name[a] : "?";
-}
+DOG_WORDS(dog_act_name, enum dog_act, DOG_ACTS, DOG_COLUMN_2)
 
 void dog_group_fate_bits(const struct dog_group *g, uint32_t bits[DOG_MEMBERS_MAX])
 {

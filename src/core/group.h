@@ -47,8 +47,9 @@ struct dog_member {
         int64_t avoided_ns;  /**< ... it has been avoided since then; INT64_MAX: it is not */
         int64_t joined_ns;   /**< ... new traffic came back to it then: slow start */
         float carried;       /**< ... share of the existing traffic, 0..1; followed, or set by the kind */
+        float steady;        /**< ... health, smoothed: weights are no place for every sample */
         float busy;          /**< ... 0..1: how much of its capacity is in use, smoothed */
-        bool is_up;          /**< the kind says it can carry traffic at all (device, carrier) */
+        bool is_up;          /**< the kind says it can carry traffic at all */
         bool is_usable;      /**< up and answering; set by the loop, read by propose */
         int64_t answered_ns; /**< the last sign of life */
         int64_t patience_ns; /**< silence that is normal now, set by the kind; policy.dead_ns if that is more
@@ -81,7 +82,8 @@ struct dog_open_decision {
         int64_t until_ns;
         uint16_t without;                        /**< members that would have carried the traffic */
         uint16_t about;                          /**< spread: plan.about */
-        uint8_t without_weight[DOG_MEMBERS_MAX]; /**< spread: how it would have been shared out */
+        uint8_t with_weight[DOG_MEMBERS_MAX];    /**< spread: how it is shared out */
+        uint8_t without_weight[DOG_MEMBERS_MAX]; /**< spread: how it would have been */
         int64_t bad_with_ns;                     /**< broken promise since then, as decided */
         int64_t bad_without_ns;
         int64_t seen_ns; /**< how much of the time could be judged at all */
@@ -137,8 +139,8 @@ struct dog_group {
         struct dog_tally tally;
 };
 
-/** "an answer is overdue"; "" for none. */
-const char *dog_hint_text(enum dog_hint h);
+/** What the group's kind knew: "an answer is overdue"; "" for none. */
+const char *dog_hint_text(const struct dog_group *g, uint8_t hint);
 /** "proving" */
 const char *dog_state_name(enum dog_state s);
 /**

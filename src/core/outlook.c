@@ -105,12 +105,14 @@ static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_L
                 DOG_RISK_LOAD_LIST(X)
 #undef X
         };
-        bool is_any = false;
-        for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++) {
+        int first = 0;
+        while (first < DOG_RISK_LOAD_SIGNALS && isnan(s->value[signal[first]]))
+                first++;
+        if (first == DOG_RISK_LOAD_SIGNALS)
+                return NULL;
+        for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++)
                 to[i] = (float)s->value[signal[i]];
-                is_any |= !isnan(to[i]);
-        }
-        return is_any ? to : NULL;
+        return to;
 }
 
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
@@ -242,6 +244,6 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 b.driver[i] =
                         (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
         b.score = belief_score(o, &b, promise, &rate[0]);
-        b.health = (isnan(b.score) ? 100 : b.score) * (1 - b.p_breach[1]);
+        b.health = dog_belief_health(&b);
         return b;
 }

@@ -28,7 +28,7 @@
         X(REFLEX, "reflex", "the data plane acted by itself; the plan follows it")                           \
         X(OPERATOR, "operator", "the operator asked for it")                                                 \
         X(BUDGET, "budget", "refused: the budget for copies is spent")                                       \
-        X(CAPACITY, "capacity", "refused: a shared link or host has no room for it")                         \
+        X(CAPACITY, "capacity", "refused: something shared has no room for it")                              \
         X(MOVES, "moves", "refused: enough groups are moving at this moment")                                \
         X(COMMON_FATE, "common-fate", "refused: the copy would share the fate of what it protects")          \
         X(EJECT, "eject", "a member is dead: its new and its existing traffic is the others' at once")       \

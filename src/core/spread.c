@@ -12,6 +12,7 @@
 #define STEP_MOST 64
 /* A healthy member gets this much of its weight however bad the others say it is. */
 #define WORTH_LEAST 0.05
+#define STEADY_S    5.0F  /* and health */
 #define BUSY_S      5.0   /* load is smoothed over so many seconds */
 #define CARRIED_S   30.0  /* existing traffic is taken to be replaced in so many seconds */
 #define USUAL_S     600.0 /* what risk is usual is a matter of minutes */
@@ -91,6 +92,10 @@ static void member_follow(struct dog_member *m, double spent_s, double share, in
                 double was = isnan(m->busy) ? 0 : (double)m->busy;
                 m->busy = (float)(was + gain * (busy - was));
         }
+        float health = m->belief.health;
+        m->steady = isnan(m->steady)
+                            ? health
+                            : m->steady + (1 - expf(-(float)spent_s / STEADY_S)) * (health - m->steady);
         m->carried += (float)((1 - exp(-spent_s / CARRIED_S)) * (share - (double)m->carried));
 }
 
@@ -329,7 +334,7 @@ static double group_headroom(const struct dog_group *g, uint16_t set)
 
 static double member_worth(const struct dog_group *g, const struct dog_member *m)
 {
-        double worth = (double)m->belief.health / 100;
+        double worth = (double)m->steady / 100;
         if (g->promise.breach_price > 0)
                 worth -= m->price / g->promise.breach_price;
         return fmax(worth, WORTH_LEAST);
@@ -441,6 +446,10 @@ static double share_wanted(const struct dog_group *g, double risk)
         case DOG_MIRROR_AUTO:
                 if (g->risk_usual > 0)
                         share *= risk / g->risk_usual;
+                /* With all saved up that may be, what comes in is lost unless it is spent. */
+                if (g->mirror_tokens_ns >= (double)p->mirror_burst_ns &&
+                    risk * g->promise.breach_price >= p->mirror_price)
+                        share = fmax(share, p->mirror_budget);
                 /* With nothing saved up, what comes in is what goes out. */
                 if (g->mirror_tokens_ns <= 0)
                         share = fmin(share, p->mirror_budget);
@@ -748,14 +757,24 @@ static void weights_carried(const struct dog_group *g, uint8_t weight[DOG_MEMBER
                 weight[i] = (uint8_t)rint(fmin(fmax((double)g->member[i].carried, 0), 1) * DOG_WEIGHT_ONE);
 }
 
-void dog_spread_without(const struct dog_group *g, const struct dog_plan *plan,
-                        uint8_t weight[DOG_MEMBERS_MAX])
+void dog_spread_compare(const struct dog_group *g, const struct dog_plan *plan, uint8_t with[DOG_MEMBERS_MAX],
+                        uint8_t without[DOG_MEMBERS_MAX])
 {
-        /* What is carried over would have stayed where it was; what is new would have come as before. */
-        if (plan->act == DOG_ACT_LEAVE)
-                weights_carried(g, weight);
-        else
-                memcpy(weight, plan->weight_was, DOG_MEMBERS_MAX);
+        memcpy(with, plan->weight, DOG_MEMBERS_MAX);
+        memcpy(without, plan->weight_was, DOG_MEMBERS_MAX);
+        if (plan->act != DOG_ACT_LEAVE)
+                return;
+        /* What is carried over would have stayed where it was, and goes where new traffic goes. */
+        uint16_t left = (plan->leave & (uint16_t)~plan->leave_was) | (plan->dead & (uint16_t)~plan->dead_was);
+        double sum = dog_plan_weights(plan->weight);
+        double moved = 0;
+        weights_carried(g, without);
+        for (unsigned i = 0; i < g->members; i++)
+                moved += left & bit(i) ? without[i] : 0;
+        for (unsigned i = 0; i < g->members; i++)
+                with[i] =
+                        (uint8_t)fmin(rint((left & bit(i) ? 0 : without[i]) + moved * plan->weight[i] / sum),
+                                      DOG_WEIGHT_ONE);
 }
 
 void dog_spread_account(struct dog_group *g, int64_t now_ns)
@@ -763,11 +782,8 @@ void dog_spread_account(struct dog_group *g, int64_t now_ns)
         if (g->stepped_ns == 0 || !g->is_started)
                 return;
         int64_t spent_ns = now_ns - g->stepped_ns;
-        uint8_t weight[DOG_MEMBERS_MAX];
         uint8_t carried[DOG_MEMBERS_MAX];
-        weights_of(g, weight);
         weights_carried(g, carried);
-        double now = weights_bad(g, weight, now_ns);
         double served = weights_bad(g, carried, now_ns);
         double share = (double)g->share / DOG_SHARE_ONE;
         g->tally.served_ns += spent_ns;
@@ -776,11 +792,14 @@ void dog_spread_account(struct dog_group *g, int64_t now_ns)
                 g->tally.bad_ns += (int64_t)(served * (double)spent_ns);
         for (int i = 0; i < DOG_OPEN_MAX; i++) {
                 struct dog_open_decision *d = &g->open[i];
-                double without = d->decision ? weights_bad(g, d->without_weight, now_ns) : (double)NAN;
-                if (isnan(now) || isnan(without))
+                if (!d->decision)
+                        continue;
+                double with = weights_bad(g, d->with_weight, now_ns);
+                double without = weights_bad(g, d->without_weight, now_ns);
+                if (isnan(with) || isnan(without))
                         continue;
                 d->seen_ns += spent_ns;
-                d->bad_with_ns += (int64_t)(now * (double)spent_ns);
+                d->bad_with_ns += (int64_t)(with * (double)spent_ns);
                 d->bad_without_ns += (int64_t)(without * (double)spent_ns);
         }
         g->mirror_tokens_ns += (g->policy.mirror_budget - share) * (double)spent_ns;

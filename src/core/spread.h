@@ -14,7 +14,7 @@
  *   matters.
  *
  * weight ~ base x (health - price) x headroom^(1/2) x nearness x slow start
- *   health    dog_belief.health: the score times the chance of a kept promise, middle horizon
+ *   health    dog_belief.health: the score times the chance of a kept promise, middle horizon; smoothed
  *   headroom  1 - busy; the root, because load answers to the weight and would swing
  *   nearness  halves when the round trip is a quarter of the promised response longer than the nearest's
  */
@@ -41,6 +41,10 @@ void dog_spread_refuse(const struct dog_group *g, struct dog_plan *plan, enum do
  */
 void dog_spread_account(struct dog_group *g, int64_t now_ns);
 
-/** How the traffic that a plan is about would have been shared out without it: for grading. */
-void dog_spread_without(const struct dog_group *g, const struct dog_plan *plan,
-                        uint8_t weight[DOG_MEMBERS_MAX]);
+/**
+ * How the traffic that a plan is about is shared out with it and without it: for grading. Both stay as they
+ * are until the decision is graded, so that each decision answers for its own difference and no other's:
+ * what a later one changes about another member is the later one's.
+ */
+void dog_spread_compare(const struct dog_group *g, const struct dog_plan *plan, uint8_t with[DOG_MEMBERS_MAX],
+                        uint8_t without[DOG_MEMBERS_MAX]);

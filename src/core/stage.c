@@ -63,7 +63,7 @@ static void member_liveness(struct dog_loop *l, struct dog_group *g, uint16_t i,
         m->usable_since_ns = now_ns;
         if (g->stepped_ns > 0)
                 dog_stage_event(l, g, is_usable ? DOG_EVENT_ALIVE : DOG_EVENT_DEAD, i,
-                                m->is_up ? NULL : "the device or its carrier is down", now_ns);
+                                m->is_up ? NULL : g->kind->down, now_ns);
 }
 
 enum badness { BAD_NO, BAD_YES, BAD_UNKNOWN };
@@ -151,8 +151,11 @@ void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
                 for (unsigned m = 0; m < g->members; m++)
                         g->member[m].belief = dog_outlook_believe(&g->member[m].outlook, &g->insight,
                                                                   &g->promise, &g->policy, &peers, now_ns);
-                if (g->kind->forecast)
+                if (g->kind->forecast) {
                         g->kind->forecast(g, now_ns);
+                        for (unsigned m = 0; m < g->members; m++)
+                                g->member[m].belief.health = dog_belief_health(&g->member[m].belief);
+                }
                 if (g->policy.spread)
                         dog_spread_watch(g, now_ns);
         }
@@ -212,6 +215,7 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                  * made two seconds ahead of the breach would never be seen to have helped.
                  */
                 int64_t least_ns = d->since_ns + near_ns > now_ns ? d->since_ns + near_ns : now_ns;
+                /* Of a spread group each answers for its own member. */
                 bool is_next = g->policy.spread ? d->about == plan->about : plan->act == DOG_ACT_MOVE;
                 if (is_next && d->decision && d->until_ns > least_ns)
                         d->until_ns = least_ns;
@@ -227,7 +231,7 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                         .about = plan->about,
                 };
         if (free_one && g->policy.spread)
-                dog_spread_without(g, plan, free_one->without_weight);
+                dog_spread_compare(g, plan, free_one->with_weight, free_one->without_weight);
 }
 
 /* Write the decision down before it is carried out. */

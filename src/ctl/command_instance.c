@@ -200,6 +200,7 @@ const struct option_row option_drain[] = {
 /* Follow the daemon's events until it says that the instance is empty. */
 static int drain_wait(struct ctl *ctl, struct client *c, const char *name, int64_t limit_ns)
 {
+        const enum out_format format = ctl->out.format;
         json_t *event;
         int code = EXIT_DEGRADED;
         alarm((unsigned)((limit_ns + 999999999) / 1000000000));
@@ -210,12 +211,12 @@ static int drain_wait(struct ctl *ctl, struct client *c, const char *name, int64
                 else if (is_ours && strcmp(word(event, "event"), "undrain") == 0)
                         code = EXIT_REFUSED;
                 bool is_worth_telling = is_ours || strcmp(word(event, "from"), name) == 0;
-                if (is_worth_telling && ctl->out.format == OUT_TABLE)
+                /* As one document of JSON it is the last word that counts. */
+                bool is_last = code != EXIT_DEGRADED;
+                if (is_worth_telling && format == OUT_TABLE)
                         fprintf(ctl->out.to, "%s\n", word(event, "text"));
-                else if (is_worth_telling) {
-                        json_dumpf(event, ctl->out.to, JSON_COMPACT | JSON_REAL_PRECISION(10));
-                        fputc('\n', ctl->out.to);
-                }
+                else if (is_worth_telling && (format == OUT_JSONL || is_last))
+                        out_object(&ctl->out, event);
                 fflush(ctl->out.to);
                 json_decref(event);
         }
@@ -257,16 +258,19 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
                                                                                            : code,
                                 "%s", e.text);
         }
-        if (ctl->out.format != OUT_TABLE)
+        bool is_waiting = !a.is_undone && !a.has_no_patience;
+        bool is_table = ctl->out.format == OUT_TABLE;
+        /* As JSON, who waits gets the end and not the beginning. */
+        if (!is_table && !is_waiting)
                 out_object(&ctl->out, answer);
-        else if (a.is_undone)
+        if (is_table && a.is_undone)
                 fprintf(ctl->out.to, "%s is used again, once it has been well for a while\n", argv[0]);
-        else
-                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n",
-                        argv[0], number(answer, "serves"), a.has_no_patience ? "" : " ...");
+        if (is_table && !a.is_undone)
+                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n", argv[0],
+                        number(answer, "serves"), is_waiting ? " ..." : "");
         fflush(ctl->out.to);
         json_decref(answer);
-        if (!a.is_undone && !a.has_no_patience) {
+        if (is_waiting) {
                 signal(SIGALRM, drain_too_long);
                 code = drain_wait(ctl, c, argv[0], a.limit_ns);
                 if (code == EXIT_DEGRADED)

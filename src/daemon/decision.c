@@ -34,7 +34,7 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
         return o;
 }
 
-static json_t *belief_json(const struct dog_belief *b)
+static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
         json_t *drivers = json_array();
         for (int i = 0; i < DOG_DRIVERS; i++)
@@ -48,7 +48,7 @@ static json_t *belief_json(const struct dog_belief *b)
                 "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                 real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
                 "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(b->hint), "drivers", drivers);
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -69,8 +69,8 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         if (!d)
                 return json_object();
         json_object_set_new(d, "chosen", json_string(member_name(g, row->chosen_member)));
-        json_object_set_new(d, "belief_before", belief_json(&row->active_was));
-        json_object_set_new(d, "belief_chosen", belief_json(&row->chosen));
+        json_object_set_new(d, "belief_before", belief_json(g, &row->active_was));
+        json_object_set_new(d, "belief_chosen", belief_json(g, &row->chosen));
         json_object_set_new(d, "members", others);
         if (g->policy.spread) {
                 json_object_set_new(d, "weights_was", weights_json(g, p->weight_was));

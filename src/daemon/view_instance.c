@@ -190,7 +190,10 @@ static struct seen instance_seen(const struct view_instance *v, unsigned i)
                         s.standing += m->standby > 0;
                         s.leaving += g->leaving >> k & 1;
                         s.weight = sum > 0 ? fmax(s.weight, m->weight / sum) : s.weight;
-                        if (!s.worst || m->belief.p_breach[0] > s.worst->belief.p_breach[0]) {
+                        bool is_worse = s.worst && s.worst->is_usable &&
+                                        (!m->is_usable ||
+                                         m->belief.p_breach[0] > s.worst->belief.p_breach[0]);
+                        if (!s.worst || is_worse) {
                                 s.worst = m;
                                 s.group = g;
                         }
@@ -210,10 +213,17 @@ static struct seen instance_seen(const struct view_instance *v, unsigned i)
 
 static const char *instance_state(const struct instance_machine_view *m, const struct seen *s)
 {
-        return !m->has_answered                      ? "WAITING"
-               : !m->has_carrier || !m->is_answering ? "DEAD"
-               : m->is_drained                       ? (m->serves ? "DRAINING" : "DRAINED")
-               : s->seats == 0                       ? "UNUSED"
+        if (!m->has_answered)
+                return s->group && !s->group->is_started ? "STARTING" : "WAITING";
+        if (!m->has_carrier || !m->is_answering)
+                return "DEAD";
+        if (m->is_drained)
+                return m->serves ? "DRAINING" : "DRAINED";
+        if (m->is_refusing)
+                return "REFUSING";
+        if (s->group && !s->group->is_started)
+                return "STARTING";
+        return s->seats == 0                         ? "UNUSED"
                : s->serving && s->leaving < s->seats ? "SERVING"
                : s->leaving                          ? "LEAVING"
                : s->worst->role == DOG_ROLE_NEVER    ? "WATCHED"
@@ -268,7 +278,7 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         const struct dog_belief *b = s.worst ? &s.worst->belief : NULL;
         const char *why = m.trouble;
         if (!*why && b && b->hint != DOG_HINT_NONE)
-                why = dog_hint_text((enum dog_hint)b->hint);
+                why = dog_hint_text(s.group, b->hint);
         if (!*why && b && b->is_bad)
                 why = "breaks a promise now";
         if (!*why && s.leaving)
@@ -279,7 +289,9 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         bool is_there = b && m.has_answered;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "instance", set->name, "address", address,
                                 "device", set->device, "state", instance_state(&m, &s), "why", why);
-        json_object_set_new(row, "health", real(is_there ? (double)b->health : (double)NAN));
+        /* Who cannot be reached has no health, whatever was believed a moment ago. */
+        double health = is_there && s.worst->is_usable ? (double)b->health : is_there ? 0 : (double)NAN;
+        json_object_set_new(row, "health", real(health));
         json_object_set_new(row, "score", real(is_there ? (double)b->score : (double)NAN));
         static const char *const p[] = {"p_near", "p_middle", "p_far"};
         for (int h = 0; h < DOG_HORIZONS; h++)
@@ -289,6 +301,8 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "weight", json_real(s.weight));
         json_object_set_new(row, "serves", json_integer(m.serves));
         json_object_set_new(row, "stands_by", json_integer(m.stands_by));
+        json_object_set_new(row, "serving", json_integer(s.serving));
+        json_object_set_new(row, "standing", json_integer(s.standing));
         json_object_set_new(row, "opened", json_integer((json_int_t)s.opened));
         json_object_set_new(row, "packets", json_integer((json_int_t)s.packets));
         json_object_set_new(row, "bytes", json_integer((json_int_t)s.bytes));

@@ -138,12 +138,33 @@ static float risk_dot(const float *a, const float *b)
         return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-static float risk_loaded_dot(const float *weight, const float *loaded)
+/* What only members with load need is out of the way of the others. */
+__attribute__((cold, noinline)) static float risk_loaded_dot(const float *weight, const float *loaded)
 {
         float sum = 0;
         for (int i = 0; i < DOG_RISK_LOADED; i++)
                 sum += weight[i] * loaded[i];
         return sum;
+}
+
+__attribute__((cold, noinline)) static void risk_load_unpack(const int8_t *packed,
+                                                             float loaded[DOG_RISK_LOADED])
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                loaded[i] = (float)packed[i] * risk_pending_step;
+}
+
+__attribute__((cold, noinline)) static void risk_load_learn(struct dog_risk_model *m,
+                                                            const struct dog_risk_config *c, int target,
+                                                            const float loaded[DOG_RISK_LOADED], float error)
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++) {
+                float slope = error * loaded[i];
+                float *sum = &m->loaded_slope2[target][i];
+                *sum += slope * slope;
+                m->loaded[target][i] += c->load_rate * slope / sqrtf(*sum) +
+                                        c->prior_pull * (risk_loaded_prior[i] - m->loaded[target][i]);
+        }
 }
 
 /* `packed_loaded` is NULL for a member that has never told its load. */
@@ -162,8 +183,7 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
         float odds = risk_dot(weight, feature);
         float loaded[DOG_RISK_LOADED];
         if (packed_loaded) {
-                for (int i = 0; i < DOG_RISK_LOADED; i++)
-                        loaded[i] = (float)packed_loaded[i] * risk_pending_step;
+                risk_load_unpack(packed_loaded, loaded);
                 odds += risk_loaded_dot(m->loaded[target], loaded);
         }
         float z = risk_clamp(odds, risk_log_odds_most);
@@ -174,13 +194,8 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
                 weight[i] +=
                         c->learn_rate * slope / sqrtf(slope2[i]) + c->prior_pull * (prior[i] - weight[i]);
         }
-        for (int i = 0; packed_loaded && i < DOG_RISK_LOADED; i++) {
-                float slope = error * loaded[i];
-                float *sum = &m->loaded_slope2[target][i];
-                *sum += slope * slope;
-                m->loaded[target][i] += c->load_rate * slope / sqrtf(*sum) +
-                                        c->prior_pull * (risk_loaded_prior[i] - m->loaded[target][i]);
-        }
+        if (packed_loaded)
+                risk_load_learn(m, c, target, loaded, error);
 }
 
 /* ---- one member: taking samples ------------------------------------------------------------ */
@@ -362,7 +377,8 @@ static float risk_load_high(float value, float from)
         return high > 0 ? (high < 1 ? 4.0F * high : 4.0F) : 0;
 }
 
-static void risk_take_load(struct dog_risk_loads *l, const float *load, int64_t t_ns)
+__attribute__((cold, noinline)) static void risk_take_load(struct dog_risk_loads *l, const float *load,
+                                                           int64_t t_ns)
 {
         bool is_any = false;
         for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++) {
@@ -561,8 +577,9 @@ static void risk_peer_features(const struct dog_risk *r, const struct dog_risk_p
 }
 
 /* Load that is no longer told says nothing. */
-static bool risk_load_features(const struct dog_risk *r, const struct dog_risk_config *c, int64_t now_ns,
-                               float f[DOG_RISK_LOADED])
+__attribute__((cold, noinline)) static bool risk_load_features(const struct dog_risk *r,
+                                                               const struct dog_risk_config *c,
+                                                               int64_t now_ns, float f[DOG_RISK_LOADED])
 {
         const struct dog_risk_loads *l = &r->loads;
         if (!l->has_load || (now_ns > l->seen_ns && risk_seconds(now_ns, l->seen_ns) > c->gap_s))
@@ -618,6 +635,14 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
         }
 }
 
+__attribute__((cold, noinline)) static void risk_keep_load(struct dog_risk *r,
+                                                           const struct dog_risk_belief *belief, int slot)
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                r->pending_loaded[slot][i] =
+                        belief->has_load ? (int8_t)rintf(belief->loaded[i] / risk_pending_step) : 0;
+}
+
 static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, int slot, int target)
 {
         struct dog_risk_pending *q = &r->pending[slot];
@@ -630,11 +655,8 @@ static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, 
         for (int i = 0; i < DOG_RISK_FEATURES; i++)
                 q->feature[i] =
                         (int8_t)((int)(belief->feature[i] * (1.0F / risk_pending_step) + 128.5F) - 128);
-        if (!r->loads.has_load)
-                return;
-        for (int i = 0; i < DOG_RISK_LOADED; i++)
-                r->pending_loaded[slot][i] =
-                        belief->has_load ? (int8_t)rintf(belief->loaded[i] / risk_pending_step) : 0;
+        if (r->loads.has_load)
+                risk_keep_load(r, belief, slot);
 }
 
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
@@ -693,6 +715,22 @@ const char *dog_risk_group_name(int g)
         return g >= 0 && g < DOG_RISK_GROUPS ? name[g] : "unknown";
 }
 
+/* Into the list of the largest so far, which holds `count`; returns how many it holds then. */
+static int drivers_take(struct dog_driver *out, int count, int most, int group, float log_odds)
+{
+        int at = count;
+        while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(log_odds))
+                at--;
+        if (at >= most)
+                return count;
+        int last = count < most ? count : most - 1;
+        for (int i = last; i > at; i--)
+                out[i] = out[i - 1];
+        out[at] = (struct dog_driver){
+                .name = dog_risk_group_name(group), .group = (uint8_t)group, .log_odds = log_odds};
+        return last + 1;
+}
+
 int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belief *belief,
                      enum dog_risk_target target, struct dog_driver *out, int most)
 {
@@ -707,20 +745,11 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
                 return 0;
         for (int i = 0; i < DOG_RISK_FEATURES; i++)
                 sum[group[i]] += m->weight[target][i] * (belief->feature[i] - risk_prior_mean[i]);
+        for (int g = 0; g < DOG_RISK_G_LOAD; g++)
+                count = drivers_take(out, count, most, g, sum[g]);
         if (belief->has_load)
-                sum[DOG_RISK_G_LOAD] = risk_loaded_dot(m->loaded[target], belief->loaded);
-        for (int g = 0; g < (belief->has_load ? DOG_RISK_GROUPS : DOG_RISK_G_LOAD); g++) {
-                int at = count;
-                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(sum[g]))
-                        at--;
-                if (at >= most)
-                        continue;
-                int last = count < most ? count : most - 1;
-                memmove(out + at + 1, out + at, (size_t)(last - at) * sizeof(*out));
-                out[at] = (struct dog_driver){
-                        .name = dog_risk_group_name(g), .group = (uint8_t)g, .log_odds = sum[g]};
-                count = last + 1;
-        }
+                count = drivers_take(out, count, most, DOG_RISK_G_LOAD,
+                                     risk_loaded_dot(m->loaded[target], belief->loaded));
         return count;
 }
 

@@ -89,6 +89,11 @@ int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, st
         if (!made)
                 return dog_err_set(e, -ENOMEM, "agents: no memory");
         made->conf = *conf;
+        /* Many agents report in the same instant. What the kernel does not grant, it does not: best effort.
+         */
+        static const int room = 4 << 20;
+        if (conf->fd >= 0)
+                setsockopt(conf->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
         if (conf->skew_ns == 0)
                 made->conf.skew_ns = AGENTS_SKEW;
         if (conf->factor == 0)
@@ -354,9 +359,8 @@ static size_t agents_reply(struct dog_agents *a, const struct agents_one *one, e
 static void agents_round_trip(struct agents_one *one, const struct dog_agent_report *r,
                               const struct dog_agent_head *head, int64_t wall_ns, struct dog_agent_word *w)
 {
-        int64_t rtt_ns = wall_ns - r->echo.sent_wall_ns - r->echo.held_ns;
-        if (r->echo.sent_wall_ns && r->echo.held_ns <= AGENTS_PERIOD_HI && rtt_ns > 0 &&
-            rtt_ns < AGENTS_PERIOD_HI)
+        int64_t rtt_ns = dog_agent_echo_rtt_ns(&r->echo, wall_ns);
+        if (rtt_ns)
                 one->state.rtt_ns = rtt_ns;
         w->rtt_ns = one->state.rtt_ns;
         w->ahead_ns = head->sent_wall_ns + w->rtt_ns / 2 - wall_ns;

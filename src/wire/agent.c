@@ -15,7 +15,8 @@ enum {
         AGENT_CLOSED = 0x2,
         AGENT_CONNS_HEAD = 6,
 };
-#define AGENT_STEP_NS (2 * DOG_S)
+#define AGENT_STEP_NS     (2 * DOG_S)
+#define AGENT_RTT_MOST_NS (60 * DOG_S)
 _Static_assert(crypto_aead_xchacha20poly1305_ietf_NPUBBYTES == 24, "the nonce");
 
 static const uint8_t agent_v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -276,6 +277,15 @@ static int64_t agent_read_positive(struct dog_bytes *in)
         if (v > INT64_MAX)
                 in->failed = true;
         return in->failed ? 0 : (int64_t)v;
+}
+
+int64_t dog_agent_echo_rtt_ns(const struct dog_agent_echo *e, int64_t wall_ns)
+{
+        /* All three are 0 .. INT64_MAX; the order keeps every difference within that. */
+        if (e->sent_wall_ns <= 0 || e->sent_wall_ns >= wall_ns || e->held_ns >= wall_ns - e->sent_wall_ns)
+                return 0;
+        int64_t rtt_ns = wall_ns - e->sent_wall_ns - e->held_ns;
+        return rtt_ns < AGENT_RTT_MOST_NS ? rtt_ns : 0;
 }
 
 static void agent_write_echo(struct dog_bytes *out, const struct dog_agent_echo *e)

@@ -49,7 +49,7 @@ enum {
         DOG_AGENT_BODY = DOG_AGENT_MOST - DOG_AGENT_HEAD - DOG_AGENT_TAG,
         DOG_AGENT_NAME = 32, /**< octets of a name, none of them for a final 0 */
         DOG_AGENT_KEY = 32,
-        DOG_AGENT_PAGE = 80, /**< most entries in one page: of the smallest entry that many fit */
+        DOG_AGENT_PAGE = 79, /**< most entries in one page: of the smallest entry that many fit */
 };
 
 enum dog_agent_type {
@@ -159,6 +159,9 @@ struct dog_agent_echo {
         int64_t held_ns;
         uint64_t seq;
 };
+
+/** The round trip, by our own time that came back; 0: none came, or what came makes no sense. */
+int64_t dog_agent_echo_rtt_ns(const struct dog_agent_echo *e, int64_t wall_ns);
 
 struct dog_agent_report {
         uint32_t period_ms; /**< until the next one */

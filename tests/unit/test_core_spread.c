@@ -8,6 +8,7 @@
 #include "core/spread.h"
 #include "kinds/twin/twin.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -810,6 +811,88 @@ static void load_that_ended_in_a_breach_before_is_left_before_the_next(void)
         dog_loop_free(w.loop);
 }
 
+/* The kind's side: asked again after a failure, and not waited for. */
+static int steer_rc;
+static unsigned steers;
+static struct dog_plan steered;
+
+static int steer_counted(struct dog_group *g, const struct dog_plan *plan, struct dog_err *e)
+{
+        (void)g;
+        steers++;
+        steered = *plan;
+        return steer_rc < 0 && steer_rc != -EINPROGRESS ? dog_err_set(e, steer_rc, "the table was not taken")
+                                                        : steer_rc;
+}
+
+static void a_plan_that_was_not_carried_out_is_made_again(void)
+{
+        struct dog_kind kind = twin_kind;
+        kind.steer = steer_counted;
+        kind.observe = NULL;
+        kind.close = NULL;
+        struct world w = {0};
+        w.loop = dog_loop_new(
+                &(struct dog_loop_options){.event = world_event, .user = &w, .budget = {.copies_share = 1}});
+        w.g = dog_group_new("web", &kind, 2);
+        NEED(w.loop && w.g, "a loop and a group");
+        w.g->policy.spread = true;
+        NEED(dog_loop_add(w.loop, w.g, 0, NULL) == 0, "added");
+        steers = 0;
+        steer_rc = -EIO;
+        for (int64_t t = 0; t < DOG_S; t += STEP) {
+                world_sample(&w, 0, t, 10, .3);
+                world_sample(&w, 1, t, 10, .3);
+                dog_loop_step(w.loop, t);
+        }
+        OK(steers == 9 && w.events[DOG_EVENT_FAILED] == 9, "asked at every step: %u, told %u times", steers,
+           w.events[DOG_EVENT_FAILED]);
+        OK(!w.g->is_started && w.g->hot == 0, "and the group is as it was");
+        steer_rc = -EINPROGRESS;
+        for (int64_t t = DOG_S; t < 8 * DOG_S; t += STEP) {
+                world_sample(&w, 0, t, 10, .3);
+                if (t < 3 * DOG_S)
+                        world_sample(&w, 1, t, 10, .3);
+                dog_loop_step(w.loop, t);
+        }
+        OK(steers == 11, "the start, and one dead member, while the first is still under way: %u", steers);
+        OK(steered.dead == 2 && steered.dead_was == 0 && steered.weight[1] == 0 && steered.weight[0] == 255 &&
+                   steered.weight_was[1] == 255,
+           "what a kind is told: before and after");
+        OK(w.g->state != DOG_MOVING, "nobody waits for connections to be carried over");
+        uint16_t active = w.g->active;
+        dog_loop_reflex(w.loop, w.g, 1, 8 * DOG_S);
+        OK(w.g->active == active && w.g->hot == 1, "a spread group has no one member to fall back to");
+        dog_loop_free(w.loop);
+}
+
+/* A restarted decider goes on with what the data plane does. */
+static void what_is_in_force_already_is_gone_on_with(void)
+{
+        static const uint8_t weight[3] = {255, 0, 130};
+        struct world w;
+        world_open(&w, 3, NULL, 0);
+        w.g->policy.mirror = DOG_MIRROR_NEVER;
+        dog_group_resume(w.g, weight, 0, 2);
+        for (int64_t t = STEP; t < DOG_S; t += STEP) {
+                for (unsigned m = 0; m < 3; m++)
+                        world_sample(&w, m, t, 10, .3);
+                dog_loop_step(w.loop, t);
+                OK(w.g->hot == 5 && w.g->gone == 2, "as it was, at %lld ms: %x %x", (long long)(t / DOG_MS),
+                   w.g->hot, w.g->gone);
+        }
+        OK(w.why[DOG_WHY_START] == 0, "there is no first choice");
+        for (int64_t t = DOG_S; t < 20 * DOG_S; t += STEP) {
+                for (unsigned m = 0; m < 3; m++)
+                        world_sample(&w, m, t, 10, .3);
+                dog_loop_step(w.loop, t);
+        }
+        OK(w.g->hot == 7 && w.g->gone == 0, "and who was dead comes back when he is well: %x", w.g->hot);
+        OK(w.why[DOG_WHY_REBALANCE] > 0 && w.g->member[2].weight > 200,
+           "and weights follow what is known: %u", w.g->member[2].weight);
+        dog_loop_free(w.loop);
+}
+
 static void the_same_samples_give_the_same_ledger(void)
 {
         uint64_t sum[2];
@@ -848,5 +931,6 @@ int main(void)
                 TEST(new_traffic_needs_room_where_it_goes), TEST(copies_of_all_groups_stay_under_their_share),
                 TEST(the_loop_ejects_the_dead_and_says_that_it_helped),
                 TEST(load_that_ended_in_a_breach_before_is_left_before_the_next),
-                TEST(the_same_samples_give_the_same_ledger));
+                TEST(a_plan_that_was_not_carried_out_is_made_again),
+                TEST(what_is_in_force_already_is_gone_on_with), TEST(the_same_samples_give_the_same_ledger));
 }

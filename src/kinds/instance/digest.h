@@ -3,6 +3,9 @@
  * Many connections, one sentence: what happens to connections at the same moment, for the same reason and
  * between the same servers is told once. A crash moves a thousand of them; an operator wants one line.
  *
+ * Promotions are told as they come to rest. What may go on for hours (connections without a standby, a table
+ * that is full) is told when it begins and then every ten seconds.
+ *
  * Knows no clock. Bounded: when more kinds of news arrive at once than there are rows, the oldest is told
  * early.
  */
@@ -22,6 +25,7 @@ struct instance_digest_row {
         uint32_t lag_most;    /**< bytes the standby was behind, at most */
         uint32_t class;       /**< of the newest; 0: none */
         int64_t first_ns, last_ns;
+        int64_t muted_ns; /**< told already; more of the same is collected until then */
 };
 
 struct instance_digest {

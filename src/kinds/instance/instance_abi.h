@@ -21,6 +21,9 @@
 #define INSTANCE_SERVERS_MAX 512
 #define INSTANCE_TABLE       65537 /* entries of one Maglev table, a prime (Eisenbud et al., NSDI 2016, 3.4) */
 #define INSTANCE_NOBODY      0xffff
+/** Ports that the front's own TCP checks come from: answers to them are this host's. */
+#define INSTANCE_CHECK_PORT_LOW  61000
+#define INSTANCE_CHECK_PORT_HIGH 61999
 #define INSTANCE_TICK_SHIFT  20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
 #define INSTANCE_BLOCK_SHIFT 16 /* content is compared in blocks of 64 KiB of the stream */
 #define INSTANCE_MARK        0x5d060000 /* of skb->mark: made by us, already decided on */
@@ -220,17 +223,21 @@ struct instance_syn {
         __u8 c_shift, a_shift, b_shift; /**< window shifts; 15: no such option */
         __u8 sack;                      /**< bits C 1, A 2, B 4: selective acknowledgements are permitted */
         __u16 c_window, a_window, b_window; /**< of the handshake's packets, not shifted */
-        __u8 why;                           /**< enum instance_event_type: why it is alone */
-        __u8 pad;
+        __u16 c_mss;
+        __u8 why; /**< enum instance_event_type: why it is alone */
+        __u8 pad[3];
 };
-_Static_assert(sizeof(struct instance_syn) == 44, "instance_syn is part of the map ABI");
+_Static_assert(sizeof(struct instance_syn) == 48, "instance_syn is part of the map ABI");
 
 /** instance_sums: LRU hash. Sum of a block of A's that is finished, until B has reached it. */
 struct instance_sum_key {
         struct instance_flow flow;
         __u32 block; /**< sequence number (A's) >> INSTANCE_BLOCK_SHIFT */
 };
-/* Its value is a __u32. */
+/** `delta` tells this connection from an earlier one of the same ports. */
+struct instance_sum {
+        __u32 sum, delta;
+};
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
 enum instance_order {

@@ -73,16 +73,35 @@ static int kind_steer(struct dog_group *g, const struct dog_plan *plan, struct d
 
 /* ---- forecast ---- */
 
-static void belief_raise(struct dog_belief *b, float p, enum dog_hint hint)
+/** What a front knows besides the model. X(code, words) */
+#define INSTANCE_HINTS(X)                                                                                    \
+        X(NONE, "")                                                                                          \
+        X(HANGS, "clients wait on it while their standbys have the answer")                                  \
+        X(RESETS, "it ends connections that their standbys go on with")                                      \
+        X(STRAINED, "its host runs short of something")                                                      \
+        X(DOUBTED, "its agent says what is not so")                                                          \
+        X(TOLD, "the gateway says that it is ill")
+
+enum instance_hint {
+#define X(code, words) INSTANCE_HINT_##code,
+        INSTANCE_HINTS(X)
+#undef X
+                INSTANCE_HINT_COUNT
+};
+
+static const char *const instance_hint_words[] = {
+#define X(code, words) words,
+        INSTANCE_HINTS(X)
+#undef X
+};
+
+static void belief_raise(struct dog_belief *b, float p, enum instance_hint hint)
 {
         if (!(p > b->p_breach[0]))
                 return;
-        float before = b->p_breach[1];
         b->hint = (uint8_t)hint;
         for (int h = 0; h < DOG_HORIZONS; h++)
                 b->p_breach[h] = fmaxf(b->p_breach[h], p);
-        /* Health is the score times the chance of a kept promise at the middle horizon. */
-        b->health *= before < 1 ? (1 - b->p_breach[1]) / (1 - before) : 0;
 }
 
 /*
@@ -98,16 +117,16 @@ static void kind_forecast(struct dog_group *g, int64_t now_ns)
                 struct dog_belief *b = &g->member[k].belief;
                 const struct seat *seat = &a->seat[k];
                 if (seat->hang_ns && now_ns - seat->hang_ns < SEEN_NS)
-                        belief_raise(b, SEEN_SAYS, DOG_HINT_HANGS);
+                        belief_raise(b, SEEN_SAYS, INSTANCE_HINT_HANGS);
                 if (seat->reset_ns && now_ns - seat->reset_ns < SEEN_NS)
-                        belief_raise(b, SEEN_SAYS, DOG_HINT_RESETS);
+                        belief_raise(b, SEEN_SAYS, INSTANCE_HINT_RESETS);
                 if (m->vitals_ns && now_ns - m->vitals_ns < 3 * m->vitals_period_ns)
                         belief_raise(b, (float)dog_agent_caution(&m->vitals, (double)b->p_breach[0]),
-                                     DOG_HINT_STRAINED);
+                                     INSTANCE_HINT_STRAINED);
                 if (m->is_doubted)
-                        belief_raise(b, fminf(0.9F, b->p_breach[0] + 0.2F), DOG_HINT_DOUBTED);
+                        belief_raise(b, fminf(0.9F, b->p_breach[0] + 0.2F), INSTANCE_HINT_DOUBTED);
                 if (m->told_ns && now_ns - m->told_ns < TOLD_NS && m->told_health < TOLD_LEAST)
-                        belief_raise(b, (float)(1 - m->told_health / 100), DOG_HINT_TOLD);
+                        belief_raise(b, (float)(1 - m->told_health / 100), INSTANCE_HINT_TOLD);
         }
 }
 
@@ -117,6 +136,9 @@ const struct dog_kind instance_kind = {
         .grain = DOG_GRAIN_CONNECTION,
         .levels = 1U << DOG_COLD | 1U << DOG_READY | 1U << DOG_HOT,
         .period_ns = 50 * DOG_MS,
+        .hint = instance_hint_words,
+        .hints = INSTANCE_HINT_COUNT,
+        .down = "it does not answer, takes no connections, or has no carrier",
         .forecast = kind_forecast,
         .steer = kind_steer,
 };

@@ -52,7 +52,8 @@ void machine_judge(struct machine *m, int64_t now_ns)
         {
                 struct seat *seat = &a->seat[k];
                 /* Until it could have answered, nothing speaks against it but a missing carrier. */
-                bool is_up = m->has_carrier && seat->is_set && (m->is_answering || !has_settled);
+                bool is_up = m->has_carrier && seat->is_set &&
+                             ((m->is_answering && !seat->is_refusing) || !has_settled);
                 bool was_up = a->group->member[k].is_up;
                 dog_group_member_up(a->group, k, is_up);
                 if (was_up && !is_up && m->has_answered && seat->is_set && !seat->is_dead &&
@@ -171,10 +172,46 @@ static void machine_sample(struct machine *m, const struct dog_sample *from, int
 
 /* ---- probes ---- */
 
+int check_number(const struct instance_service *s, const struct address *a, unsigned k)
+{
+        unsigned n = s->machines;
+        for (const struct address *b = s->vip; b < a; b++)
+                n += b->plan.seats;
+        return n + k < INSTANCE_SERVERS_MAX ? (int)(n + k) : -1;
+}
+
+/* A port that is asked: the machine may live and nobody serve there. */
+static void check_change(struct instance_service *s, unsigned number, bool is_up, int64_t now_ns)
+{
+        for (struct address *a = s->vip; a < s->vip + s->vips; a++)
+                for (unsigned k = 0; k < a->plan.seats; k++) {
+                        struct seat *seat = &a->seat[k];
+                        struct machine *m = &s->machine[a->plan.seat[k].machine];
+                        if (check_number(s, a, k) != (int)number || seat->is_refusing == !is_up)
+                                continue;
+                        seat->is_refusing = !is_up;
+                        /* One whose machine is silent has been told of. */
+                        if (m->is_answering && m->has_answered)
+                                service_tell(s,
+                                             &(struct instance_news){.event = is_up ? "accepts" : "refuses",
+                                                                     .subject = m->set.name,
+                                                                     .vip = a->group->name,
+                                                                     .is_warning = !is_up},
+                                             is_up ? "%s takes connections for %s again"
+                                                   : "%s answers, but takes no connections for %s",
+                                             m->set.name, a->group->name);
+                        machine_judge(m, now_ns);
+                }
+}
+
 static void probe_change(void *user, unsigned machine, bool is_up, enum instance_probe_why why,
                          int64_t now_ns)
 {
         struct instance_service *s = user;
+        if (machine >= s->machines) {
+                check_change(s, machine, is_up, now_ns);
+                return;
+        }
         struct machine *m = &s->machine[machine];
         if (why == INSTANCE_PROBE_NO_CARRIER)
                 m->has_carrier = false;
@@ -184,14 +221,15 @@ static void probe_change(void *user, unsigned machine, bool is_up, enum instance
 static void probe_sample(void *user, unsigned machine, const struct dog_sample *sample)
 {
         struct instance_service *s = user;
-        machine_sample(&s->machine[machine], sample, dog_clock_mono_ns());
+        if (machine < s->machines)
+                machine_sample(&s->machine[machine], sample, dog_clock_mono_ns());
 }
 
 /* One that speaks to clients lives, whether it answers probes or not. */
 static int64_t probe_heard_ns(void *user, unsigned machine)
 {
         struct instance_service *s = user;
-        return machine_heard_ns(s, &s->machine[machine]);
+        return machine < s->machines ? machine_heard_ns(s, &s->machine[machine]) : 0;
 }
 
 static void probe_watch(void *user, int fd, bool is_on)
@@ -207,11 +245,37 @@ static void probe_watch(void *user, int fd, bool is_on)
         }
 }
 
+static const enum instance_probe_how probe_how[] = {[INSTANCE_CHECK_AUTO] = INSTANCE_PROBE_AUTO,
+                                                    [INSTANCE_CHECK_ICMP] = INSTANCE_PROBE_ICMP,
+                                                    [INSTANCE_CHECK_TCP] = INSTANCE_PROBE_TCP};
+
+/* Ask the machine, and with a check that may use TCP every port on which it serves. */
+static int machine_probe(struct machine *m, struct dog_err *e)
+{
+        struct instance_service *s = m->service;
+        if (m->set.check == INSTANCE_CHECK_AGENT)
+                return 0;
+        int rc = instance_probe_add(s->probe, m->index, m->set.device, &m->set.address, m->set.check_port,
+                                    probe_how[m->set.check], e);
+        if (m->set.check == INSTANCE_CHECK_ICMP)
+                return rc;
+        SEATS_OF(s, m->index, a, k)
+        {
+                uint16_t port = a->plan.seat[k].port ? a->plan.seat[k].port : a->plan.set.port;
+                int number = check_number(s, a, k);
+                /* With l2 and direct return the server may listen on the vip's address alone. */
+                if (rc < 0 || number < 0 || port == 0 || a->plan.set.proto != IPPROTO_TCP ||
+                    a->plan.set.returns != INSTANCE_RETURN_NAT)
+                        continue;
+                rc = instance_probe_add(s->probe, (unsigned)number, m->set.device, &m->set.address, port,
+                                        INSTANCE_PROBE_TCP, e);
+                a->seat[k].is_checked = rc == 0;
+        }
+        return rc;
+}
+
 static int probes_open(struct instance_service *s, struct dog_err *e)
 {
-        static const enum instance_probe_how how[] = {[INSTANCE_CHECK_AUTO] = INSTANCE_PROBE_AUTO,
-                                                      [INSTANCE_CHECK_ICMP] = INSTANCE_PROBE_ICMP,
-                                                      [INSTANCE_CHECK_TCP] = INSTANCE_PROBE_TCP};
         struct instance_probe_settings set = {.interval_ns = s->settings.probe_interval_ns,
                                               .misses = s->settings.probe_misses,
                                               .change = probe_change,
@@ -221,18 +285,17 @@ static int probes_open(struct instance_service *s, struct dog_err *e)
                                               .user = s};
         int rc = instance_probe_open(&s->probe, &set, s->hands, e);
         for (unsigned i = 0; i < s->machines && rc == 0; i++) {
-                const struct instance_machine *m = &s->machine[i].set;
-                if (m->check == INSTANCE_CHECK_AGENT)
-                        continue;
-                rc = instance_probe_add(s->probe, i, m->device, &m->address, m->check_port, how[m->check], e);
+                struct machine *m = &s->machine[i];
+                rc = machine_probe(m, e);
                 /* A device that is not there may still come. */
                 if (rc == -ENODEV) {
-                        dog_log(DOG_LOG_WARN, "instance=%s event=not-probed error=\"%s\"", m->name, e->text);
-                        s->machine[i].is_unprobed = true;
+                        dog_log(DOG_LOG_WARN, "instance=%s event=not-probed error=\"%s\"", m->set.name,
+                                e->text);
+                        m->is_unprobed = true;
                         rc = 0;
                 }
                 if (rc < 0)
-                        return dog_err_prefix(e, rc, "instance %s", m->name);
+                        return dog_err_prefix(e, rc, "instance %s", m->set.name);
         }
         return rc;
 }
@@ -240,15 +303,9 @@ static int probes_open(struct instance_service *s, struct dog_err *e)
 /* Those whose device was missing are tried again. */
 void measure_refresh(struct instance_service *s)
 {
-        for (unsigned i = 0; i < s->machines; i++) {
-                struct machine *m = &s->machine[i];
-                static const enum instance_probe_how how[] = {[INSTANCE_CHECK_AUTO] = INSTANCE_PROBE_AUTO,
-                                                              [INSTANCE_CHECK_ICMP] = INSTANCE_PROBE_ICMP,
-                                                              [INSTANCE_CHECK_TCP] = INSTANCE_PROBE_TCP};
-                if (m->is_unprobed && m->has_carrier)
-                        m->is_unprobed = instance_probe_add(s->probe, i, m->set.device, &m->set.address,
-                                                            m->set.check_port, how[m->set.check], NULL) < 0;
-        }
+        for (unsigned i = 0; i < s->machines; i++)
+                if (s->machine[i].is_unprobed && s->machine[i].has_carrier)
+                        s->machine[i].is_unprobed = machine_probe(&s->machine[i], NULL) < 0;
 }
 
 /* ---- agents ---- */

@@ -234,12 +234,17 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
 static const char *machine_trouble(const struct instance_service *s, const struct machine *m)
 {
         bool is_set = true;
+        bool is_refusing = false;
         SEATS_OF(s, m->index, a, k)
-        is_set &= a->seat[k].is_set;
+        {
+                is_set &= a->seat[k].is_set;
+                is_refusing |= a->seat[k].is_refusing;
+        }
         return !m->has_carrier    ? "its device or its carrier is down"
                : !is_set          ? "no next hop is known for it: nobody answers for its address"
                : !m->has_answered ? "it has not answered yet"
                : !m->is_answering ? "it does not answer"
+               : is_refusing      ? "it answers, but takes no connections"
                : m->is_drained    ? "drained by the operator"
                                   : "";
 }
@@ -270,7 +275,10 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
                                           .told_health = m->told_ns ? m->told_health : (double)NAN,
                                           .told_age_ns = m->told_ns ? now_ns - m->told_ns : 0};
         SEATS_OF(s, m->index, a, k)
-        v.has_next_hop &= a->seat[k].is_set;
+        {
+                v.has_next_hop &= a->seat[k].is_set;
+                v.is_refusing |= a->seat[k].is_refusing;
+        }
         if (m->agent >= 0)
                 dog_agents_state(s->agents, (unsigned)m->agent, &v.agent);
         struct instance_probe_view probe = instance_probe_view(s->probe, machine);

@@ -13,6 +13,8 @@ struct seat {
         uint16_t number;                   /**< of the server in the front */
         bool is_set;                       /**< the front knows its next hop */
         bool is_dead;                      /**< we have told the front so, ahead of the plan */
+        bool is_refusing; /**< its port does not take connections */
+        bool is_checked;  /**< ... which is asked under check_number() */
         struct instance_server_stats seen; /**< at the last sample */
         int64_t seen_ns;
         double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
@@ -92,6 +94,8 @@ void operate_count(struct instance_service *s, int64_t now_ns);
 void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 const char *service_server_name(const struct instance_service *s, unsigned number);
+/** Probes beyond the machines' ask the ports of TCP vips: seat k of vip a, or -1 when there is no room. */
+int check_number(const struct instance_service *s, const struct address *a, unsigned k);
 /** For each seat of a machine. */
 #define SEATS_OF(s, m, a, k)                                                                                 \
         for (struct address * (a) = (s)->vip; (a) < (s)->vip + (s)->vips; (a)++)                             \
