@@ -151,10 +151,11 @@ struct instance_flow {
 #define INSTANCE_CONN_LEAVING  0x100 /* A's window is closed: when the client has its bytes, B takes over */
 #define INSTANCE_CONN_PEER     0x200 /* made by the other balancer of the pair */
 #define INSTANCE_CONN_V6       0x400
-#define INSTANCE_CONN_TOLD     0x800  /* user space: its end was reported */
-#define INSTANCE_CONN_INVITED  0x1000 /* A is silent: B was shown the whole window, its next bytes are proof \
-                                       */
-#define INSTANCE_CONN_A_BLIND 0x2000  /* a gap: nothing to compare until A's next block begins */
+#define INSTANCE_CONN_TOLD     0x800 /* user space: its end was reported */
+#define INSTANCE_CONN_INVITED                                                                                \
+        0x1000                       /* A is silent: B was shown the whole window, its next bytes are proof  \
+                                      */
+#define INSTANCE_CONN_A_BLIND 0x2000 /* a gap: nothing to compare until A's next block begins */
 #define INSTANCE_CONN_B_BLIND 0x4000
 #define INSTANCE_CONN_COUNTED 0x8000 /* it is one of instance_live's */
 

@@ -295,6 +295,7 @@ struct instance_quote {
         __u8 proto;
         __u8 pad;
         __u16 ip, l4; /**< offsets from the start of the frame */
+        __u32 seq;    /**< TCP */
 };
 
 /**
@@ -335,5 +336,7 @@ INSTANCE_INLINE _Bool instance_parse_quote(const void *data, const void *end, co
                 return 0;
         q->sport = ports[0];
         q->dport = ports[1];
+        if (q->proto == INSTANCE_PROTO_TCP)
+                q->seq = bpf_ntohl(*(const __be32 *)(ports + 2));
         return 1;
 }
