@@ -31,7 +31,8 @@
 #define INSTANCE_COOKIE_MSS_CLASSES 8
 /** What the front offers in its answer, and so what the servers' sockets have. Fixed: both must agree. */
 #define INSTANCE_COOKIE_WSCALE 7
-#define INSTANCE_COOKIE_WINDOW 65535 /* of the answer itself, never shifted (RFC 7323, 2.2) */
+/** Of the answer itself, never shifted (RFC 7323, 2.2); no more than a fresh socket takes. */
+#define INSTANCE_COOKIE_WINDOW 64240
 
 /** A front accepts this epoch and the last. A shim's clock may be off by one either way. */
 #define INSTANCE_COOKIE_FRONT_BACK  1
@@ -230,4 +231,30 @@ INSTANCE_COOKIE_INLINE int instance_cookie_read(const struct instance_cookie_key
         offer->has_sack = cookie >> 3 & 1;
         offer->wscale = cookie >> 4 & 15;
         return 1;
+}
+
+/**
+ * The connection that a third packet makes: both servers build it from the same packet, so B's numbers are
+ * A's. Window fields of later packets are shifted; the third one is decided on after this like any other.
+ * @param standby   or INSTANCE_NOBODY
+ * @param is_gated  the standby's shim holds acknowledgements back by itself
+ * @param seq, ack  of the third packet
+ */
+INSTANCE_COOKIE_INLINE void instance_cookie_begin(struct instance_conn *c, __u16 primary, __u16 standby,
+                                                  int is_gated, const struct instance_offer *offer, __u32 seq,
+                                                  __u32 ack, __u32 tick)
+{
+        __builtin_memset(c, 0, sizeof(*c));
+        c->flags = standby == INSTANCE_NOBODY ? INSTANCE_CONN_ALIGNED | INSTANCE_CONN_ALONE
+                                              : INSTANCE_CONN_ALIGNED;
+        c->primary = primary;
+        c->standby = standby;
+        c->is_gated = is_gated && standby != INSTANCE_NOBODY;
+        if (offer->wscale != INSTANCE_COOKIE_NO_WSCALE)
+                c->wscale = (__u16)(offer->wscale | INSTANCE_COOKIE_WSCALE << 4 | INSTANCE_COOKIE_WSCALE << 8);
+        c->c_ack = c->c_edge = c->a_high = c->b_high = ack;
+        c->c_high = c->a_ack = c->b_ack = seq;
+        c->a_edge = c->b_edge = seq + INSTANCE_COOKIE_WINDOW;
+        c->a_summed = c->b_summed = ack;
+        c->seen = c->a_seen = tick;
 }

@@ -236,7 +236,7 @@ static __always_inline int shim_gate(struct __sk_buff *skb, struct shim_packet *
         __be32 word, old_word;
         __be16 window, old_window;
 
-        if (!(p->flags & SHIM_ACK) || (p->flags & SHIM_RST))
+        if (!(p->flags & SHIM_ACK))
                 return TC_ACT_UNSPEC;
         if (!shim_after(s->c_ack, p->ack)) {
                 s->c_ack = p->ack;
@@ -265,25 +265,31 @@ static __always_inline int shim_standby_in(struct __sk_buff *skb, struct shim_pa
                                            struct instance_flow *flow, struct instance_standby *s,
                                            bool is_copy)
 {
+        /* 1. The front gave this standby up, or the client is gone: so is what we held back. The socket judges
+         *    the reset by itself. */
+        if (p->flags & SHIM_RST) {
+                bpf_map_delete_elem(&shim_standbys, flow);
+                return TC_ACT_UNSPEC;
+        }
         if (is_copy) {
                 shim_count(INSTANCE_SHIM_COPIES_COUNT, 1);
                 return shim_gate(skb, p, s);
         }
-        /* 1. Promotion is told by the absence of a mark, so whoever can send here could tell it: it must fit.
+        /* 2. Promotion is told by the absence of a mark, so whoever can send here could tell it: it must fit.
          */
         if (p->seq - (s->ack - 65536) > 65536 + (1U << 22) ||
             p->ack - (s->c_ack - 65536) > 65536 + (1U << 26)) {
                 shim_count(INSTANCE_SHIM_FORGED_COUNT, 1);
                 return TC_ACT_SHOT;
         }
-        /* 2. The window is the client's own now, but what it has from A and we have not sent yet must be
+        /* 3. The window is the client's own now, but what it has from A and we have not sent yet must be
          *    acknowledged step by step as before. */
         if (!(s->flags & INSTANCE_SHIM_IS_PROMOTED)) {
                 s->flags |= INSTANCE_SHIM_IS_PROMOTED;
                 shim_count(INSTANCE_SHIM_PROMOTED_COUNT, 1);
         }
         shim_gate(skb, p, s);
-        /* 3. Nothing is left to hold back: from here on it is any connection. */
+        /* 4. Nothing is left to hold back: from here on it is any connection. */
         if (!shim_after(s->c_ack, s->high))
                 bpf_map_delete_elem(&shim_standbys, flow);
         return TC_ACT_UNSPEC;

@@ -22,7 +22,7 @@
 
 #define INSTANCE_SHIM_SERVICES     64
 #define INSTANCE_SHIM_DSCP         0x2b    /* 43: 101011, pool 2 */
-#define INSTANCE_SHIM_REPORT_BYTES 65536   /* report the standby's progress after so many bytes ... */
+#define INSTANCE_SHIM_REPORT_BYTES 32768   /* report the standby's progress after so many bytes ... */
 #define INSTANCE_SHIM_REPORT_NS    1000000 /* ... or with the first packet after so long */
 
 /** shim_services: hash. A listening socket that the front sends protected connections to. */
