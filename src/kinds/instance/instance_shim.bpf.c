@@ -233,6 +233,7 @@ static __always_inline __u16 shim_window(const struct instance_standby *s, __u32
 static __always_inline int shim_gate(struct __sk_buff *skb, struct shim_packet *p, struct instance_standby *s)
 {
         __u32 next = p->seq + p->payload + (p->flags & SHIM_FIN), ack;
+        __u32 edge = p->ack + ((__u32)p->window << (s->wscale & 15));
         __be32 word, old_word;
         __be16 window, old_window;
 
@@ -240,12 +241,17 @@ static __always_inline int shim_gate(struct __sk_buff *skb, struct shim_packet *
                 return TC_ACT_UNSPEC;
         if (!shim_after(s->c_ack, p->ack)) {
                 s->c_ack = p->ack;
-                s->edge = p->ack + ((__u32)p->window << (s->wscale & 15));
+                s->edge = edge;
+        } else if (shim_after(edge, s->edge)) {
+                /* The front may know less than we how far we are, but not less about the window. */
+                s->edge = edge;
         }
         if (shim_after(next, s->c_next))
                 s->c_next = next;
         ack = shim_earlier(p->ack, s->high);
-        if (p->tcp_bytes > sizeof(struct tcphdr))
+        /* Once we serve, the client's blocks are about what we sent ourselves. */
+        if (p->tcp_bytes > sizeof(struct tcphdr) &&
+            (!(s->flags & INSTANCE_SHIM_IS_PROMOTED) || ack != p->ack))
                 shim_blank_options(skb, p);
         if (ack == p->ack)
                 return TC_ACT_UNSPEC;
@@ -265,34 +271,32 @@ static __always_inline int shim_standby_in(struct __sk_buff *skb, struct shim_pa
                                            struct instance_flow *flow, struct instance_standby *s,
                                            bool is_copy)
 {
-        /* 1. The front gave this standby up, or the client is gone: so is what we held back. The socket judges
-         *    the reset by itself. */
+        /* 1. The front gave this standby up, or the client is gone: so is what we held back. The socket
+         * judges the reset by itself. */
         if (p->flags & SHIM_RST) {
                 bpf_map_delete_elem(&shim_standbys, flow);
                 return TC_ACT_UNSPEC;
         }
         if (is_copy) {
                 shim_count(INSTANCE_SHIM_COPIES_COUNT, 1);
+                s->flags &= ~INSTANCE_SHIM_IS_PROMOTED;
                 return shim_gate(skb, p, s);
         }
         /* 2. Promotion is told by the absence of a mark, so whoever can send here could tell it: it must fit.
          */
         if (p->seq - (s->ack - 65536) > 65536 + (1U << 22) ||
-            p->ack - (s->c_ack - 65536) > 65536 + (1U << 26)) {
+            p->ack - (s->c_ack - (1U << 22)) > (1U << 22) + (1U << 26)) {
                 shim_count(INSTANCE_SHIM_FORGED_COUNT, 1);
                 return TC_ACT_SHOT;
         }
-        /* 3. The window is the client's own now, but what it has from A and we have not sent yet must be
-         *    acknowledged step by step as before. */
+        /* 3. The window is the client's own now. What it has from A and we have not sent yet must be
+         *    acknowledged step by step as before, and it may have been but a question of the front's: so the
+         *    state is kept, and the next copy makes us the standby again. */
         if (!(s->flags & INSTANCE_SHIM_IS_PROMOTED)) {
                 s->flags |= INSTANCE_SHIM_IS_PROMOTED;
                 shim_count(INSTANCE_SHIM_PROMOTED_COUNT, 1);
         }
-        shim_gate(skb, p, s);
-        /* 4. Nothing is left to hold back: from here on it is any connection. */
-        if (!shim_after(s->c_ack, s->high))
-                bpf_map_delete_elem(&shim_standbys, flow);
-        return TC_ACT_UNSPEC;
+        return shim_gate(skb, p, s);
 }
 
 static __always_inline struct bpf_sock *shim_lookup(struct __sk_buff *skb, const struct shim_packet *p,
@@ -657,7 +661,8 @@ int instance_shim_out(struct __sk_buff *skb)
         }
         /* 4. Bytes that the client lacks: the front has asked for them, or we serve now. */
         if (shim_after(end, s->c_ack)) {
-                shim_count(INSTANCE_SHIM_WHOLE_COUNT, 1);
+                if (!(s->flags & INSTANCE_SHIM_IS_PROMOTED))
+                        shim_count(INSTANCE_SHIM_WHOLE_COUNT, 1);
                 shim_told(s, &p, end, bpf_ktime_get_ns());
                 return TC_ACT_UNSPEC;
         }
