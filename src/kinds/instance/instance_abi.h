@@ -65,7 +65,7 @@ enum instance_answer { INSTANCE_ANSWER_PRIMARY, INSTANCE_ANSWER_FIRST };
 struct instance_vip {
         __u32 flags;  /**< INSTANCE_VIP_* */
         __u32 number; /**< below INSTANCE_VIPS_MAX */
-        __u32 row;    /**< the Maglev table in force begins at row * INSTANCE_TABLE of instance_table */
+        __u32 row;    /**< the Maglev table in force begins at pick row * INSTANCE_ROW of instance_table */
         __u32 seed;   /**< of the hash of a flow; random, kept over restarts */
         __u32 share;  /**< SHARE: protect when hash < share; 2^32-1 is all */
         __u32 most;   /**< protected connections at one time; more are forwarded unprotected, counted; 0: as
@@ -80,10 +80,19 @@ struct instance_vip {
 };
 _Static_assert(sizeof(struct instance_vip) == 48, "instance_vip is part of the map ABI");
 
-/** instance_table: array, mmapable, two rows a vip (one in force, one being built). By user space. */
+/**
+ * instance_table: array, mmapable, two rows a vip (one in force, one being built). By user space, which sees
+ * picks one after the other: the map's values are pairs of them, since a mapped array has its values at
+ * multiples of eight bytes.
+ */
 struct instance_pick {
         __u16 primary, standby; /**< servers; standby NOBODY: nothing to mirror on */
 };
+#define INSTANCE_ROW (INSTANCE_TABLE + 1) /* picks from one row to the next: whole pairs */
+struct instance_pick_pair {
+        struct instance_pick pick[2];
+};
+_Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is part of the map ABI");
 
 #define INSTANCE_SERVER_SET  0x1 /* the entry is in use */
 #define INSTANCE_SERVER_DEAD 0x2 /* its connections are their standby's from the next packet on */
@@ -92,6 +101,7 @@ struct instance_pick {
 #define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it serves nobody's copy any more; evict */
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
+#define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
@@ -223,7 +233,12 @@ struct instance_sum_key {
 /* Its value is a __u32. */
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
-enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
+enum instance_order {
+        INSTANCE_ORDER_PROMOTE = 1,
+        INSTANCE_ORDER_LEAVE,
+        INSTANCE_ORDER_EVICT,
+        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
+};
 
 /* ---- what happened ------------------------------------------------------------------------- */
 
@@ -243,7 +258,7 @@ enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE
         X(EVICTED_LATE, "evicted-late", "the standby did not answer the SYN in time")                        \
         X(EVICTED_LAG, "evicted-lag", "the standby acknowledges less than A for too long")                   \
         X(EVICTED_CONTENT, "evicted-content", "the standby's answer differs")                                \
-        X(EVICTED_RESET, "evicted-reset", "the standby reset the connection, A goes on")                     \
+        X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
         X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \

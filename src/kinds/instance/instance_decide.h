@@ -516,7 +516,7 @@ INSTANCE_INLINE void instance_a_fin(struct instance_conn *c, const struct instan
         /* 2. B has ended elsewhere: before A, it is the one that differs; after A, it knows more. */
         if (c->flags & INSTANCE_CONN_B_FIN) {
                 if (instance_before(c->b_high, c->a_fin + 1))
-                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_CONTENT);
+                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
                 else
                         instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_FIN);
                 return;
@@ -564,7 +564,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
         }
         /* B had ended the stream, A has more. */
         if (s->bytes && (c->flags & INSTANCE_CONN_B_FIN) && !instance_before(c->a_high, c->b_high)) {
-                instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_CONTENT);
+                instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
                 return;
         }
         /* A bare acknowledgement that brings the client nothing would look like a duplicate. */
@@ -643,9 +643,9 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                 return instance_b_serves(c, s, now, act, 0);
         }
         if (s->flags & INSTANCE_TCP_FIN) {
-                /* 2. It ends before A did: it differs. */
+                /* 2. It ends before A did: it has crashed, or knows less. */
                 if (instance_before(c->b_high, c->a_high + 1)) {
-                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_CONTENT);
+                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
                         return instance_act_refuse(act, s, INSTANCE_TO_B, INSTANCE_DROP_STANDBY);
                 }
                 /* 3. It ends where A did: the end that was held back. */

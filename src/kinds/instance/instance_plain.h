@@ -82,32 +82,15 @@ INSTANCE_INLINE enum instance_role instance_find(const struct instance_packet *p
 
 /* ---- which server ---------------------------------------------------------------------------- */
 
-/**
- * The upper half picks the entry of the table, the lower one is for whoever needs another choice by flow
- * (the share that is protected). Two rounds of multiply and fold over client, port and the vip's secret seed.
- */
-INSTANCE_INLINE __u64 instance_hash(const struct instance_address *client, __be16 port, __u32 seed)
-{
-        const __u64 k = 0xd6e8feb86659fd93ULL;
-        __u64 h = ((__u64)client->word[3] << 32 | (__u64)port << 16) ^ (__u64)seed * 0x9e3779b97f4a7c15ULL;
-
-        if (!instance_address_is4(client)) {
-                h = (h ^ ((__u64)client->word[0] << 32 | client->word[1])) * k;
-                h = (h ^ h >> 32 ^ client->word[2]) * k;
-        }
-        h = (h ^ h >> 32) * k;
-        h = (h ^ h >> 32) * k;
-        return h ^ h >> 32;
-}
-
 INSTANCE_INLINE _Bool instance_pick_of(const struct instance_vip *vip, __u64 hash, struct instance_pick *to)
 {
-        __u32 at = vip->row * INSTANCE_TABLE + (__u32)((hash >> 32) * INSTANCE_TABLE >> 32);
-        const __u32 *pick = bpf_map_lookup_elem(&instance_table, &at);
+        __u32 at = vip->row * INSTANCE_ROW + instance_hash_entry(hash), pair = at >> 1;
+        const __u32 *picks = bpf_map_lookup_elem(&instance_table, &pair);
 
-        if (!pick)
+        if (!picks)
                 return 0;
-        __u32 both = *(const volatile __u32 *)pick; /* one load: user space may be writing it */
+        /* One load: user space may be writing them. */
+        __u32 both = ((const volatile __u32 *)picks)[at & 1];
         __builtin_memcpy(to, &both, sizeof(both));
         return 1;
 }
@@ -466,62 +449,6 @@ INSTANCE_INLINE __u64 instance_icmp_sum(const struct instance_packet *p, const s
         return instance_sum_address(diff, e->is_to_server ? &p->dst : &p->src, &e->outer, 1);
 }
 
-INSTANCE_INLINE _Bool instance_xdp_icmp4(void *data, void *end, const struct instance_packet *p,
-                                         const struct instance_quote *q, const struct instance_icmp_edit *e)
-{
-        struct {
-                struct instance_ip4 ip;
-                struct instance_icmp icmp;
-                struct instance_ip4 quoted;
-                __be16 ports[2];
-        } *at = data + INSTANCE_L2;
-
-        if ((void *)(at + 1) > end)
-                return 0;
-        instance_sum_apply(&at->icmp.check, instance_icmp_sum(p, q, e));
-        if (e->is_to_server) {
-                instance_sum_apply(&at->ip.check, instance_sum4(0, at->ip.dst, e->outer.word[3]));
-                instance_sum_apply(&at->quoted.check, instance_sum4(0, at->quoted.src, e->inner.word[3]));
-                at->ip.dst = e->outer.word[3];
-                at->quoted.src = e->inner.word[3];
-                at->ports[0] = e->port;
-        } else {
-                instance_sum_apply(&at->ip.check, instance_sum4(0, at->ip.src, e->outer.word[3]));
-                instance_sum_apply(&at->quoted.check, instance_sum4(0, at->quoted.dst, e->inner.word[3]));
-                at->ip.src = e->outer.word[3];
-                at->quoted.dst = e->inner.word[3];
-                at->ports[1] = e->port;
-        }
-        return 1;
-}
-
-INSTANCE_INLINE _Bool instance_xdp_icmp6(void *data, void *end, const struct instance_packet *p,
-                                         const struct instance_quote *q, const struct instance_icmp_edit *e)
-{
-        struct {
-                struct instance_ip6 ip;
-                struct instance_icmp icmp;
-                struct instance_ip6 quoted;
-                __be16 ports[2];
-        } *at = data + INSTANCE_L2;
-
-        if ((void *)(at + 1) > end)
-                return 0;
-        instance_sum_apply(&at->icmp.check, instance_icmp_sum(p, q, e));
-        for (int i = 0; i < 4; i++) {
-                *(e->is_to_server ? &at->ip.dst[i] : &at->ip.src[i]) = e->outer.word[i];
-                *(e->is_to_server ? &at->quoted.src[i] : &at->quoted.dst[i]) = e->inner.word[i];
-        }
-        at->ports[e->is_to_server ? 0 : 1] = e->port;
-        return 1;
-}
-
-INSTANCE_INLINE _Bool instance_xdp_icmp(void *data, void *end, const struct instance_packet *p,
-                                        const struct instance_quote *q, const struct instance_icmp_edit *e)
-{
-        return p->is_v6 ? instance_xdp_icmp6(data, end, p, q, e) : instance_xdp_icmp4(data, end, p, q, e);
-}
-
 INSTANCE_INLINE int instance_tc_icmp_edit(struct __sk_buff *skb, const struct instance_packet *p,
                                           const struct instance_quote *q, const struct instance_icmp_edit *e)
 {
@@ -728,7 +655,7 @@ INSTANCE_INLINE int instance_tc_icmp_one(struct __sk_buff *skb, const struct ins
  * both servers get it: the client's side of the path is the same for both.
  * @return a tc verdict; INSTANCE_TC_PASS for what is none of ours
  */
-static __noinline int instance_tc_icmp(struct __sk_buff *skb)
+static __noinline __attribute__((unused)) int instance_tc_icmp(struct __sk_buff *skb)
 {
         const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
         struct instance_packet p;
