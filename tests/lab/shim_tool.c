@@ -7,6 +7,7 @@
  *     shim remove PIN-FOLDER DEVICE
  */
 #include "base/clock.h"
+#include "kinds/instance/cookie.h"
 #include "kinds/instance/shim.h"
 
 #include <arpa/inet.h>

@@ -1,9 +1,8 @@
 #pragma once
 /*
- * Aligned mode in the front's tc program: answer a SYN without keeping anything, make a connection of the third
- * packet. BPF only; a part of instance_tcp.h, which includes
- * it where everything it uses is there. instance_cookie.h says what a cookie is, instance_shim_abi.h what the
- * other end does.
+ * Aligned mode in the front's tc program: answer a SYN without keeping anything, make a connection of the
+ * third packet. BPF only; a part of instance_tcp.h, which includes it where everything it uses is there.
+ * instance_cookie.h says what a cookie is, instance_shim_abi.h what the other end does.
  */
 #include "instance_cookie.h"
 
@@ -16,9 +15,10 @@ struct {
 } instance_cookies SEC(".maps");
 
 /**
- * By vip's number: second (of the monotonic clock, plus one) in which a packet of a connection that has no entry
- * was let go last; 0: never. While it is recent there may be such connections, so a packet without entry and
- * cookie is forwarded without state; else it is an answer to a SYN that we did not send, and dropped.
+ * By vip's number: second (of the monotonic clock, plus one) in which a packet of a connection that has no
+ * entry was let go last; 0: never. While it is recent there may be such connections, so a packet without
+ * entry and cookie is forwarded without state; else it is an answer to a SYN that we did not send, and
+ * dropped.
  */
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);

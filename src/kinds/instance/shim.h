@@ -69,11 +69,3 @@ int instance_shim_clock_set(struct instance_shim_loader *s, int64_t wall_ns, int
 int instance_shim_counts_read(struct instance_shim_loader *s, uint64_t count[INSTANCE_SHIM_COUNTS_ALL]);
 const char *instance_shim_count_word(enum instance_shim_count c);
 const char *instance_shim_count_help(enum instance_shim_count c);
-
-/**
- * A key from a secret of any length: for `vip_name`, so that services sharing a secret have keys of their own
- * (BLAKE2b, RFC 7693, keyed with the secret). The front derives it the same way.
- * @return 0, -EINVAL: the secret is shorter than 16 bytes or longer than 64
- */
-int instance_cookie_key_derive(struct instance_cookie_key *key, const void *secret, size_t bytes,
-                               const char *vip_name, uint64_t from_epoch, struct dog_err *e);
