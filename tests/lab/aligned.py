@@ -423,7 +423,7 @@ def a_new_shim_takes_over_and_a_removed_one_leaves_nothing():
         s.shim("b", "open", SECRET, "e0", "vip", ADDRESS["b"][4], "80")
         s.kill("a")
         whole(s, d)
-        need(s.counts("b")["promoted"] == 1, str(s.counts("b")))
+        need(s.counts("b")["promoted"] >= 1, str(s.counts("b")))
         s.shim("b", "remove", "e0")
         need("bpf" not in sh("tc", "-n", s.n["b"], "filter", "show", "dev", "e0", "ingress"), "no program is left")
         need(os.listdir(s.path("pins-b")) == [], "no pin is left")
