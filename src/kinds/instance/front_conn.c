@@ -7,12 +7,14 @@
  *   - Silence of one connection is none: the service may think, on both servers alike.
  *   - "B has sent more than A" never happens by itself: B was never allowed to.
  *   - B's own zero-window probe is: it has bytes that it may not send. But it comes 200 ms late
- * (TCP_RTO_MIN), and that is what the data plane promotes by, on each connection by itself. So we ask,
- * earlier: when a server has said nothing on any connection for longer than it took for any answer of late,
- * while clients sent it something, the standby of each connection whose client has all that A ever sent is
- * shown the client's whole window, for a moment (INSTANCE_ORDER_ASK). A standby that thinks too has nothing
- * to send, and nothing happens; if it sends, it has the answer that A owes, and that very packet promotes. A
- * server that is slow by nature raises its own bar and is not asked at all, but left to the probe.
+ *     (TCP_RTO_MIN), and that is what the data plane promotes by, on each connection by itself.
+ *
+ * So we ask, earlier. When a server has said nothing on any connection for hang_ns, the standby of each
+ * connection whose client has all that A ever sent is shown the client's whole window, for a moment
+ * (INSTANCE_ORDER_ASK). A standby that thinks too, or whose client does, has nothing to send, and nothing
+ * happens; if it sends, it has what A owes, and that very packet promotes. A server that was doubted and then
+ * spoke by itself raises its bar to twice that silence; one that is slow by nature is not asked at all, but
+ * left to the probe. One silent process among several on a server is found by the probe alone.
  */
 #include "base/array.h"
 #include "base/clock.h"
@@ -34,9 +36,9 @@
 #define CONN_ASK_NS     (10 * DOG_MS)  /* a standby that is asked may answer so long */
 #define CONN_ASK_MOST   (200 * DOG_MS) /* by then it speaks by itself */
 #define CONN_ASKED_NS   (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
-#define CONN_DOUBTS     4              /* asked so often for one silence, each time after twice as long */
 #define CONN_BARE_BYTES 72             /* an acknowledgement is no longer, with Ethernet and some SACK */
-#define CONN_SLOWER     4              /* than the slowest answer of late */
+#define CONN_SLOWER     2              /* than the longest silence that was none */
+#define CONN_FORGIVE    512 /* of that is forgotten with each 10 ms in which it speaks: half in 4 s */
 
 /* -------------------------------------------------------------------------------- keys */
 
@@ -452,15 +454,8 @@ static void front_hang_step(struct instance_front *f, int64_t now_ns)
         (void)front_sending_flush(&sending);
 }
 
-/* What the clients of a vip have sent, when it was looked at last: front_hang_look. */
-struct front_asked {
-        uint64_t packets;
-        bool is_question; /* since the last look there was more than acknowledgements */
-};
-
 /* Is it time to doubt this server? Looks at counters only. */
-static bool front_doubt(struct instance_front *f, unsigned number, const struct front_asked *asked,
-                        int64_t now_ns)
+static bool front_doubt(struct instance_front *f, unsigned number, int64_t now_ns)
 {
         struct front_server *s = &f->server[number];
         struct instance_server_stats stats;
@@ -468,27 +463,26 @@ static bool front_doubt(struct instance_front *f, unsigned number, const struct 
         if (at->flags & (INSTANCE_SERVER_DEAD | INSTANCE_SERVER_LEAVING) ||
             instance_front_server_read(f, number, &stats) < 0)
                 return false;
-        if (stats.bytes != s->bytes) {
-                int64_t took_ns = s->question_ns ? now_ns - s->question_ns : 0;
-                s->slow_ns = took_ns > s->slow_ns ? took_ns : s->slow_ns - s->slow_ns / 1024;
-                s->bytes = stats.bytes;
-                s->asked = asked->packets;
+        /* A bare acknowledgement says nothing: the kernel of a hung process sends them too. */
+        bool is_said = stats.bytes - s->bytes > (stats.packets - s->packets) * CONN_BARE_BYTES;
+        s->bytes = stats.bytes;
+        s->packets = stats.packets;
+        if (is_said) {
+                int64_t silent_ns = now_ns - s->said_ns;
+                /* It was doubted and spoke by itself soon after: it thinks, or its clients do. */
+                if (s->doubts > 0 && silent_ns < 2 * CONN_ASK_MOST && silent_ns > s->slow_ns)
+                        s->slow_ns = silent_ns;
+                else
+                        s->slow_ns -= s->slow_ns / CONN_FORGIVE;
                 s->said_ns = now_ns;
-                s->question_ns = 0;
                 s->doubts = 0;
-        }
-        if (asked->is_question && s->question_ns == 0) {
-                s->question_ns = now_ns;
-                s->doubts = 0;
-        }
-        /* Not even an acknowledgement since it spoke last: there is no client. */
-        if (asked->packets == s->asked || s->doubts >= CONN_DOUBTS)
                 return false;
-        int64_t bar_ns = (int64_t)f->is.hang_ns;
-        if (bar_ns < s->slow_ns * CONN_SLOWER)
-                bar_ns = s->slow_ns * CONN_SLOWER;
+        }
+        int64_t bar_ns = s->slow_ns * CONN_SLOWER;
+        if (bar_ns < (int64_t)f->is.hang_ns)
+                bar_ns = (int64_t)f->is.hang_ns;
         bar_ns <<= s->doubts;
-        if (bar_ns > CONN_ASK_MOST || now_ns - (s->question_ns ? s->question_ns : s->said_ns) < bar_ns)
+        if (s->said_ns == 0 || bar_ns > CONN_ASK_MOST || now_ns - s->said_ns < bar_ns)
                 return false;
         s->doubts++;
         return true;
@@ -496,23 +490,11 @@ static bool front_doubt(struct instance_front *f, unsigned number, const struct 
 
 static void front_hang_look(struct instance_front *f, int64_t now_ns)
 {
-        struct front_asked asked[INSTANCE_VIPS_MAX] = {0};
         bool any = false;
-        for (unsigned v = 0; v < INSTANCE_VIPS_MAX; v++) {
-                struct front_vip *vip = &f->vip[v];
-                struct instance_vip_stats now;
-                if (!vip->is_set || vip->is.protect == INSTANCE_PROTECT_NEVER ||
-                    instance_map_sum(&f->vip_stats, v, (uint64_t *)(void *)&now, sizeof(now) / 8) < 0)
-                        continue;
-                uint64_t packets = now.to_servers - vip->asked_packets;
-                asked[v].packets = now.to_servers;
-                asked[v].is_question = now.to_servers_bytes - vip->asked_bytes > packets * CONN_BARE_BYTES;
-                vip->asked_packets = now.to_servers;
-                vip->asked_bytes = now.to_servers_bytes;
-        }
         for (unsigned i = 0; i < INSTANCE_SERVERS_MAX; i++) {
                 const struct front_server *s = &f->server[i];
-                f->in_hang[i] = s->is_set && front_doubt(f, i, &asked[s->is.vip], now_ns);
+                f->in_hang[i] = s->is_set && f->vip[s->is.vip].is.protect != INSTANCE_PROTECT_NEVER &&
+                                front_doubt(f, i, now_ns);
                 any |= f->in_hang[i];
         }
         if (any)

@@ -17,7 +17,6 @@ struct front_vip {
         struct instance_vip_key key;
         struct instance_vip value;
         unsigned orders; /* under way */
-        uint64_t asked_packets, asked_bytes;
 };
 
 struct front_server {
@@ -32,10 +31,10 @@ struct front_server {
         bool is_wanted;      /* its connections are to be woken by the next walk */
         unsigned woken;
         /* Silence: see front_conn.c, "hangs". */
-        uint64_t bytes, asked;        /* said by it; sent to its vip, when it was looked at last */
-        int64_t said_ns, question_ns; /* when it said something last; when it was asked first since, or 0 */
-        int64_t slow_ns;              /* the longest answer of late */
-        unsigned doubts;              /* asked so often since it said something */
+        uint64_t bytes, packets; /* from it, when it was looked at last */
+        int64_t said_ns;         /* when it said something last; 0: never */
+        int64_t slow_ns;         /* the longest silence of late that was no hang */
+        unsigned doubts;         /* asked so often since */
 };
 
 /* One way through both tables of connections. */

@@ -399,7 +399,10 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
                     !instance_before(c->b_high + INSTANCE_NEAR_BYTES, c->c_ack))
                         return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_PLAN);
         }
-        /* 4. A standby that holds the client up is none. */
+        /* 4. A is doubted: bytes of B's that the client lacks shall count as proof, from this packet on. */
+        if (now->order == INSTANCE_ORDER_ASK && is_through)
+                c->flags |= INSTANCE_CONN_INVITED;
+        /* 5. A standby that holds the client up is none. */
         if (instance_lags(c, now))
                 instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
 }
