@@ -27,6 +27,8 @@ struct {
         __type(value, __u32);
 } instance_loose SEC(".maps");
 
+/* The two entries below are global functions: the verifier looks at each once, not at every place and in every
+ * state in which it is called. */
 #define INSTANCE_LOOSE_S 900 /* as long as a silent connection is remembered */
 
 INSTANCE_INLINE __u32 instance_second(void)
@@ -85,8 +87,8 @@ static __noinline int instance_aligned_pick(struct instance_work *w, const struc
  * A SYN for an aligned vip. Nothing is kept for it: whoever does not answer costs nothing.
  * @return a verdict, or INSTANCE_GO_PLAIN: it is not for us to answer
  */
-static __noinline int instance_aligned_syn(struct __sk_buff *skb, struct instance_work *w,
-                                           const struct instance_vip *vip)
+__noinline int instance_aligned_syn(struct __sk_buff *skb, struct instance_work *w,
+                                    const struct instance_vip *vip)
 {
         const struct instance_cookie_vip *k;
         const struct instance_cookie_key *key;
@@ -94,6 +96,8 @@ static __noinline int instance_aligned_syn(struct __sk_buff *skb, struct instanc
         __u8 mac[12];
         __u64 epoch;
 
+        if (!w || !vip)
+                return INSTANCE_GO_PLAIN;
         k = instance_cookies_of(w->vip, &epoch);
         if (!k)
                 return instance_loosen(w->vip);
@@ -130,7 +134,7 @@ static __noinline int instance_aligned_syn(struct __sk_buff *skb, struct instanc
  * A packet of an aligned vip that belongs to no connection. With one of our numbers it makes one.
  * @return 0: there is one now; a verdict; or INSTANCE_GO_PLAIN
  */
-static __noinline int instance_aligned_open(struct instance_work *w, const struct instance_vip *vip)
+__noinline int instance_aligned_open(struct instance_work *w, const struct instance_vip *vip)
 {
         struct instance_conn *c = (void *)w->conn;
         const struct instance_cookie_vip *k;
@@ -139,6 +143,8 @@ static __noinline int instance_aligned_open(struct instance_work *w, const struc
         __u32 *loose, *live;
         __u64 epoch;
 
+        if (!w || !vip)
+                return INSTANCE_GO_PLAIN;
         k = instance_cookies_of(w->vip, &epoch);
         if (!k || (w->s.flags & (INSTANCE_TCP_SYN | INSTANCE_TCP_RST | INSTANCE_TCP_ACK)) != INSTANCE_TCP_ACK)
                 return INSTANCE_GO_PLAIN;

@@ -580,16 +580,20 @@ static long instance_sum_piece(__u32 i, void *ctx)
         return 0;
 }
 
-INSTANCE_INLINE void instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
+/* A global function: the verifier looks at it once, not in every state in which it is called. */
+__noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
 {
         struct instance_summing is = {.skb = skb, .w = w};
 
+        if (!w)
+                return 0;
         w->sum_at = at;
         w->sum_left = bytes;
         w->sum_offset =
                 w->p.payload + (at - (w->s.from == INSTANCE_FROM_B ? w->s.seq - w->act.delta : w->s.seq));
         if (bytes)
                 bpf_loop(17, instance_sum_piece, &is, 0);
+        return 0;
 }
 
 /* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. */
