@@ -37,11 +37,25 @@ struct bpf_tcp_req_attrs {
 };
 struct sock {
 };
+struct sock_common {
+        __u32 skc_tw_rcv_nxt;
+} __attribute__((preserve_access_index));
+struct inet_timewait_sock {
+        struct sock_common __tw_common;
+} __attribute__((preserve_access_index));
+struct tcp_timewait_sock {
+        struct inet_timewait_sock tw_sk;
+} __attribute__((preserve_access_index));
 extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *listener,
                                    struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
 
 #define SHIM_STATE_LISTEN    10 /* BPF_TCP_LISTEN */
 #define SHIM_STATE_TIME_WAIT 6
+
+/* Of skb->mark: packets that we sent to ourselves. */
+#define SHIM_MARK_LET_IN INSTANCE_MARK       /* made here, not to be looked at */
+#define SHIM_MARK_AGAIN  (INSTANCE_MARK | 1) /* a third packet for the second time */
+#define SHIM_MARK_COPY   (INSTANCE_MARK | 3) /* ... which bore the front's mark */
 
 #define SHIM_FIN 0x01
 #define SHIM_SYN 0x02
@@ -299,24 +313,19 @@ static __always_inline int shim_standby_in(struct __sk_buff *skb, struct shim_pa
         return shim_gate(skb, p, s);
 }
 
-static __always_inline struct bpf_sock *shim_lookup(struct __sk_buff *skb, const struct shim_packet *p,
-                                                    bool listeners_only)
+static __always_inline struct bpf_sock *shim_lookup(struct __sk_buff *skb, const struct shim_packet *p)
 {
         struct bpf_sock_tuple t = {};
 
         if (p->is_v6) {
-                if (!listeners_only) {
-                        __builtin_memcpy(t.ipv6.saddr, &p->from, 16);
-                        t.ipv6.sport = p->from_port;
-                }
+                __builtin_memcpy(t.ipv6.saddr, &p->from, 16);
+                t.ipv6.sport = p->from_port;
                 __builtin_memcpy(t.ipv6.daddr, &p->to, 16);
                 t.ipv6.dport = p->to_port;
                 return bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
         }
-        if (!listeners_only) {
-                t.ipv4.saddr = p->from.word[3];
-                t.ipv4.sport = p->from_port;
-        }
+        t.ipv4.saddr = p->from.word[3];
+        t.ipv4.sport = p->from_port;
         t.ipv4.daddr = p->to.word[3];
         t.ipv4.dport = p->to_port;
         return bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
@@ -343,38 +352,70 @@ static __always_inline int shim_assign(struct __sk_buff *skb, const struct shim_
         return bpf_sk_assign_tcp_reqsk(skb, (struct sock *)listener, &attrs, sizeof(attrs));
 }
 
-enum shim_found { SHIM_NOBODY, SHIM_LISTENS, SHIM_EXISTS, SHIM_BUILT, SHIM_REFUSED };
+enum shim_found { SHIM_NOBODY, SHIM_LISTENS, SHIM_EXISTS, SHIM_BUILT, SHIM_REFUSED, SHIM_WAITS };
 
-/** Is there a socket for this packet? With an offer, make one where there is not. */
+/** Is there a socket for this packet? With an offer, make one where there is not. @param next  of WAITS: the
+ * number that it takes next */
 static __always_inline enum shim_found shim_socket(struct __sk_buff *skb, const struct shim_packet *p,
-                                                   const struct instance_offer *offer)
+                                                   const struct instance_offer *offer, __u32 *next)
 {
-        struct bpf_sock *found = shim_lookup(skb, p, false);
-        enum shim_found is;
+        struct bpf_sock *found = shim_lookup(skb, p);
+        enum shim_found is = SHIM_EXISTS;
 
-        /* The client may come again from a port whose last connection we closed: TIME_WAIT hides the
-         * listener. */
-        if (found && found->state == SHIM_STATE_TIME_WAIT) {
-                bpf_sk_release(found);
-                found = shim_lookup(skb, p, true);
-        }
         if (!found)
                 return SHIM_NOBODY;
-        is = SHIM_EXISTS;
         if (found->state == SHIM_STATE_LISTEN) {
                 is = SHIM_LISTENS;
                 if (offer)
                         is = shim_assign(skb, p, found, offer) ? SHIM_REFUSED : SHIM_BUILT;
+        } else if (found->state == SHIM_STATE_TIME_WAIT) {
+                struct tcp_timewait_sock *tw = bpf_skc_to_tcp_timewait_sock(found);
+
+                if (tw) {
+                        *next = tw->tw_sk.__tw_common.skc_tw_rcv_nxt;
+                        is = SHIM_WAITS;
+                }
         }
         bpf_sk_release(found);
         return is;
 }
 
+/**
+ * The client comes again from a port whose last connection we closed: what is left of that one holds the
+ * place. A SYN would have taken it away; here a reset does (as long as net.ipv4.tcp_rfc1337 is 0), which goes
+ * in first, and then the packet comes in again.
+ */
+static __always_inline int shim_make_room(struct __sk_buff *skb, const struct shim_packet *p, __u32 next,
+                                          bool is_copy)
+{
+        __u32 check = p->tcp_at + offsetof(struct tcphdr, check),
+              at = p->tcp_at + offsetof(struct tcphdr, seq);
+        __be32 was = bpf_htonl(p->seq), is = bpf_htonl(next);
+        __be16 flags, reset;
+
+        if (bpf_skb_load_bytes(skb, p->tcp_at + 12, &flags, 2))
+                return TC_ACT_SHOT;
+        reset = (flags & bpf_htons(0xff00)) | bpf_htons(SHIM_RST);
+        bpf_l4_csum_replace(skb, check, was, is, 4);
+        bpf_l4_csum_replace(skb, check, flags, reset, 2);
+        bpf_skb_store_bytes(skb, at, &is, 4, 0);
+        bpf_skb_store_bytes(skb, p->tcp_at + 12, &reset, 2, 0);
+        skb->mark = SHIM_MARK_LET_IN;
+        bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
+        bpf_l4_csum_replace(skb, check, is, was, 4);
+        bpf_l4_csum_replace(skb, check, reset, flags, 2);
+        bpf_skb_store_bytes(skb, at, &was, 4, 0);
+        bpf_skb_store_bytes(skb, p->tcp_at + 12, &flags, 2, 0);
+        skb->mark = is_copy ? SHIM_MARK_COPY : SHIM_MARK_AGAIN;
+        return (int)bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
 /** A third packet with a number that a front gave. */
 static __always_inline int shim_third(struct __sk_buff *skb, struct shim_packet *p,
                                       struct instance_flow *flow, const struct instance_offer *offer,
-                                      bool is_copy)
+                                      bool is_copy, bool is_again)
 {
+        __u32 next = 0;
         struct instance_standby fresh = {
                 .wscale = offer->wscale == INSTANCE_COOKIE_NO_WSCALE ? 0 : offer->wscale,
                 .c_ack = p->ack,
@@ -385,7 +426,7 @@ static __always_inline int shim_third(struct __sk_buff *skb, struct shim_packet 
         };
         struct instance_standby *s;
 
-        switch (shim_socket(skb, p, offer)) {
+        switch (shim_socket(skb, p, offer, &next)) {
         case SHIM_BUILT:
                 shim_count(INSTANCE_SHIM_BUILT_COUNT, 1);
                 /* What we know under this name is of an earlier connection. */
@@ -396,6 +437,11 @@ static __always_inline int shim_third(struct __sk_buff *skb, struct shim_packet 
                 if (!bpf_map_update_elem(&shim_standbys, flow, &fresh, BPF_ANY))
                         shim_count(INSTANCE_SHIM_STANDBY_COUNT, 1);
                 break;
+        case SHIM_WAITS:
+                if (!is_again)
+                        return shim_make_room(skb, p, next, is_copy);
+                shim_count(INSTANCE_SHIM_REFUSED_COUNT, 1);
+                return TC_ACT_SHOT;
         case SHIM_REFUSED:
                 shim_count(INSTANCE_SHIM_REFUSED_COUNT, 1);
                 return TC_ACT_SHOT;
@@ -419,14 +465,14 @@ int instance_shim_in(struct __sk_buff *skb)
         struct instance_flow flow = {};
         struct instance_offer offer;
         struct shim_packet p;
-        __u32 zero = 0;
-        bool is_copy;
+        __u32 zero = 0, mark = skb->mark, next;
+        bool is_copy, is_again = mark == SHIM_MARK_AGAIN || mark == SHIM_MARK_COPY;
 
         /* 1. What we turned back ourselves. */
-        if (skb->mark == INSTANCE_MARK) {
+        if (mark == SHIM_MARK_LET_IN || is_again)
                 skb->mark = 0;
+        if (mark == SHIM_MARK_LET_IN)
                 return TC_ACT_UNSPEC;
-        }
         settings = bpf_map_lookup_elem(&shim_settings, &zero);
         if (!settings || !shim_parse(skb, &p))
                 return TC_ACT_UNSPEC;
@@ -436,6 +482,7 @@ int instance_shim_in(struct __sk_buff *skb)
         is_copy = p.tos >> 2 == settings->dscp;
         if (is_copy)
                 shim_unmark(skb, &p);
+        is_copy |= mark == SHIM_MARK_COPY;
         flow.client = p.from;
         flow.port = p.from_port;
         flow.vip = service->number;
@@ -446,7 +493,7 @@ int instance_shim_in(struct __sk_buff *skb)
             instance_cookie_read(&service->keys, &p.from, p.from_port, p.seq - 1,
                                  instance_cookie_epoch(bpf_ktime_get_ns() + settings->clock_ns),
                                  INSTANCE_COOKIE_SHIM_BACK, INSTANCE_COOKIE_SHIM_AHEAD, p.ack - 1, &offer))
-                return shim_third(skb, &p, &flow, &offer, is_copy);
+                return shim_third(skb, &p, &flow, &offer, is_copy, is_again);
 
         /* 3. Of a connection that we stand by for. */
         s = bpf_map_lookup_elem(&shim_standbys, &flow);
@@ -456,7 +503,7 @@ int instance_shim_in(struct __sk_buff *skb)
         /* 4. A copy of what we do not know. Answering it with a reset would only cost the front: the client
          *    sends its first bytes again, and they bring the number back. */
         if (is_copy) {
-                if (shim_socket(skb, &p, NULL) != SHIM_EXISTS) {
+                if (shim_socket(skb, &p, NULL, &next) != SHIM_EXISTS) {
                         shim_count(INSTANCE_SHIM_LOST_COUNT, 1);
                         return TC_ACT_SHOT;
                 }
@@ -599,7 +646,7 @@ static __always_inline int shim_reflect(struct __sk_buff *skb, const struct shim
         shim_header_put(skb, p, &h, is_partial);
         shim_count(INSTANCE_SHIM_REFLECTED_COUNT, 1);
         shim_count(INSTANCE_SHIM_REFLECTED_BYTES_COUNT, p->payload);
-        skb->mark = INSTANCE_MARK;
+        skb->mark = SHIM_MARK_LET_IN;
         if (!shim_is_news(s, p, end, now_ns))
                 return (int)bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 
