@@ -41,7 +41,8 @@ static double member_threat(const struct dog_member *m)
 {
         double near = (double)m->belief.p_breach[0];
         double middle = (double)m->belief.p_breach[1];
-        return middle > near ? middle : near;
+        double threat = middle > near ? middle : near;
+        return threat >= 0 ? threat : 1; /* a chance that is none (NaN) is no good news */
 }
 
 /*
@@ -261,6 +262,8 @@ static void sets_avoid(const struct dog_group *g, struct spread_sets *s)
         most = most >= living ? living - 1 : most;
         while (!s->is_panic && sick && count(s->avoid) < most) {
                 uint16_t worst = sick_worst(g, sick);
+                if (worst == NOBODY)
+                        break;
                 s->avoid |= bit(worst);
                 sick &= (uint16_t)~bit(worst);
         }

@@ -467,6 +467,8 @@ static void the_floors_hold_whatever_is_believed(void)
                                         x->is_usable = dog_rng_below(&r, 3) > 0;
                                 if (dog_rng_below(&r, 9) == 0)
                                         x->is_drained = !x->is_drained;
+                                if (dog_rng_below(&r, 20) == 0)
+                                        member_says(g, m, (double)NAN, (double)NAN);
                                 x->belief.is_bad = dog_rng_below(&r, 3) == 0;
                                 x->busy = dog_rng_below(&r, 2) ? (float)dog_rng_unit(&r) : (float)NAN;
                         }
