@@ -9,6 +9,9 @@
  * so that it is not decided on again where it leaves.
  */
 #include "instance_tcp.h"
+#include "instance_udp_tc.h"
+
+#include <linux/if_packet.h>
 
 /* Frames of their own: the stack of one is 512 bytes, all callers included. */
 static __noinline int instance_tc_plainly(struct __sk_buff *skb, const struct instance_packet *p,
@@ -27,9 +30,10 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
 {
         struct instance_packet p;
         struct instance_found f;
+        const struct instance_vip *vip;
         int rc;
 
-        if (skb->mark == INSTANCE_MARK)
+        if (skb->mark == INSTANCE_MARK || skb->pkt_type == PACKET_OTHERHOST) /* overheard: another's */
                 return INSTANCE_TC_PASS;
         if (skb->data_end - skb->data < INSTANCE_HEADERS && skb->len > skb->data_end - skb->data &&
             bpf_skb_pull_data(skb, skb->len < INSTANCE_HEADERS ? skb->len : INSTANCE_HEADERS))
@@ -50,19 +54,20 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                         if (rc != INSTANCE_GO_PLAIN)
                                 return rc;
                 }
+                if (p.proto == INSTANCE_PROTO_UDP && f.vip->protect != INSTANCE_PROTECT_NEVER)
+                        return instance_udp_request(skb, &p, f.vip);
                 return instance_tc_plainly(skb, &p, f.vip);
         case INSTANCE_FROM_SERVER:
                 instance_count_from(f.back->server, skb->len, p.tcp_flags);
-                if (p.proto == INSTANCE_PROTO_TCP) {
-                        const struct instance_vip *vip =
-                                instance_vip_of(&f.back->address, f.back->port, p.proto);
-                        if (vip && vip->protect != INSTANCE_PROTECT_NEVER) {
-                                rc = instance_tcp_server(skb, &p, vip, f.back);
-                                if (rc == INSTANCE_GO_ON)
-                                        return instance_go_on(skb);
-                                if (rc != INSTANCE_GO_PLAIN)
-                                        return rc;
-                        }
+                vip = instance_vip_of(&f.back->address, f.back->port, p.proto);
+                if (vip && vip->protect != INSTANCE_PROTECT_NEVER) {
+                        if (p.proto == INSTANCE_PROTO_UDP)
+                                return instance_udp_reply(skb, &p, vip, f.back);
+                        rc = instance_tcp_server(skb, &p, vip, f.back);
+                        if (rc == INSTANCE_GO_ON)
+                                return instance_go_on(skb);
+                        if (rc != INSTANCE_GO_PLAIN)
+                                return rc;
                 }
                 return instance_tc_back(skb, &p, f.back);
         case INSTANCE_TO_ADDRESS:
