@@ -220,17 +220,21 @@ struct instance_syn {
         __u8 c_shift, a_shift, b_shift; /**< window shifts; 15: no such option */
         __u8 sack;                      /**< bits C 1, A 2, B 4: selective acknowledgements are permitted */
         __u16 c_window, a_window, b_window; /**< of the handshake's packets, not shifted */
-        __u8 why;                           /**< enum instance_event_type: why it is alone */
-        __u8 pad;
+        __u16 c_mss;
+        __u8 why; /**< enum instance_event_type: why it is alone */
+        __u8 pad[3];
 };
-_Static_assert(sizeof(struct instance_syn) == 44, "instance_syn is part of the map ABI");
+_Static_assert(sizeof(struct instance_syn) == 48, "instance_syn is part of the map ABI");
 
 /** instance_sums: LRU hash. Sum of a block of A's that is finished, until B has reached it. */
 struct instance_sum_key {
         struct instance_flow flow;
         __u32 block; /**< sequence number (A's) >> INSTANCE_BLOCK_SHIFT */
 };
-/* Its value is a __u32. */
+/** `delta` tells this connection from an earlier one of the same ports. */
+struct instance_sum {
+        __u32 sum, delta;
+};
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
 enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };

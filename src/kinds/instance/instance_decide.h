@@ -52,7 +52,8 @@ struct instance_now {
         __u32 lag_bytes, lag_ticks; /**< of the vip; ticks 0: never */
         __u8 order;                 /**< enum instance_order, or 0 */
         __u8 is_barred;             /**< this packet begins a request of a class that is not replayable */
-        __u8 pad[2];
+        __u8 is_different;          /**< what A and B said is not the same: instance_guard_note */
+        __u8 pad;
 };
 
 enum instance_to { INSTANCE_TO_NOBODY, INSTANCE_TO_CLIENT, INSTANCE_TO_A, INSTANCE_TO_B };
@@ -230,6 +231,16 @@ INSTANCE_INLINE void instance_evict(struct instance_conn *c, const struct instan
         c->flags &= (__u16) ~(INSTANCE_CONN_INVITED | INSTANCE_CONN_LEAVING);
 }
 
+/* B has ended. Where the client has, too, and with all it wanted, that is no loss, and A sees to the rest. */
+INSTANCE_INLINE void instance_b_ended(struct instance_conn *c, const struct instance_now *now,
+                                      struct instance_action *act)
+{
+        if ((c->flags & INSTANCE_CONN_C_FIN) && !instance_before(c->c_ack, c->a_high))
+                c->flags |= INSTANCE_CONN_ALONE;
+        else
+                instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
+}
+
 /* ---- who may speak ------------------------------------------------------------------------- */
 
 /* The most that a window can hold. An endpoint may have shrunk its window, so the newest edge is no bound. */
@@ -373,6 +384,9 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
 {
         _Bool is_through = !instance_before(c->c_ack, c->a_high);
 
+        /* 0. What differs must not serve, least of all now. */
+        if (now->is_different)
+                return instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_CONTENT);
         /* 1. A copy on a server that is not fit to hold one protects nobody. */
         if ((now->b_flags & (INSTANCE_SERVER_DEAD | INSTANCE_SERVER_UNFIT)) ||
             now->order == INSTANCE_ORDER_EVICT)
@@ -509,7 +523,7 @@ INSTANCE_INLINE void instance_a_fin(struct instance_conn *c, const struct instan
         /* 2. B has ended elsewhere: before A, it is the one that differs; after A, it knows more. */
         if (c->flags & INSTANCE_CONN_B_FIN) {
                 if (instance_before(c->b_high, c->a_fin + 1))
-                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
+                        instance_b_ended(c, now, act);
                 else
                         instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_FIN);
                 return;
@@ -557,7 +571,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
         }
         /* B had ended the stream, A has more. */
         if (s->bytes && (c->flags & INSTANCE_CONN_B_FIN) && !instance_before(c->a_high, c->b_high)) {
-                instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
+                instance_b_ended(c, now, act);
                 return;
         }
         /* A bare acknowledgement that brings the client nothing would look like a duplicate. */
@@ -627,7 +641,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
 
         if (s->flags & INSTANCE_TCP_RST) {
                 if (!(c->flags & INSTANCE_CONN_CLOSED))
-                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
+                        instance_b_ended(c, now, act);
                 return instance_act_drop(act, INSTANCE_DROP_STANDBY);
         }
         /* 1. The vote: it has what the client waits for. */
@@ -638,7 +652,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
         if (s->flags & INSTANCE_TCP_FIN) {
                 /* 2. It ends before A did: it has crashed, or knows less. */
                 if (instance_before(c->b_high, c->a_high + 1)) {
-                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_RESET);
+                        instance_b_ended(c, now, act);
                         return instance_act_refuse(act, s, INSTANCE_TO_B, INSTANCE_DROP_STANDBY);
                 }
                 /* 3. It ends where A did: the end that was held back. */
@@ -681,6 +695,117 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                 return;
         }
         instance_act_drop(act, INSTANCE_DROP_STANDBY);
+}
+
+/* ---- the guard: do both say the same? ------------------------------------------------------ */
+
+/*
+ * The stream is summed in blocks that are aligned by A's sequence numbers, each word of four bytes (in that
+ * alignment, too) with a weight by its place: sum = sum * R + word, modulo 2^32. R is odd, so one changed
+ * byte always shows, and so does a change of order. A word that is cut in two by packets is its parts' sum.
+ *
+ * Only new bytes in order are added. After a gap the sender is "blind" until its next block begins.
+ */
+#define INSTANCE_SUM_R       0x9e3779b1u
+#define INSTANCE_SUM_R2      0xffe6cc61u /* its powers */
+#define INSTANCE_SUM_R3      0xcc042811u
+#define INSTANCE_SUM_R4      0x1f76bcc1u
+#define INSTANCE_SUM_INVERSE 0x0e8b2f51u /* R * INVERSE = 1 */
+#define INSTANCE_BLOCK       (1u << INSTANCE_BLOCK_SHIFT)
+
+/** Which bytes of a packet are to be added: `first` from `from` on, and `second` behind, of the next block.
+ */
+struct instance_span {
+        __u32 was;   /**< where the sum stood */
+        __u32 end;   /**< where it stands afterwards */
+        __u32 from;  /**< the first byte to add */
+        __u32 first; /**< bytes of the block that `from` is in */
+        __u32 second;
+        __u32 sum;    /**< to begin with; then, of all that was added */
+        __u32 closed; /**< has_block: the sum of the block that `first` completes */
+        __u32 theirs; /**< has_theirs: A's sum of that block */
+        __u8 is_any, is_blind, has_block, has_theirs;
+};
+
+/**
+ * @param summed,sum,is_blind  of the sender, as they stand
+ * @param seq                  in A's numbers
+ */
+INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u32 sum, _Bool is_blind,
+                                      __u32 seq, __u32 bytes)
+{
+        __u32 end = seq + bytes, begins = (seq + INSTANCE_BLOCK - 1) & ~(INSTANCE_BLOCK - 1);
+
+        __builtin_memset(p, 0, sizeof(*p));
+        p->was = summed;
+        if (!bytes || !instance_before(summed, end))
+                return;
+        p->is_any = 1;
+        p->end = end;
+        p->from = summed;
+        p->sum = sum;
+        if (is_blind || instance_before(summed, seq)) {
+                p->from = begins;
+                p->sum = 0;
+        }
+        if (bytes > INSTANCE_BLOCK || instance_before(end, p->from)) {
+                p->is_blind = 1;
+                p->from = end;
+                return;
+        }
+        p->first = INSTANCE_BLOCK - (p->from & (INSTANCE_BLOCK - 1));
+        if (p->first > end - p->from)
+                p->first = end - p->from;
+        p->second = end - p->from - p->first;
+        /* A block that was begun in its middle is one only if its sender saw its beginning: it did. */
+        p->has_block = p->first && !((p->from + p->first) & (INSTANCE_BLOCK - 1));
+}
+
+/** The sum of bytes that begin at `at`. The BPF program does the same, four words at a time. */
+INSTANCE_INLINE __u32 instance_sum_bytes(__u32 sum, __u32 at, const __u8 *bytes, __u32 n)
+{
+        for (__u32 i = 0; i < n; i++, at++) {
+                if (!(at & 3))
+                        sum *= INSTANCE_SUM_R;
+                sum += (__u32)bytes[i] << (at & 3) * 8;
+        }
+        return sum;
+}
+
+/**
+ * Note what a packet added; under the lock. If another CPU was faster, the sender is blind for this block.
+ * @return whether A and B have been seen to differ
+ */
+INSTANCE_INLINE _Bool instance_guard_note(struct instance_conn *c, _Bool is_b, const struct instance_span *p)
+{
+        __u16 blind = is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND;
+        __u32 summed = is_b ? c->b_summed : c->a_summed;
+
+        if (!p->is_any)
+                return 0;
+        if (summed != p->was || p->is_blind) {
+                c->flags |= blind;
+                if (instance_before(summed, p->end)) {
+                        if (is_b)
+                                c->b_summed = p->end;
+                        else
+                                c->a_summed = p->end;
+                }
+                return 0;
+        }
+        c->flags &= (__u16)~blind;
+        if (is_b) {
+                c->b_summed = p->end;
+                c->b_sum = p->sum;
+        } else {
+                c->a_summed = p->end;
+                c->a_sum = p->sum;
+        }
+        if (p->has_theirs && p->theirs != p->closed)
+                return 1;
+        /* Both at the same byte, in the middle of a block: the end of an answer, as a rule. */
+        return c->a_summed == c->b_summed && !(c->flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)) &&
+               c->a_sum != c->b_sum;
 }
 
 /* ---- all together -------------------------------------------------------------------------- */

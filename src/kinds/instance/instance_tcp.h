@@ -22,6 +22,8 @@ struct instance_ends {
         __be16 sport, dport;
 };
 
+#define INSTANCE_MAIN_ONLY 2 /* of has_options: a reset goes before a SYN */
+
 /* Everything about the packet in hand; too much for the stack. */
 struct instance_work {
         struct instance_packet p;
@@ -35,7 +37,11 @@ struct instance_work {
         __u32 vip, vip_flags, seed;
         __u32 primary, standby;
         __u32 class;
-        __u32 options[INSTANCE_SYN_WORDS]; /* for packets of a handshake */
+        struct instance_span span;
+        struct instance_sum_key sum_key;
+        struct instance_sum sum;
+        __u32 sum_at, sum_left, sum_offset; /* while bytes are added up */
+        __u32 options[INSTANCE_SYN_WORDS];  /* for packets of a handshake */
         __u32 has_options;
         __u64 conn[sizeof(struct instance_conn) / 8]; /* a lock may not be in a map of this type */
         struct instance_syn syn;
@@ -78,6 +84,25 @@ struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
         __uint(max_entries, 1 << 20);
 } instance_events SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 65536);
+        __type(key, struct instance_sum_key);
+        __type(value, struct instance_sum);
+} instance_sums SEC(".maps");
+
+/* A piece of a packet, aligned as it is in the stream; a word of room at either end. */
+#define INSTANCE_PIECE 4096
+struct instance_piece {
+        __u32 word[INSTANCE_PIECE / 4 + 16];
+};
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct instance_piece);
+} instance_pieces SEC(".maps");
 
 struct {
         __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -182,7 +207,8 @@ static __noinline int instance_write_bare(struct __sk_buff *skb, struct instance
 {
         const struct instance_ends *e = &w->ends;
         __u32 l4 = w->p.is_v6 ? INSTANCE_L4_IP6 : INSTANCE_L4_IP4;
-        __u32 words = w->has_options ? INSTANCE_SYN_WORDS : 0;
+        _Bool has_options = w->has_options && (w->has_options != INSTANCE_MAIN_ONLY || o == &w->act.main);
+        __u32 words = has_options ? INSTANCE_SYN_WORDS : 0;
         __u32 bytes = sizeof(struct instance_tcp) + words * 4;
         struct instance_tcp *tcp = &w->tcp;
         __u64 sum;
@@ -465,16 +491,214 @@ INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struc
         }
 }
 
+/* ---- the guard ----------------------------------------------------------------------------- */
+
+struct instance_summing {
+        struct __sk_buff *skb;
+        struct instance_work *w;
+};
+
+/*
+ * Up to 4 KiB more: copied out of the packet, whose pages cannot be read in place, and summed. Words of the
+ * copy lie as they do in the stream. instance_sum_bytes() says the same in one line.
+ */
+static long instance_sum_piece(__u32 i, void *ctx)
+{
+        struct instance_summing *is = ctx;
+        struct instance_work *w = is->w;
+        __u32 zero = 0, lead = w->sum_at & 3, n = w->sum_left, words, sum = w->span.sum, k;
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (!b || !n)
+                return 1;
+        if (n > INSTANCE_PIECE - 4)
+                n = INSTANCE_PIECE - lead;
+        words = (lead + n + 3) >> 2;
+        b->word[0] = 0;
+        b->word[(words - 1) & 1023] = 0;
+        if (n > INSTANCE_PIECE || bpf_skb_load_bytes(is->skb, w->sum_offset, (__u8 *)b->word + lead, n)) {
+                w->span.is_blind = 1;
+                return 1;
+        }
+        w->sum_at += n;
+        w->sum_left -= n;
+        w->sum_offset += n;
+        if (lead) /* the rest of a word whose beginning is in the sum already */
+                sum *= INSTANCE_SUM_INVERSE;
+        for (k = 0; k < 64; k++) {
+                if ((k + 1) * 16 > words)
+                        break;
+#pragma unroll
+                for (__u32 j = 0; j < 16; j += 4)
+                        sum = sum * INSTANCE_SUM_R4 + b->word[k * 16 + j] * INSTANCE_SUM_R3 +
+                              b->word[k * 16 + j + 1] * INSTANCE_SUM_R2 +
+                              b->word[k * 16 + j + 2] * INSTANCE_SUM_R + b->word[k * 16 + j + 3];
+        }
+        for (__u32 j = 0; j < 15; j++) {
+                __u32 at = k * 16 + j;
+                if (at >= words)
+                        break;
+                sum = sum * INSTANCE_SUM_R + b->word[at & 1023];
+        }
+        w->span.sum = sum;
+        return 0;
+}
+
+INSTANCE_INLINE void instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
+{
+        struct instance_summing is = {.skb = skb, .w = w};
+
+        w->sum_at = at;
+        w->sum_left = bytes;
+        w->sum_offset =
+                w->p.payload + (at - (w->s.from == INSTANCE_FROM_B ? w->s.seq - w->act.delta : w->s.seq));
+        if (bytes)
+                bpf_loop(17, instance_sum_piece, &is, 0);
+}
+
+/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. */
+static __noinline int instance_guard(struct __sk_buff *skb, struct instance_work *w, struct instance_conn *c)
+{
+        _Bool is_b = w->s.from == INSTANCE_FROM_B, is_blind;
+        struct instance_span *p = &w->span;
+        struct instance_sum *theirs;
+        __u32 summed, sum, block;
+
+        bpf_spin_lock(&c->lock);
+        summed = is_b ? c->b_summed : c->a_summed;
+        sum = is_b ? c->b_sum : c->a_sum;
+        is_blind = c->flags & (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND);
+        w->act.delta = c->delta;
+        bpf_spin_unlock(&c->lock);
+        instance_span_of(p, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq, w->s.bytes);
+        if (!p->is_any || p->is_blind)
+                return 0;
+        block = p->from >> INSTANCE_BLOCK_SHIFT;
+        instance_sum_add(skb, w, p->from, p->first);
+        if (!p->has_block)
+                return 0;
+        p->closed = p->sum;
+        p->sum = 0;
+        __builtin_memset(&w->sum_key, 0, sizeof(w->sum_key));
+        w->sum_key.flow = w->flow;
+        w->sum_key.block = block;
+        if (is_b) {
+                theirs = bpf_map_lookup_elem(&instance_sums, &w->sum_key);
+                p->has_theirs = theirs && theirs->delta == w->act.delta;
+                if (p->has_theirs) {
+                        p->theirs = theirs->sum;
+                        bpf_map_delete_elem(&instance_sums, &w->sum_key);
+                }
+        } else {
+                w->sum.sum = p->closed;
+                w->sum.delta = w->act.delta;
+                bpf_map_update_elem(&instance_sums, &w->sum_key, &w->sum, BPF_ANY);
+        }
+        instance_sum_add(skb, w, p->from + p->first, p->second);
+        return 0;
+}
+
+/* ---- classes of requests ------------------------------------------------------------------- */
+
+struct instance_reading {
+        struct instance_work *w;
+        __u32 hash, bytes, spaces;
+};
+
+/* One character of a request's first line: method, space, path, up to what varies. */
+static long instance_class_letter(__u32 i, void *ctx)
+{
+        struct instance_reading *r = ctx;
+        __u32 at = i & 63;
+        __u8 letter = r->w->line[at];
+
+        if (i >= r->bytes || letter < 32 || letter > 126)
+                return 1;
+        if (letter == ' ' && r->spaces++)
+                return 1;
+        if (letter == '?' || letter == '#')
+                return 1;
+        r->hash = (r->hash ^ letter) * 16777619u; /* FNV-1a (Fowler, Noll, Vo) */
+        if (at < 64 - 16) {                       /* sizeof(text), as the verifier sees it */
+                r->w->about.text[at] = (char)letter;
+                r->w->about.length = (__u16)(at + 1);
+        }
+        return 0;
+}
+
+/*
+ * Does a request begin here, and of which class? Methods of RFC 9110 and 5789 by their first letters.
+ * @return 1: of one that must not be asked twice
+ */
+static __noinline int instance_class_read(struct __sk_buff *skb, struct instance_work *w)
+{
+        struct instance_reading r = {.w = w, .hash = 2166136261u ^ w->vip};
+        struct instance_class *known;
+        __u32 n = w->s.bytes;
+
+        w->class = 0;
+        if (n < 8)
+                return 0;
+        if (n > INSTANCE_LINE)
+                n = INSTANCE_LINE;
+        if (bpf_skb_load_bytes(skb, w->p.payload, w->line, n))
+                return 0;
+        __u32 first = (__u32)w->line[0] << 24 | (__u32)w->line[1] << 16 | (__u32)w->line[2] << 8 | w->line[3];
+        if (first != 0x47455420 /* GET */ && first != 0x504f5354 /* POST */ &&
+            first != 0x50555420 /* PUT */ && first != 0x48454144 /* HEAD */ &&
+            first != 0x44454c45 /* DELE */ && first != 0x50415443 /* PATC */ &&
+            first != 0x4f505449 /* OPTI */)
+                return 0;
+        __builtin_memset(&w->about, 0, sizeof(w->about));
+        r.bytes = n;
+        bpf_loop(INSTANCE_LINE, instance_class_letter, &r, 0);
+        w->class = r.hash ? r.hash : 1;
+        known = bpf_map_lookup_elem(&instance_classes, &w->class);
+        if (known) {
+                __sync_fetch_and_add(&known->seen, 1);
+                return known->is_barred != 0;
+        }
+        w->about.seen = 1;
+        w->about.vip = (__u16)w->vip;
+        bpf_map_update_elem(&instance_classes, &w->class, &w->about, BPF_NOEXIST);
+        return 0;
+}
+
+/* The standby's answer was another one: nobody of this class is protected by a copy from here on. */
+INSTANCE_INLINE void instance_class_bar(__u32 class)
+{
+        struct instance_class *known = bpf_map_lookup_elem(&instance_classes, &class);
+        if (!known)
+                return;
+        __sync_fetch_and_add(&known->diverged, 1);
+        known->is_barred = 1;
+}
+
 /* A connection's packet. */
 INSTANCE_INLINE int instance_conn_packet(struct __sk_buff *skb, struct instance_work *w,
                                          const struct instance_vip *vip, struct instance_conn *c)
 {
+        _Bool is_client = w->s.from == INSTANCE_FROM_CLIENT;
+        _Bool is_mirrored =
+                w->s.bytes && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)); /* or soon not */
+
         __builtin_memset(&w->act, 0, sizeof(w->act));
+        w->span.is_any = 0;
         instance_circumstances(w, vip);
+        if (is_mirrored && is_client && (vip->flags & INSTANCE_VIP_CLASSES) && w->s.seq == c->c_high)
+                w->now.is_barred = (__u8)instance_class_read(skb, w);
+        else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD) &&
+                 instance_plausible(c, &w->s))
+                instance_guard(skb, w, c);
         bpf_spin_lock(&c->lock);
+        w->now.is_different = instance_guard_note(c, w->s.from == INSTANCE_FROM_B, &w->span);
+        if (w->class)
+                c->class = w->class;
         instance_decide(c, &w->s, &w->now, &w->act);
         w->class = c->class;
         bpf_spin_unlock(&c->lock);
+        if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
+                instance_class_bar(w->class);
         return INSTANCE_GO_ON;
 }
 
@@ -569,6 +793,7 @@ static __noinline int instance_syn_client(struct __sk_buff *skb, struct instance
                 new->a_shift = new->b_shift = INSTANCE_NO_SHIFT;
                 new->sack = w->sack;
                 new->c_window = w->p.window;
+                new->c_mss = w->mss;
                 if (bpf_map_update_elem(&instance_syns, &w->flow, new, BPF_ANY)) {
                         instance_leave(INSTANCE_DROP_SYN_FLOOD, 0);
                         return INSTANCE_GO_PLAIN;
@@ -608,6 +833,24 @@ static __noinline int instance_syn_server(struct __sk_buff *skb, struct instance
                 return instance_leave(INSTANCE_DROP_AFTER, INSTANCE_TC_DROP);
         if ((y->flags & INSTANCE_SYN_ALONE) && is_b != !!(y->flags & INSTANCE_SYN_OTHER))
                 return instance_leave(INSTANCE_DROP_STANDBY, INSTANCE_TC_DROP);
+        /* A connection of before still lives there: it is told that nobody knows it (RFC 9293, 3.5.2), and
+         * asked again, as its client would a second later. */
+        if (flags == INSTANCE_TCP_ACK && w->p.ack != y->c_isn + 1) {
+                w->primary = y->primary;
+                w->standby = y->standby;
+                w->act.extra = instance_out_same(&w->s, is_b ? INSTANCE_TO_B : INSTANCE_TO_A);
+                w->act.extra.seq = w->p.ack;
+                w->act.extra.ack = 0;
+                w->act.extra.flags = INSTANCE_TCP_RST;
+                w->act.extra.is_bare = 1;
+                w->act.main = w->act.extra;
+                w->act.main.seq = y->c_isn;
+                w->act.main.flags = INSTANCE_TCP_SYN;
+                w->act.main.window = y->c_window;
+                instance_options_make(w, y->c_mss, y->c_shift, y->sack & 1);
+                w->has_options = INSTANCE_MAIN_ONLY;
+                return INSTANCE_GO_ON;
+        }
         /* Only an answer to this SYN: RFC 9293, 3.10.7.3. */
         if (w->p.ack != y->c_isn + 1 || (!is_reset && flags != (INSTANCE_TCP_SYN | INSTANCE_TCP_ACK)))
                 return instance_leave(INSTANCE_DROP_BAD_SEQUENCE, INSTANCE_TC_DROP);
@@ -837,7 +1080,7 @@ static __noinline int instance_tcp_server(struct __sk_buff *skb, const struct in
                 return instance_conn_packet(skb, w, vip, c);
         }
         instance_segment_of(w, INSTANCE_FROM_A);
-        if (p->tcp_flags & (INSTANCE_TCP_SYN | INSTANCE_TCP_RST)) {
+        if (!p->payload_bytes) {
                 int rc = instance_syn_server(skb, w, vip, back->server);
                 if (rc != INSTANCE_GO_PLAIN)
                         return rc;
