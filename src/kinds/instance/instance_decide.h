@@ -324,7 +324,8 @@ INSTANCE_INLINE void instance_note_a(struct instance_conn *c, const struct insta
 {
         __u32 end = s->seq + s->bytes;
 
-        if (instance_before(c->a_high, end))
+        /* Bytes only: what follows a FIN is numbered one higher. */
+        if (s->bytes && instance_before(c->a_high, end))
                 c->a_high = end;
         if ((s->flags & INSTANCE_TCP_ACK) && !instance_before(s->ack, c->a_ack)) {
                 c->a_ack = s->ack;
@@ -359,9 +360,10 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
 INSTANCE_INLINE _Bool instance_lags(struct instance_conn *c, const struct instance_now *now)
 {
         __u32 lacks = instance_before(c->b_ack, c->a_ack) ? c->a_ack - c->b_ack : 0;
+        __u32 most = now->lag_ticks;
         __u16 age;
 
-        if (!now->lag_ticks || !lacks) {
+        if (!most || !lacks) {
                 c->lag_since = 0;
                 return 0;
         }
@@ -372,8 +374,13 @@ INSTANCE_INLINE _Bool instance_lags(struct instance_conn *c, const struct instan
         age = (__u16)(now->tick - c->lag_since);
         if (age > 0xff00) /* the odd bit: it began this very tick */
                 return 0;
-        /* A few bytes may be on their way for longer; but whoever does not answer at all is gone. */
-        return age > (lacks > now->lag_bytes ? now->lag_ticks : now->lag_ticks * 4);
+        /* A few bytes may be on their way for longer; but whoever does not answer at all is gone. Where A has
+         * ended the stream, the standby may be all there is. */
+        if (lacks <= now->lag_bytes)
+                most *= 4;
+        if (c->flags & INSTANCE_CONN_A_FIN)
+                most *= 4;
+        return age > most;
 }
 
 /**
@@ -466,6 +473,18 @@ INSTANCE_INLINE struct instance_out instance_client_copy(const struct instance_c
         return out;
 }
 
+/* It has all, and no room for more; it has all, and room. */
+INSTANCE_INLINE _Bool instance_is_shut(const struct instance_conn *c, __u32 ack, __u32 edge,
+                                       enum instance_from who)
+{
+        return ack == c->c_high && instance_before(edge, c->c_high + (1u << instance_shift(c, who)));
+}
+
+INSTANCE_INLINE _Bool instance_is_wide(const struct instance_conn *c, __u32 ack, __u32 edge)
+{
+        return ack == c->c_high && !instance_before(edge, c->c_high + INSTANCE_ROOM_BYTES);
+}
+
 INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct instance_segment *s,
                                           const struct instance_now *now, struct instance_action *act,
                                           _Bool is_new)
@@ -483,12 +502,17 @@ INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct 
                 instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_FIN);
                 is_standby = 0;
         }
-        /* 3. The client probes a closed window that B would have open: A takes nothing any more. */
-        if (is_standby && !s->bytes && s->seq == c->c_high - 1 && !(c->flags & INSTANCE_CONN_C_FIN) &&
-            instance_before(c->a_edge, c->c_high + (1u << instance_shift(c, INSTANCE_FROM_A))) &&
-            !instance_before(c->b_edge, c->c_high + INSTANCE_ROOM_BYTES) && c->b_ack == c->c_high) {
-                instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_HANG);
-                is_standby = 0;
+        /* 3. The client asks whether its window is still closed: one of the two takes nothing any more. */
+        if (is_standby && !s->bytes && s->seq == c->c_high - 1 && !(c->flags & INSTANCE_CONN_C_FIN)) {
+                _Bool is_a = instance_is_shut(c, c->a_ack, c->a_edge, INSTANCE_FROM_A);
+                _Bool is_b = instance_is_shut(c, c->b_ack, c->b_edge, INSTANCE_FROM_B);
+                if (is_a && instance_is_wide(c, c->b_ack, c->b_edge)) {
+                        instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_HANG);
+                        is_standby = 0;
+                } else if (is_b && instance_is_wide(c, c->a_ack, c->a_edge)) {
+                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
+                        is_standby = 0;
+                }
         }
         if (c->flags & INSTANCE_CONN_PROMOTED) {
                 act->main = instance_client_copy(c, s);
@@ -669,10 +693,12 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                         return;
                 }
         }
-        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. */
+        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. An A
+         * that lacks what B has may only wait for the client to say it again. */
         _Bool is_probe = instance_is_probe(c, s);
-        if (is_probe && !instance_before(c->c_ack, c->a_high) &&
-            now->tick - c->a_seen >= INSTANCE_QUIET_TICKS &&
+        __u32 patience =
+                instance_before(c->a_ack, c->b_ack) ? INSTANCE_QUIET_TICKS * 10 : INSTANCE_QUIET_TICKS;
+        if (is_probe && !instance_before(c->c_ack, c->a_high) && now->tick - c->a_seen >= patience &&
             !instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
                 c->flags |= INSTANCE_CONN_INVITED;
         /* 5. Upstream: what both have has grown, or what both take. */
@@ -706,11 +732,11 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
  *
  * Only new bytes in order are added. After a gap the sender is "blind" until its next block begins.
  */
-#define INSTANCE_SUM_R       0x9e3779b1u
-#define INSTANCE_SUM_R2      0xffe6cc61u /* its powers */
-#define INSTANCE_SUM_R3      0xcc042811u
-#define INSTANCE_SUM_R4      0x1f76bcc1u
-#define INSTANCE_SUM_INVERSE 0x0e8b2f51u /* R * INVERSE = 1 */
+#define INSTANCE_SUM_R       0x85ebca77u
+#define INSTANCE_SUM_R2      0xfc9a0351u /* its powers */
+#define INSTANCE_SUM_R3      0x129074a7u
+#define INSTANCE_SUM_R4      0x757effa1u
+#define INSTANCE_SUM_INVERSE 0xb6c92f47u /* R * INVERSE = 1 */
 #define INSTANCE_BLOCK       (1u << INSTANCE_BLOCK_SHIFT)
 
 /** Which bytes of a packet are to be added: `first` from `from` on, and `second` behind, of the next block.
