@@ -13,8 +13,8 @@ struct seat {
         uint16_t number;                   /**< of the server in the front */
         bool is_set;                       /**< the front knows its next hop */
         bool is_dead;                      /**< we have told the front so, ahead of the plan */
-        bool is_refusing; /**< its port does not take connections */
-        bool is_checked;  /**< ... which is asked under check_number() */
+        bool is_refusing;                  /**< its port does not take connections */
+        bool is_checked;                   /**< ... which is asked under check_number() */
         struct instance_server_stats seen; /**< at the last sample */
         int64_t seen_ns;
         double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
@@ -32,6 +32,8 @@ struct address {
         struct seat seat[INSTANCE_SEATS_MAX];
         double share; /**< of new connections that are protected, as last told */
 };
+
+struct instance_told;
 
 struct machine {
         struct instance_service *service;
@@ -68,6 +70,7 @@ struct instance_service {
         struct instance_digest digest;
         int probe_fd[PROBE_FDS];      /**< -1: free */
         struct instance_probe *probe; /**< of all machines, by index */
+        struct instance_told *told;   /**< NULL: neither tells nor is told */
         struct dog_agents *agents;
         int agent_fd;
         int64_t opened_ns, settle_ns;
@@ -82,6 +85,15 @@ void measure_refresh(struct instance_service *s);
 int64_t measure_on_timer(struct instance_service *s, int64_t now_ns);
 /** Can it carry traffic, as far as is known now? Tells groups and, when it cannot, the front at once. */
 void machine_judge(struct machine *m, int64_t now_ns);
+
+/** A key of hands, by its name there. */
+int service_secret(struct instance_service *s, const char *name, uint8_t secret[32], struct dog_err *e);
+
+/* told.c */
+int told_open(struct instance_service *s, struct dog_err *e);
+void told_close(struct instance_service *s);
+bool told_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+int64_t told_on_timer(struct instance_service *s, int64_t now_ns);
 
 /* operate.c */
 /** When did any of its servers send last? 0: never. */
