@@ -91,6 +91,7 @@ static void service_event(void *user, const struct instance_event *ev)
         }
         if (seat && (ev->type == INSTANCE_EVENT_PROMOTED_RST || ev->type == INSTANCE_EVENT_PROMOTED_FIN))
                 seat->reset_ns = (int64_t)ev->at_ns;
+        pairing_event(s, ev);
         instance_digest_add(&s->digest, ev);
 }
 

@@ -9,6 +9,7 @@
  */
 #include "core/loop.h"
 #include "kinds/instance/front.h"
+#include "kinds/instance/pair.h"
 #include "sources/agent.h"
 #include "sources/exporter.h"
 
@@ -78,6 +79,9 @@ struct instance_service_settings {
         struct dog_hands_address told_by; /**< host: the gateway; version 0: nobody */
         const char *tell_secret;          /**< among hands' secrets */
         const char *site;                 /**< our name towards the other end */
+        struct dog_hands_address pair;    /**< the other balancer of a pair; version 0: there is none */
+        uint16_t pair_port;
+        const char *pair_secret; /**< among hands' secrets */
 
         /** Every sample of an instance, before vips judge it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned machine, const struct dog_sample *s);
@@ -138,6 +142,9 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
                                  struct dog_err *e);
 
 /* ---- looking in ---- */
+
+/** False: there is no pair. */
+bool instance_service_pair(const struct instance_service *s, struct instance_pair_view *to, int64_t now_ns);
 
 /** As it was given, but for `machine` and `vip`, which are the next two. */
 const struct instance_service_settings *instance_service_settings(const struct instance_service *s);
