@@ -166,7 +166,7 @@ struct instance_machine_view {
         bool has_answered, is_answering; /**< ever; now */
         bool has_carrier, has_next_hop;
         bool is_drained;
-        bool is_refusing; /**< it answers, but a port of its takes no connections */
+        bool is_refusing;    /**< it answers, but a port of its takes no connections */
         double rtt_ms, loss; /**< of the newest window; NaN: unknown */
         uint64_t probes_sent, probes_lost;
         bool is_tcp;     /**< probed by TCP */

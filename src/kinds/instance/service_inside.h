@@ -73,7 +73,7 @@ struct instance_service {
         struct instance_told *told;   /**< NULL: neither tells nor is told */
         struct dog_agents *agents;
         int agent_fd;
-        struct instance_pair *pair; /**< NULL: alone */
+        struct instance_pair *pair;                       /**< NULL: alone */
         bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
         int64_t opened_ns, settle_ns;
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
