@@ -13,6 +13,8 @@
 #define INSTANCE_ECN         0xc0 /* ECE and CWR: two servers cannot share one state of congestion marks */
 #define INSTANCE_SYN_WORDS   3    /* MSS, SACK permitted, window shift: all that two servers can share */
 #define INSTANCE_STALE_SHIFT 6    /* a connection without a packet for 2^6 s gives way to a new SYN */
+#define INSTANCE_HEAD        256  /* bytes of an answer in which its date is looked for */
+#define INSTANCE_DATE        29   /* an HTTP date: RFC 9110, 5.6.7 */
 #define INSTANCE_LINE        56   /* of a request's first line, as much as is looked at */
 
 /** On the client's own host: its sockets are the clients, and the stack of this host is where they are. */
@@ -27,6 +29,13 @@ struct instance_ends {
 };
 
 #define INSTANCE_MAIN_ONLY 2 /* of has_options: a reset goes before a SYN */
+
+/* Where A's newest answers have their dates, in the stream: what is nobody's fault if it differs. */
+struct instance_dates {
+        __u32 delta; /* of the connection, as in struct instance_sum */
+        __u32 next;
+        __u32 at[4];
+};
 
 /* Everything about the packet in hand; too much for the stack. */
 struct instance_work {
@@ -47,7 +56,8 @@ struct instance_work {
         struct instance_sum_key sum_key;
         struct instance_sum sum;
         __u32 sum_at, sum_left, sum_offset; /* while bytes are added up */
-        __u32 options[INSTANCE_SYN_WORDS];  /* for packets of a handshake */
+        struct instance_dates dates;
+        __u32 options[INSTANCE_SYN_WORDS]; /* for packets of a handshake */
         __u32 has_options;
         __u64 conn[sizeof(struct instance_conn) / 8]; /* a lock may not be in a map of this type */
         struct instance_syn syn;
@@ -97,6 +107,13 @@ struct {
         __type(key, struct instance_sum_key);
         __type(value, struct instance_sum);
 } instance_sums SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 65536);
+        __type(key, struct instance_flow);
+        __type(value, struct instance_dates);
+} instance_dates SEC(".maps");
 
 /* A piece of a packet, aligned as it is in the stream; a word of room at either end. */
 #define INSTANCE_PIECE 4096
@@ -360,8 +377,8 @@ static __noinline int instance_write_over(struct __sk_buff *skb, struct instance
 }
 
 /*
- * DSCP of a packet of a connection whose standby gates by itself: the mark for the standby, and the client's own
- * for all others; an earlier clone may have changed it. No client may choose the mark.
+ * DSCP of a packet of a connection whose standby gates by itself: the mark for the standby, and the client's
+ * own for all others; an earlier clone may have changed it. No client may choose the mark.
  */
 static __noinline int instance_write_mark(struct __sk_buff *skb, struct instance_work *w, __u32 is_marked)
 {
@@ -533,7 +550,20 @@ INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struc
 struct instance_summing {
         struct __sk_buff *skb;
         struct instance_work *w;
+        __u32 lead, bytes;
 };
+
+/* One character of one of the dates, if it is in this piece. */
+static long instance_date_blank(__u32 i, void *ctx)
+{
+        struct instance_summing *is = ctx;
+        __u32 zero = 0, k = i & 31, pos = is->w->dates.at[i >> 5 & 3] + k - is->w->sum_at;
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (b && k < INSTANCE_DATE && pos < is->bytes)
+                ((__u8 *)b->word)[(is->lead + pos) & (INSTANCE_PIECE - 1)] = 0;
+        return 0;
+}
 
 /*
  * Up to 4 KiB more: copied out of the packet, whose pages cannot be read in place, and summed. Words of the
@@ -545,6 +575,7 @@ static long instance_sum_piece(__u32 i, void *ctx)
         struct instance_work *w = is->w;
         __u32 zero = 0, lead = w->sum_at & 3, n = w->sum_left, words, sum = w->span.sum, k;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+        _Bool has_date = 0;
 
         if (!b || !n)
                 return 1;
@@ -556,6 +587,13 @@ static long instance_sum_piece(__u32 i, void *ctx)
         if (n > INSTANCE_PIECE || bpf_skb_load_bytes(is->skb, w->sum_offset, (__u8 *)b->word + lead, n)) {
                 w->span.is_blind = 1;
                 return 1;
+        }
+        for (__u32 d = 0; d < 4; d++)
+                has_date |= w->dates.at[d] - w->sum_at + INSTANCE_DATE < n + INSTANCE_DATE;
+        if (has_date && w->dates.delta == w->act.delta) {
+                is->lead = lead;
+                is->bytes = n;
+                bpf_loop(4 * 32, instance_date_blank, is, 0);
         }
         w->sum_at += n;
         w->sum_left -= n;
@@ -578,6 +616,50 @@ static long instance_sum_piece(__u32 i, void *ctx)
                 sum = sum * INSTANCE_SUM_R + b->word[at & 1023];
         }
         w->span.sum = sum;
+        return 0;
+}
+
+/* "date:" at the beginning of a line. */
+static long instance_date_letter(__u32 i, void *ctx)
+{
+        struct instance_summing *is = ctx;
+        __u32 zero = 0, at = i & (INSTANCE_HEAD - 1);
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (!b)
+                return 1;
+        const __u8 *c = (const __u8 *)b->word + at;
+        if (c[0] != '\n' || (c[1] | 32) != 'd' || (c[2] | 32) != 'a' || (c[3] | 32) != 't' ||
+            (c[4] | 32) != 'e' || c[5] != ':' || c[6] != ' ')
+                return 0;
+        is->w->dates.at[is->w->dates.next++ & 3] = is->w->span.from + at + 7;
+        is->w->dates.delta = is->w->act.delta;
+        bpf_map_update_elem(&instance_dates, &is->w->flow, &is->w->dates, BPF_ANY);
+        return 1;
+}
+
+/*
+ * Two servers answer the same request in two different seconds, now and then. An answer's date (RFC 9110,
+ * 6.6.1) has a fixed length, so it may be either's: it is summed as zeros. It is looked for where an answer
+ * of A's begins with its packet, as it does unless requests are pipelined; B's is in the same place.
+ */
+static __noinline int instance_date_find(struct __sk_buff *skb, struct instance_work *w)
+{
+        struct instance_summing is = {.skb = skb, .w = w};
+        __u32 zero = 0, n = w->s.bytes;
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (!b || n < 64)
+                return 0;
+        if (n > INSTANCE_HEAD)
+                n = INSTANCE_HEAD;
+        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, 5))
+                return 0;
+        if (b->word[0] != bpf_htonl(0x48545450) /* HTTP */)
+                return 0;
+        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, n))
+                return 0;
+        bpf_loop(n - 8, instance_date_letter, &is, 0);
         return 0;
 }
 
@@ -624,6 +706,17 @@ __noinline int instance_guard(struct __sk_buff *skb)
         instance_span_of(p, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq, w->s.bytes);
         if (!p->is_any || p->is_blind)
                 return 0;
+        if (w->vip_flags & INSTANCE_VIP_CLASSES) {
+                struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
+                if (known)
+                        w->dates = *known;
+                if (!known || w->dates.delta != w->act.delta)
+                        __builtin_memset(&w->dates, 0, sizeof(w->dates));
+                if (!is_b && p->from == w->s.seq)
+                        instance_date_find(skb, w);
+        }
+        if (!(w->vip_flags & INSTANCE_VIP_CLASSES))
+                w->dates.delta = ~w->act.delta;
         block = p->from >> INSTANCE_BLOCK_SHIFT;
         instance_sum_add(skb, w, p->from, p->first);
         if (!p->has_block)
