@@ -33,7 +33,7 @@
 
 #define CLIENT   0x0a000001
 #define VIP      0x0a010001
-#define SERVERS  0x0a020000
+#define SERVERS  0x0a025500 /* no sum of VIP's, by chance or else */
 #define SERVED   80
 #define SERVER_P 8080
 #define PASS     0
