@@ -134,16 +134,13 @@ static int bench_vips(struct dog_err *e)
                                           .primary = (__u16)(SERVERS + n % SERVERS)};
                 rc |= xdp_rig_conn(&rig, &flow, false, &c);
         }
-        struct instance_flow hot = {bench_address(0x0a010007), htons(1024 + 7), 3};
-        struct instance_conn alone = {.flags = INSTANCE_CONN_ALONE, .primary = 3 * SERVERS};
-        rc |= xdp_rig_conn(&rig, &hot, false, &alone);
         rc |= xdp_rig_out(&rig, if_nametoindex("n2a"));
         return rc ? dog_err_set(e, -EIO, "cannot fill the front's maps") : 0;
 }
 
 static int bench_open(struct dog_err *e)
 {
-        int rc = xdp_rig_open(&rig, FLOWS * 2, e);
+        int rc = xdp_rig_open(&rig, FLOWS, e); /* full to the last place */
 
         if (rc)
                 return rc;
@@ -280,8 +277,15 @@ static int bench_chains(struct dog_err *e)
 static int bench_hot(struct dog_err *e)
 {
         static const __u8 ip[] = {0x45, 0, 0, 50, 0, 0, 0x40, 0, 255, 6, 0, 0, 10, 1, 0, 7, 10, 0, 0, 1};
+        struct instance_flow4 gone = {.client = htonl(0x0a010007), .port = htons(1024 + 7), .vip = 1};
+        struct instance_flow hot = {bench_address(0x0a010007), htons(1024 + 7), 3};
+        struct instance_conn alone = {.flags = INSTANCE_CONN_ALONE, .primary = 3 * SERVERS};
         double ns[HOT_CALLS];
 
+        /* The table is full: this flow moves over to the fourth vip. */
+        if (bpf_map__delete_elem(rig.skel->maps.instance_conns4, &gone, sizeof(gone), 0) ||
+            xdp_rig_conn(&rig, &hot, false, &alone))
+                return dog_err_set(e, -EIO, "cannot put a connection into the table");
         for (__u8 v = 0; v < 2; v++) {
                 __u8 frame[FRAME] = {2, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 8, 0};
                 memcpy(frame + 14, ip, sizeof(ip));

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -32,7 +33,7 @@
 
 #define CLIENT   0x0a000001
 #define VIP      0x0a010001
-#define SERVERS  0x0a020000
+#define SERVERS  0x0a025500 /* no sum of VIP's, by chance or else */
 #define SERVED   80
 #define SERVER_P 8080
 #define PASS     0
@@ -248,6 +249,27 @@ static const struct lab every[] = {{.is_v6 = false, .proto = 6},
                                    {.is_v6 = false, .proto = 6, .returns = INSTANCE_RETURN_L2},
                                    {.is_v6 = true, .proto = 17, .returns = INSTANCE_RETURN_L2}};
 
+/* ---- sums ----------------------------------------------------------------------------------- */
+
+static __u32 word(const struct made_frame *f, unsigned at, unsigned bytes)
+{
+        __u32 v = 0;
+        for (unsigned i = 0; i < bytes; i++)
+                v = v << 8 | f->bytes[at + i];
+        return v;
+}
+
+static __u32 sum(const struct made_frame *f, unsigned at, unsigned bytes, __u32 start)
+{
+        for (unsigned i = 0; i + 1 < bytes; i += 2)
+                start += word(f, at + i, 2);
+        if (bytes & 1)
+                start += (__u32)f->bytes[at + bytes - 1] << 8;
+        while (start >> 16)
+                start = (start & 0xffff) + (start >> 16);
+        return start;
+}
+
 /* ---- plain ------------------------------------------------------------------------------------- */
 
 static void both_programs_write_the_same(void)
@@ -324,6 +346,63 @@ static void what_the_kernel_does_better_is_left_to_it(void)
         OK(run(&in, &out) == PASS && same(&in, &out), "no hop left: the server is to be told");
 }
 
+/*
+ * A sender that leaves the checksum to its device: the field holds the sum of the pseudo header alone, not
+ * complemented, and must hold that of the new one afterwards. The frame goes over a real device for this.
+ */
+static void a_sum_that_a_device_is_to_make_is_kept_so(void)
+{
+        LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = 0, .attach_point = BPF_TC_INGRESS);
+        int one = 1, out = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+        for (size_t i = 0; i < 4; i++) {
+                bool v6 = every[i].is_v6;
+                __u8 proto = every[i].proto;
+                unsigned l4 = v6 ? 54 : 34, field = l4 + (proto == 6 ? 16 : 6), header = proto == 6 ? 20 : 8;
+                struct made_flow flow = request(every[i]);
+                struct made_frame f = made_frame(&flow), got;
+                struct {
+                        struct virtio_net_hdr v;
+                        __u8 bytes[256];
+                } __attribute__((packed)) wire = {{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                                   .csum_start = (__u16)l4,
+                                                   .csum_offset = (__u16)(field - l4)},
+                                                  {0}};
+                lab_up(every[i]);
+                LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(tc->progs.instance_tc_ingress));
+                hook.ifindex = (int)clients;
+                bpf_tc_hook_create(&hook);
+                int rc = bpf_tc_attach(&hook, &opts);
+                NEED(rc == 0, "attach: %d", rc);
+                memcpy(wire.bytes, f.bytes, f.size);
+                __u32 want = 0;
+                for (int side = 0; side < 2; side++) {
+                        /* The pseudo header's sum, first of what is sent, then of what is to come out. */
+                        want = v6 ? sum(&f, 22, 32, header + 33 + proto)
+                                  : sum(&f, 26, 8, header + 33 + proto);
+                        if (side)
+                                break;
+                        wire.bytes[field] = (__u8)(want >> 8);
+                        wire.bytes[field + 1] = (__u8)want;
+                        struct instance_address to = address(v6, SERVERS);
+                        memcpy(f.bytes + (v6 ? 38 : 30), v6 ? &to.word[0] : &to.word[3], v6 ? 16 : 4);
+                }
+                struct sockaddr_ll at = {.sll_family = AF_PACKET,
+                                         .sll_protocol = htons(v6 ? ETH_P_IPV6 : ETH_P_IP),
+                                         .sll_ifindex = (int)if_nametoindex("c1")};
+                NEED(!setsockopt(out, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), "virtio headers");
+                NEED(sendto(out, &wire, sizeof(wire.v) + f.size, 0, (struct sockaddr *)&at, sizeof(at)) > 0,
+                     "sent: %s", strerror(errno));
+                got = caught();
+                opts.prog_fd = 0;
+                opts.flags = opts.prog_id = 0;
+                NEED(!bpf_tc_detach(&hook, &opts), "detach");
+                NEED(got.size == f.size, "row %zu: %u bytes came", i, got.size);
+                OK(made_flow(&got).dst == SERVERS && made_flow(&got).dport == SERVER_P, "rewritten");
+                OK(word(&got, field, 2) == want, "row %zu: %04x, not %04x", i, word(&got, field, 2), want);
+        }
+        close(out);
+}
+
 /* ---- mirrored UDP ------------------------------------------------------------------------------- */
 
 static const struct lab mirrored[] = {
@@ -394,41 +473,29 @@ static void long_answers_are_compared_to_their_end(void)
         lab_up(mirrored[0]);
         struct made_flow flow = request(mirrored[0]);
         struct made_frame in = made_frame(&flow), out, back;
-        for (__u32 bytes = 1; bytes < 1450; bytes += 7) {
+        for (__u32 bytes = 0; bytes < 1450; bytes += 7) {
                 OK(run(&in, &out) == REDIRECT, "a request");
                 back = answer(mirrored[0], 0, bytes);
                 OK(run(&back, &out) == REDIRECT, "%u bytes of A's", bytes);
+                if (bytes) {
+                        /* Known to be alike since the first round, so another last byte is another answer. */
+                        back = answer(mirrored[0], 1, bytes);
+                        back.bytes[back.size - 1] ^= 1;
+                        made_sign(&back);
+                        OK(run(&back, &out) == REDIRECT, "%u bytes, another last one", bytes);
+                        memcpy(back.bytes + 26, (const __u8[]){SERVERS >> 24, SERVERS >> 16 & 255}, 2);
+                        back.bytes[29] = SERVERS & 255;
+                        made_sign(&back);
+                        OK(run(&back, &out) == DROP, "%u bytes, its twin", bytes);
+                }
                 back = answer(mirrored[0], 1, bytes);
                 OK(run(&back, &out) == DROP, "%u bytes of B's", bytes);
-                /* Known to be alike now, so another last byte is another answer. */
-                back.bytes[back.size - 1] ^= 1;
-                made_sign(&back);
-                OK(run(&back, &out) == REDIRECT, "%u bytes, another last one", bytes);
         }
         while (caught().size)
                 ;
 }
 
 /* ---- ICMP errors ----------------------------------------------------------------------------- */
-
-static __u32 word(const struct made_frame *f, unsigned at, unsigned bytes)
-{
-        __u32 v = 0;
-        for (unsigned i = 0; i < bytes; i++)
-                v = v << 8 | f->bytes[at + i];
-        return v;
-}
-
-static __u32 sum(const struct made_frame *f, unsigned at, unsigned bytes, __u32 start)
-{
-        for (unsigned i = 0; i + 1 < bytes; i += 2)
-                start += word(f, at + i, 2);
-        if (bytes & 1)
-                start += (__u32)f->bytes[at + bytes - 1] << 8;
-        while (start >> 16)
-                start = (start & 0xffff) + (start >> 16);
-        return start;
-}
 
 /* "Too big", from `from` to `to`, quoting the first 28 (48) bytes of `about`. */
 static struct made_frame icmp_error(const struct made_frame *about, bool is_v6, __u32 from, __u32 to)
@@ -555,6 +622,7 @@ int main(void)
         int failed = CHECK_RUN(
                 TEST(both_programs_write_the_same), TEST(what_is_for_another_host_is_not_touched),
                 TEST(what_the_kernel_does_better_is_left_to_it),
+                TEST(a_sum_that_a_device_is_to_make_is_kept_so),
                 TEST(a_udp_request_reaches_both_and_one_answer_returns),
                 TEST(a_dead_primary_costs_udp_nothing), TEST(long_answers_are_compared_to_their_end),
                 TEST(an_icmp_error_reaches_who_sent_what_it_quotes),
