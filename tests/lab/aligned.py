@@ -290,14 +290,34 @@ def a_thousand_idle_and_busy_connections_survive():  # I9
             print("# %s: %s requests/s" % (how, note), flush=True)
 
 
+AGAIN = """
+import socket, sys
+for i in range(5):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.settimeout(5)
+    s.bind(("0.0.0.0", 45678))
+    s.connect((sys.argv[1], 80))
+    s.send(b"GET /close HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    got = b""
+    while True:
+        d = s.recv(4096)
+        if not d:
+            break
+        got += d
+    s.close()
+    print("answer", i, got[-4:], flush=True)
+"""
+
+
 def a_client_may_come_again_from_the_same_port():
     """The server closes first, so its socket is in TIME_WAIT when the client's next SYN is answered for it."""
     with Stage() as s:
+        c = s.start(*inside(s.n["c"], sys.executable, "-c", AGAIN, VIP[4]))
         for i in range(5):
-            got = s.curl("--local-port", "45678", path="close")
-            need(got.stdout == "bye\n", "time %d: curl gave %d" % (i, got.returncode))
-            # The client's own socket must not be in TIME_WAIT: the server closed first, so it is not.
-        return "%d sockets built" % s.counts("a")["built"]
+            need(c.expect("answer", 10) == "answer %d b'bye\\n'" % i, "time %d" % i)
+        built = [s.counts(n)["built"] for n in "ab"]
+        need(built == [5, 5], "sockets built: %s" % built)
 
 
 FLOOD = """
@@ -426,7 +446,7 @@ def a_new_shim_takes_over_and_a_removed_one_leaves_nothing():
         need(s.counts("b")["promoted"] >= 1, str(s.counts("b")))
         s.shim("b", "remove", "e0")
         need("bpf" not in sh("tc", "-n", s.n["b"], "filter", "show", "dev", "e0", "ingress"), "no program is left")
-        need(os.listdir(s.path("pins-b")) == [], "no pin is left")
+        need("shim" not in os.listdir(s.path("pins-b")), "no pin is left")
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------
