@@ -451,21 +451,19 @@ def a_new_shim_takes_over_and_a_removed_one_leaves_nothing():
 
 # ---- figures ---------------------------------------------------------------------------------------------------
 
-def programs(names):
-    """run_time_ns and run_cnt by name."""
-    found = {}
-    for p in json.loads(sh("bpftool", "-j", "prog", "show")):
-        if p.get("name") in names:
-            t, n = found.get(p["name"], (0, 0))
-            found[p["name"]] = (t + p.get("run_time_ns", 0), n + p.get("run_cnt", 0))
-    return found
+def programs(pins, name):
+    """run_time_ns and run_cnt of the programs that use the map of this name pinned below `pins`, wherever they run."""
+    where = sh("find", pins, "-name", name).strip()
+    need(where, "%s is pinned below %s" % (name, pins))
+    number = json.loads(sh("bpftool", "-j", "map", "show", "pinned", where))["id"]
+    ours = [p for p in json.loads(sh("bpftool", "-j", "prog", "show")) if number in p.get("map_ids", [])]
+    need(ours, "a program uses %s" % where)
+    return sum(p.get("run_time_ns", 0) for p in ours), sum(p.get("run_cnt", 0) for p in ours)
 
 
 def measure():
     """Downloads of the same file, three ways in turn: what crosses the standby's wire, what programs cost."""
     rounds = int(os.environ.get("ROUNDS", 3))
-    names = ("instance_tc_ing", "instance_tc_ingress", "instance_shim_i", "instance_shim_in", "instance_shim_o",
-             "instance_shim_out")
     was = sh("sysctl", "-n", "kernel.bpf_stats_enabled").strip()
     sh("sysctl", "-qw", "kernel.bpf_stats_enabled=1")
     try:
@@ -473,14 +471,16 @@ def measure():
             for mode in ("translated", "ungated", "aligned"):
                 with Stage(mode=mode) as s:
                     s.curl()
-                    before, wire, begun = programs(names), s.wire("fb"), time.monotonic()
+                    where = [(s.path("pins-f"), "instance_vips")]
+                    if mode != "translated":
+                        where += [(s.path("pins-" + n), "shim_services") for n in "ab"]
+                    before, wire, begun = [programs(*w) for w in where], s.wire("fb"), time.monotonic()
                     for _ in range(4):
                         whole(s, s.download("1000M"))
                     took = time.monotonic() - begun
-                    after, wire = programs(names), s.wire("fb") - wire
-                    front = sum(after[k][0] - before.get(k, (0, 0))[0] for k in after if "tc" in k)
-                    shims = sum(after[k][0] - before.get(k, (0, 0))[0] for k in after if "shim" in k)
-                    runs = sum(after[k][1] - before.get(k, (0, 0))[1] for k in after if "tc" in k)
+                    after, wire = [programs(*w) for w in where], s.wire("fb") - wire
+                    ran = [n[0] - o[0] for n, o in zip(after, before)]
+                    front, shims, runs = ran[0], sum(ran[1:]), after[0][1] - before[0][1]
                     print("round=%d mode=%s bytes=%d standby_wire_bytes=%d front_program_ms=%.1f front_runs=%d "
                           "shim_program_ms=%.1f seconds=%.2f" % (i, mode, 4 * s.bytes, wire, front / 1e6, runs,
                                                                 shims / 1e6, took), flush=True)
