@@ -12,8 +12,6 @@ import json
 import os
 import re
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -366,9 +364,6 @@ def flood(s, n, flags):
 def entries(s):
     """Of connections and of handshakes, counted in the maps themselves."""
     found = {}
-    for m in json.loads(sh("bpftool", "-j", "map", "show")):
-        if m.get("name") in ("instance_conns4", "instance_conns6", "instance_syns"):
-            pass
     for name in ("instance_conns4", "instance_conns6", "instance_syns"):
         where = sh("find", s.path("pins-f"), "-name", name).strip()
         need(where, "%s is pinned" % name)
@@ -482,8 +477,9 @@ def measure():
                     ran = [n[0] - o[0] for n, o in zip(after, before)]
                     front, shims, runs = ran[0], sum(ran[1:]), after[0][1] - before[0][1]
                     print("round=%d mode=%s bytes=%d standby_wire_bytes=%d front_program_ms=%.1f front_runs=%d "
-                          "shim_program_ms=%.1f seconds=%.2f" % (i, mode, 4 * s.bytes, wire, front / 1e6, runs,
-                                                                shims / 1e6, took), flush=True)
+                          "shim_program_ms=%.1f seconds=%.2f promoted=%d" % (
+                              i, mode, 4 * s.bytes, wire, front / 1e6, runs, shims / 1e6, took,
+                              sum(n for k, n in s.counters().items() if k.startswith("promoted"))), flush=True)
     finally:
         sh("sysctl", "-qw", "kernel.bpf_stats_enabled=" + was)
     return 0
