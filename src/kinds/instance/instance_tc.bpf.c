@@ -13,17 +13,18 @@
 
 #include <linux/if_packet.h>
 
-/* Frames of their own: the stack of one is 512 bytes, all callers included. */
-static __noinline int instance_tc_plainly(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip)
+/* Frames of their own: the stack is 512 bytes, all callers included. Global: verified once, not per caller.
+ */
+__noinline int instance_tc_plainly(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip)
 {
-        return instance_tc_plain(skb, p, vip);
+        return p && vip ? instance_tc_plain(skb, p, vip) : INSTANCE_TC_DROP;
 }
 
-static __noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_packet *p,
-                                       const struct instance_back *back)
+__noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_packet *p,
+                                const struct instance_back *back)
 {
-        return instance_tc_answer(skb, p, back);
+        return p && back ? instance_tc_answer(skb, p, back) : INSTANCE_TC_DROP;
 }
 
 INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
@@ -49,6 +50,8 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
         case INSTANCE_TO_VIP:
                 if (p.proto == INSTANCE_PROTO_TCP && f.vip->protect != INSTANCE_PROTECT_NEVER) {
                         rc = instance_tcp_client(skb, &p, f.vip);
+                        if (rc == INSTANCE_GO_DECIDE)
+                                rc = instance_conn_packet(skb, f.vip);
                         if (rc == INSTANCE_GO_ON)
                                 return instance_go_on(skb);
                         if (rc != INSTANCE_GO_PLAIN)
@@ -64,6 +67,8 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                         if (p.proto == INSTANCE_PROTO_UDP)
                                 return instance_udp_reply(skb, &p, vip, f.back);
                         rc = instance_tcp_server(skb, &p, vip, f.back);
+                        if (rc == INSTANCE_GO_DECIDE)
+                                rc = instance_conn_packet(skb, vip);
                         if (rc == INSTANCE_GO_ON)
                                 return instance_go_on(skb);
                         if (rc != INSTANCE_GO_PLAIN)
