@@ -732,8 +732,39 @@ static int front_attach(struct instance_front *f, const char *device, struct dog
         return 0;
 }
 
+/* The way to a client is asked of the kernel's routes, which answer only where it forwards. */
+static int front_forwards(const struct instance_front *f, const char *device, struct dog_err *e)
+{
+        static const char *const version[] = {"ipv4", "ipv6"};
+        bool needs[2] = {false, false};
+        for (unsigned i = 0; i < INSTANCE_VIPS_MAX; i++)
+                if (f->vip[i].is_set && f->vip[i].is.returns != INSTANCE_RETURN_DIRECT)
+                        needs[f->vip[i].is.address.version == 6] = true;
+        for (unsigned v = 0; v < 2; v++) {
+                char path[96], is[4] = "";
+                snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/forwarding", version[v], device);
+                FILE *file = needs[v] ? fopen(path, "re") : NULL;
+                if (!file)
+                        continue;
+                bool is_off = fgets(is, sizeof(is), file) && is[0] == '0';
+                fclose(file);
+                if (is_off)
+                        return dog_err_set(
+                                e, -ENETUNREACH,
+                                "device %s does not forward %s, so no answer finds its way to a client: "
+                                "sysctl -w net.%s.conf.%s.forwarding=1",
+                                device, v ? "IPv6" : "IPv4", version[v], device);
+        }
+        return 0;
+}
+
 int instance_front_commit(struct instance_front *f, struct dog_err *e)
 {
+        for (unsigned i = 0; i < f->is.devices && !f->is.is_host; i++) {
+                int rc = front_forwards(f, f->device[i], e);
+                if (rc < 0)
+                        return dog_err_prefix(e, rc, "front");
+        }
         front_forget_vips(f);
         front_forget_servers(f);
         for (unsigned i = 0; i < f->is.devices; i++) {
