@@ -53,6 +53,14 @@ class Stage(Lab):
         self.n, self.web, self.conf = {}, {}, {}
 
     def __enter__(self):
+        try:
+            self.build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def build(self):
         for name in "cfab":
             self.n[name] = self.netns(name)
         for name in "cab":
@@ -76,7 +84,6 @@ class Stage(Lab):
         os.mkdir(self.path("pins-f"))
         sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", self.path("pins-f"))
         self.begin_front()
-        return self
 
     def files(self):
         self.root = self.path("root")
