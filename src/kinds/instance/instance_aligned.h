@@ -27,8 +27,8 @@ struct {
         __type(value, __u32);
 } instance_loose SEC(".maps");
 
-/* The two entries below are global functions: the verifier looks at each once, not at every place and in every
- * state in which it is called. */
+/* The two entries below are global functions: the verifier looks at each once, not at every place and in
+ * every state in which it is called. */
 #define INSTANCE_LOOSE_S 900 /* as long as a silent connection is remembered */
 
 INSTANCE_INLINE __u32 instance_second(void)

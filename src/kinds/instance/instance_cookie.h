@@ -251,7 +251,8 @@ INSTANCE_COOKIE_INLINE void instance_cookie_begin(struct instance_conn *c, __u16
         c->standby = standby;
         c->is_gated = is_gated && standby != INSTANCE_NOBODY;
         if (offer->wscale != INSTANCE_COOKIE_NO_WSCALE)
-                c->wscale = (__u16)(offer->wscale | INSTANCE_COOKIE_WSCALE << 4 | INSTANCE_COOKIE_WSCALE << 8);
+                c->wscale =
+                        (__u16)(offer->wscale | INSTANCE_COOKIE_WSCALE << 4 | INSTANCE_COOKIE_WSCALE << 8);
         c->c_ack = c->c_edge = c->a_high = c->b_high = ack;
         c->c_high = c->a_ack = c->b_ack = seq;
         c->a_edge = c->b_edge = seq + INSTANCE_COOKIE_WINDOW;

@@ -47,9 +47,10 @@ struct instance_shim_settings {
 };
 
 /** shim_standbys: LRU hash by struct instance_flow: connections for which this server is the standby. */
-#define INSTANCE_SHIM_TOLD        0x1 /* the fields `told_*` are valid */
-#define INSTANCE_SHIM_IS_PROMOTED 0x2 /* the front said so; what the client has already is still held back   \
-                                       */
+#define INSTANCE_SHIM_TOLD 0x1 /* the fields `told_*` are valid */
+#define INSTANCE_SHIM_IS_PROMOTED                                                                            \
+        0x2 /* the front said so; what the client has already is still held back                             \
+             */
 struct instance_standby {
         __u32 flags;
         __u32 wscale; /**< of the client's window */

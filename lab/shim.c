@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         if (argc == 2 && !strcmp(argv[1], "probe"))
                 return tool_say(instance_shim_probe(&e), &e);
         if (argc < 4) {
-                fprintf(stderr, "usage: see the head of shim_tool.c\n");
+                fprintf(stderr, "usage: see the head of lab/shim.c\n");
                 return 2;
         }
         setup.pin_folder = argv[2];
