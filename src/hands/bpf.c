@@ -1,6 +1,7 @@
 #include "hands/bpf.h"
 
 #include "base/log.h"
+#include "hands/bpf_inside.h"
 #include "hands/btf.h"
 #include "hands/netlink.h"
 #include "hands/pin.h"
@@ -126,7 +127,7 @@ static struct bpf_map_row *bpf_map_need(struct dog_bpf *b, const char *instance,
         return row;
 }
 
-static int bpf_program_fd(const struct dog_bpf *b, uint32_t handle, struct dog_err *e)
+int dog_bpf_program_fd(const struct dog_bpf *b, uint32_t handle, struct dog_err *e)
 {
         if (handle == 0 || handle > BPF_HANDLES || b->program[handle - 1] == 0)
                 return dog_err_set(e, -ENOENT, "no program has handle %u", handle);
@@ -290,12 +291,12 @@ static int bpf_open_step_plan(struct bpf_opening *o, struct bpf_open_step *s, st
         return 0;
 }
 
-/* Pins are maps, but for the links. */
+/* Pins are maps, but for those that hold a program on a device: no name of a map has a "-". */
 #define BPF_LINK_PIN "xdp-"
 
 static bool bpf_is_link_pin(const char *name)
 {
-        return strncmp(name, BPF_LINK_PIN, sizeof(BPF_LINK_PIN) - 1) == 0;
+        return strchr(name, '-') != NULL;
 }
 
 static uint64_t bpf_shape_bytes(const struct bpf_shape *s)
@@ -494,6 +495,8 @@ int dog_bpf_instance_forget(struct dog_bpf *b, const char *instance, struct dog_
                 bpf_instance_free(b->instance[i]);
                 b->instance[i] = b->instance[--b->n_instances];
         }
+        /* A filter does not go with its pin, as a link does. */
+        dog_bpf_tc_forget(b->policy, instance);
         return dog_pin_forget(b->policy->pin_folder, instance, e);
 }
 
@@ -591,7 +594,7 @@ static int bpf_program_load(struct dog_bpf *b, struct bpf_object *object,
         return fd < 0 ? dog_err_set(e, -errno, "program %s: %s", want->program, strerror(errno)) : fd;
 }
 
-static uint32_t bpf_program_id(int fd, char *name)
+uint32_t dog_bpf_program_id(int fd, char *name)
 {
         struct bpf_prog_info info = {0};
         uint32_t size = sizeof(info);
@@ -619,13 +622,13 @@ int dog_bpf_program_load(struct dog_bpf *b, const struct dog_hands_program *want
                 return fd;
         b->program[slot] = fd + 1;
         r->as.program.handle = slot + 1;
-        r->as.program.program_id = bpf_program_id(fd, NULL);
+        r->as.program.program_id = dog_bpf_program_id(fd, NULL);
         return 0;
 }
 
 int dog_bpf_program_drop(struct dog_bpf *b, uint32_t handle, struct dog_err *e)
 {
-        int fd = bpf_program_fd(b, handle, e);
+        int fd = dog_bpf_program_fd(b, handle, e);
         if (fd < 0)
                 return fd;
         close(fd);
@@ -677,7 +680,7 @@ static int bpf_devmap_write(struct dog_bpf *b, const struct dog_hands_devmap *wa
                 return rc;
         value.ifindex = link.index;
         if (want->handle != DOG_HANDS_NO_HANDLE) {
-                value.bpf_prog.fd = bpf_program_fd(b, want->handle, e);
+                value.bpf_prog.fd = dog_bpf_program_fd(b, want->handle, e);
                 if (value.bpf_prog.fd < 0)
                         return value.bpf_prog.fd;
                 if (shape->value_size < sizeof(value))
@@ -764,7 +767,7 @@ static int bpf_attach_foreign(const struct dog_link *link, struct dog_err *e)
         char name[BPF_OBJ_NAME_LEN + 1] = "";
         int fd = bpf_prog_get_fd_by_id(link->xdp_id);
         if (fd >= 0) {
-                bpf_program_id(fd, name);
+                dog_bpf_program_id(fd, name);
                 close(fd);
         }
         return dog_err_set(
@@ -823,7 +826,7 @@ int dog_bpf_attach(struct dog_bpf *b, const struct dog_hands_attach *want, struc
 {
         struct dog_link link;
         char pin[DOG_HANDS_NAME];
-        int program_fd = bpf_program_fd(b, want->handle, e);
+        int program_fd = dog_bpf_program_fd(b, want->handle, e);
         if (program_fd < 0)
                 return program_fd;
         int rc = dog_hands_policy_may_attach(b->policy, want->device, e);
@@ -832,7 +835,7 @@ int dog_bpf_attach(struct dog_bpf *b, const struct dog_hands_attach *want, struc
         if (rc < 0)
                 return rc;
         r->as.attach.index = link.index;
-        r->as.attach.program_id = bpf_program_id(program_fd, NULL);
+        r->as.attach.program_id = dog_bpf_program_id(program_fd, NULL);
         rc = bpf_attach_swap(b, want, &link, program_fd, e);
         if (rc == 0) {
                 r->as.attach.was_there = 1;
@@ -868,4 +871,9 @@ int dog_bpf_detach(struct dog_bpf *b, const struct dog_hands_attach *want, struc
         (void)bpf_link_detach(fd);
         close(fd);
         return dog_pin_remove(b->policy->pin_folder, want->instance, pin, e);
+}
+
+const struct dog_hands_policy *dog_bpf_policy(const struct dog_bpf *b)
+{
+        return b->policy;
 }

@@ -6,7 +6,9 @@
  * What is pinned (below policy->pin_folder, mode 0700):
  *     INSTANCE/MAP          every map of an object opened in that instance
  *     INSTANCE/xdp-DEVICE   the link that holds a program on a device
- * Programs are not pinned: a link or a device map holds those that are in use, and a new session
+ *     INSTANCE/tcx-in-DEVICE, tcx-out-DEVICE   the same on its traffic control hooks
+ *     INSTANCE/cls-in-DEVICE, cls-out-DEVICE   the program itself, where a filter holds it
+ * Other programs are not pinned: a link or a device map holds those that are in use, and a new session
  * loads its own and swaps them in, one atomic update each. That makes a restart and an upgrade
  * the same thing.
  */
@@ -68,3 +70,14 @@ int dog_bpf_devmap_set(struct dog_bpf *b, const struct dog_hands_devmap *want, s
 int dog_bpf_attach(struct dog_bpf *b, const struct dog_hands_attach *want, struct dog_hands_reply *r,
                    struct dog_err *e);
 int dog_bpf_detach(struct dog_bpf *b, const struct dog_hands_attach *want, struct dog_err *e);
+
+/**
+ * Put a program on a device's ingress or egress, behind whatever is there, or exchange ours without a gap.
+ * A filter of somebody else is never touched.
+ * @return 0 (r->as.tc says what it became); -EBUSY: the filter's place is taken by a stranger;
+ *         -EOPNOTSUPP: LINK was asked for and the kernel has none
+ */
+int dog_bpf_tc_attach(struct dog_bpf *b, const struct dog_hands_tc *want, struct dog_hands_reply *r,
+                      struct dog_err *e);
+/** 0 also when there was none. The empty clsact stays: another may have come to use it. */
+int dog_bpf_tc_detach(struct dog_bpf *b, const struct dog_hands_tc *want, struct dog_err *e);

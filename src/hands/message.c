@@ -12,8 +12,9 @@ enum message_field {
         FIELD_NAME_OPT, /* a name or nothing */
         FIELD_DEVICE,   /* a network device; IFNAMSIZ is 16 */
         FIELD_DEVICE_OPT,
-        FIELD_TUNNEL, /* a device that has room for the x of its peer */
-        FIELD_NUMBER, /* 32 bits, low..high */
+        FIELD_TUNNEL,  /* a device that has room for the x of its peer */
+        FIELD_NUMBER,  /* 32 bits, low..high */
+        FIELD_VERSION, /* 32 bits, 4 or 6 */
         FIELD_ADDRESS,
         FIELD_ADDRESS_OPT,
         FIELD_SIZES,
@@ -63,9 +64,20 @@ static const struct message_row message_rows[] = {
         {DOG_HANDS_XDP_ATTACH, NUMBER, AT(attach.is_kept), 0, 1, "flag"},
         {DOG_HANDS_XDP_DETACH, FIELD_NAME, AT(attach.instance), 0, 0, "instance"},
         {DOG_HANDS_XDP_DETACH, FIELD_DEVICE, AT(attach.device), 0, 0, "device"},
+        {DOG_HANDS_TC_ATTACH, FIELD_NAME, AT(tc.instance), 0, 0, "instance"},
+        {DOG_HANDS_TC_ATTACH, FIELD_DEVICE, AT(tc.device), 0, 0, "device"},
+        {DOG_HANDS_TC_ATTACH, NUMBER, AT(tc.handle), 1, UINT32_MAX, "handle"},
+        {DOG_HANDS_TC_ATTACH, NUMBER, AT(tc.is_egress), 0, 1, "direction"},
+        {DOG_HANDS_TC_ATTACH, NUMBER, AT(tc.how), 0, DOG_HANDS_TC_HOWS - 1, "way"},
+        {DOG_HANDS_TC_DETACH, FIELD_NAME, AT(tc.instance), 0, 0, "instance"},
+        {DOG_HANDS_TC_DETACH, FIELD_DEVICE, AT(tc.device), 0, 0, "device"},
+        {DOG_HANDS_TC_DETACH, NUMBER, AT(tc.is_egress), 0, 1, "direction"},
         {DOG_HANDS_SOCKET_UDP, FIELD_ADDRESS, AT(socket.address), 0, 0, "address"},
         {DOG_HANDS_SOCKET_UDP, FIELD_DEVICE_OPT, AT(socket.device), 0, 0, "device"},
         {DOG_HANDS_SOCKET_UDP, NUMBER, AT(socket.port), 0, 65535, "port"},
+        {DOG_HANDS_SOCKET_FRAMES, FIELD_DEVICE, AT(frames.device), 0, 0, "device"},
+        {DOG_HANDS_SOCKET_PING, FIELD_DEVICE, AT(ping.device), 0, 0, "device"},
+        {DOG_HANDS_SOCKET_PING, FIELD_VERSION, AT(ping.version), 0, 0, "IP version"},
         {DOG_HANDS_ROUTE_SET, FIELD_ADDRESS, AT(route.to), 0, 0, "destination"},
         {DOG_HANDS_ROUTE_SET, FIELD_TUNNEL, AT(route.device), 0, 0, "device"},
         {DOG_HANDS_ROUTE_SET, NUMBER, AT(route.metric), 0, UINT32_MAX, "metric"},
@@ -225,10 +237,13 @@ static int message_row_check(const struct message_row *row, const struct dog_han
                 *covers = sizeof(uint32_t) + r->as.program.n_settings * sizeof(r->as.program.setting[0]);
                 return message_settings_check(row, &r->as.program, e);
         case FIELD_NUMBER:
+        case FIELD_VERSION:
                 break;
         }
         memcpy(&number, at, sizeof(number));
         *covers = sizeof(number);
+        if (row->field == FIELD_VERSION)
+                return number == 4 || number == 6 ? 0 : message_refuse(e, row, "is neither 4 nor 6");
         if (number < row->low || number > row->high)
                 return message_refuse(e, row, "is out of range");
         return 0;

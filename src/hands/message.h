@@ -41,7 +41,11 @@
         X(XDP_DETACH, attach, "xdp-detach")                                                                  \
         X(SOCKET_UDP, socket, "socket-udp")                                                                  \
         X(ROUTE_SET, route, "route-set")                                                                     \
-        X(SECRET_OPEN, secret, "secret-open")
+        X(SECRET_OPEN, secret, "secret-open")                                                                \
+        X(TC_ATTACH, tc, "tc-attach")                                                                        \
+        X(TC_DETACH, tc, "tc-detach")                                                                        \
+        X(SOCKET_FRAMES, frames, "socket-frames")                                                            \
+        X(SOCKET_PING, ping, "socket-ping")
 
 enum dog_hands_op {
         DOG_HANDS_NONE,
@@ -140,6 +144,38 @@ struct dog_hands_attach {
         uint32_t is_kept; /**< 1: a program of ours that is there already stays; swap it later */
 };
 
+/** How a program sits on a device's traffic control hooks. */
+enum dog_hands_tc_how {
+        DOG_HANDS_TC_AUTO,   /**< a link where the kernel has it (tcx, Linux 6.6), else a filter */
+        DOG_HANDS_TC_LINK,   /**< pinned as FOLDER/INSTANCE/tcx-in-DEVICE or tcx-out-DEVICE */
+        DOG_HANDS_TC_FILTER, /**< clsact and cls_bpf; the program is pinned as cls-in- or cls-out-DEVICE, so
+                                that it is known as ours */
+        DOG_HANDS_TC_HOWS
+};
+
+/** Either way it outlives us, and is exchanged in place. */
+struct dog_hands_tc {
+        char instance[DOG_HANDS_NAME];
+        char device[DOG_HANDS_NAME];
+        uint32_t handle;    /**< from PROGRAM_LOAD; 0 for TC_DETACH */
+        uint32_t is_egress; /**< 0: what comes in, 1: what goes out */
+        uint32_t how;       /**< enum dog_hands_tc_how; 0 for TC_DETACH, which takes off either */
+};
+
+/**
+ * A packet socket that sends whole Ethernet frames past the queueing discipline and the egress programs of
+ * its device. A locked filter keeps it from ever receiving.
+ */
+struct dog_hands_frames {
+        char device[DOG_HANDS_NAME];
+};
+
+/** A socket that sends ICMP echo requests through a device and receives the answers, nothing else. */
+struct dog_hands_ping {
+        char device[DOG_HANDS_NAME];
+        uint32_t version; /**< 4 or 6 */
+};
+
 struct dog_hands_socket {
         struct dog_hands_address address; /**< version says the family; all zero bytes: any */
         char device[DOG_HANDS_NAME];      /**< bound to it, or empty */
@@ -169,7 +205,10 @@ struct dog_hands_request {
                 struct dog_hands_program program;
                 struct dog_hands_devmap devmap;
                 struct dog_hands_attach attach;
+                struct dog_hands_tc tc;
                 struct dog_hands_socket socket;
+                struct dog_hands_frames frames;
+                struct dog_hands_ping ping;
                 struct dog_hands_route route;
                 struct dog_hands_secret secret;
         } as;
@@ -183,7 +222,12 @@ _Static_assert(sizeof(struct dog_hands_request) == 1240, "one size: all of it is
         X(XDP, "XDP programs; needs CONFIG_BPF_SYSCALL and CONFIG_NET")                                      \
         X(DEVMAP_PROGRAM, "programs in device maps (Linux 5.8): one per path finishes each copy")            \
         X(XDP_LINK, "bpf_link for XDP (Linux 5.9): without it nothing stays attached when we die")           \
-        X(CMPXCHG, "compare-and-swap in BPF (Linux 5.12): the window that drops duplicates needs it")
+        X(CMPXCHG, "compare-and-swap in BPF (Linux 5.12): the window that drops duplicates needs it")        \
+        X(TC,                                                                                                \
+          "BPF on traffic control hooks; needs CONFIG_NET_CLS_ACT, and CONFIG_NET_CLS_BPF before Linux 6.6") \
+        X(SPIN_LOCK,                                                                                         \
+          "bpf_spin_lock in hash maps (Linux 5.1): a protected connection is decided on under one")          \
+        X(RINGBUF, "BPF ring buffers (Linux 5.8): what happens to connections is told through one")
 
 enum dog_kernel_has {
 #define X(code, text) DOG_KERNEL_BIT_##code,
@@ -234,8 +278,25 @@ struct dog_hands_reply {
                         uint32_t index;
                 } attach;
                 struct {
+                        uint32_t how;       /**< LINK or FILTER: what it became */
+                        uint32_t was_there; /**< ours was exchanged in place */
+                        uint32_t program_id;
+                        uint32_t index;
+                } tc;
+                struct {
                         uint32_t port;
                 } socket;
+                struct {
+                        uint32_t index;
+                        uint8_t mac[6];
+                        uint8_t zero[2];
+                } frames;
+                struct {
+                        uint32_t index;
+                        uint32_t is_raw; /**< the kernel's ping sockets are refused here (ping_group_range):
+                                            it gives IPv4 headers too, and the identifier is the asker's to
+                                            choose */
+                } ping;
                 uint8_t bytes[64];
         } as;
 };

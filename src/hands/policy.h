@@ -17,11 +17,15 @@
 #define DOG_HANDS_DEVICES    64
 #define DOG_HANDS_PORTS      64
 #define DOG_HANDS_PREFIXES   64
-#define DOG_HANDS_SECRETS    32
+#define DOG_HANDS_SECRETS    192
 
 enum dog_hands_role {
-        DOG_DEVICE_UNDERLAY, /**< exists already; XDP may go on it, copies may leave by it */
-        DOG_DEVICE_TUNNEL,   /**< ours: a veth pair NAME + NAMEp; may be made, removed and routed to */
+        /**
+         * Exists already: programs may go on it, copies may leave by it, servers may be asked through it, and
+         * frames be sent. The last is much: whoever holds such a socket can send in any name, on any device.
+         */
+        DOG_DEVICE_UNDERLAY,
+        DOG_DEVICE_TUNNEL, /**< ours: a veth pair NAME + NAMEp; may be made, removed and routed to */
 };
 
 struct dog_hands_policy {

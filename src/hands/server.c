@@ -5,6 +5,7 @@
 #include "hands/device.h"
 #include "hands/kernel.h"
 #include "hands/secret.h"
+#include "hands/socket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -184,6 +185,58 @@ static int server_xdp_detach(struct dog_hands_server *s, const struct dog_hands_
         return dog_bpf_detach(s->bpf, &q->as.attach, e);
 }
 
+static int server_tc_attach(struct dog_hands_server *s, const struct dog_hands_request *q,
+                            struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        (void)gift;
+        return dog_bpf_tc_attach(s->bpf, &q->as.tc, r, e);
+}
+
+static int server_tc_detach(struct dog_hands_server *s, const struct dog_hands_request *q,
+                            struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        (void)r;
+        (void)gift;
+        return dog_bpf_tc_detach(s->bpf, &q->as.tc, e);
+}
+
+static int server_socket_frames(struct dog_hands_server *s, const struct dog_hands_request *q,
+                                struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        struct dog_link link;
+        int rc = dog_hands_policy_may_use(s->policy, q->as.frames.device, DOG_DEVICE_UNDERLAY, e);
+        if (rc == 0)
+                rc = dog_link_get(&link, q->as.frames.device, e);
+        if (rc < 0)
+                return rc;
+        int fd = dog_socket_frames(&link, e);
+        if (fd < 0)
+                return fd;
+        r->as.frames.index = link.index;
+        memcpy(r->as.frames.mac, link.mac, 6);
+        *gift = (struct server_gift){.fd = fd};
+        return 0;
+}
+
+static int server_socket_ping(struct dog_hands_server *s, const struct dog_hands_request *q,
+                              struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        struct dog_link link;
+        bool is_raw = false;
+        int rc = dog_hands_policy_may_use(s->policy, q->as.ping.device, DOG_DEVICE_UNDERLAY, e);
+        if (rc == 0)
+                rc = dog_link_get(&link, q->as.ping.device, e);
+        if (rc < 0)
+                return rc;
+        int fd = dog_socket_ping(&link, q->as.ping.version, &is_raw, e);
+        if (fd < 0)
+                return fd;
+        r->as.ping.index = link.index;
+        r->as.ping.is_raw = is_raw;
+        *gift = (struct server_gift){.fd = fd};
+        return 0;
+}
+
 static int server_socket_bind(int fd, const struct dog_hands_socket *want, struct dog_hands_reply *r)
 {
         struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)want->port)};
@@ -274,6 +327,10 @@ static server_op *const server_ops[] = {
         [DOG_HANDS_DEVMAP_SET] = server_devmap_set,
         [DOG_HANDS_XDP_ATTACH] = server_xdp_attach,
         [DOG_HANDS_XDP_DETACH] = server_xdp_detach,
+        [DOG_HANDS_TC_ATTACH] = server_tc_attach,
+        [DOG_HANDS_TC_DETACH] = server_tc_detach,
+        [DOG_HANDS_SOCKET_FRAMES] = server_socket_frames,
+        [DOG_HANDS_SOCKET_PING] = server_socket_ping,
         [DOG_HANDS_SOCKET_UDP] = server_socket_udp,
         [DOG_HANDS_ROUTE_SET] = server_route_set,
         [DOG_HANDS_SECRET_OPEN] = server_secret_open,

@@ -33,5 +33,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 FUZZ_NEED(q.as.program.n_settings <= DOG_HANDS_SETTINGS);
         if (q.op == DOG_HANDS_MAP_FD)
                 fuzz_name_holds(q.as.map.map);
+        if (q.op == DOG_HANDS_TC_ATTACH) {
+                fuzz_name_holds(q.as.tc.instance);
+                fuzz_name_holds(q.as.tc.device);
+                FUZZ_NEED(q.as.tc.is_egress <= 1 && q.as.tc.how < DOG_HANDS_TC_HOWS && q.as.tc.handle != 0);
+        }
+        if (q.op == DOG_HANDS_SOCKET_FRAMES)
+                fuzz_name_holds(q.as.frames.device);
+        if (q.op == DOG_HANDS_SOCKET_PING)
+                FUZZ_NEED(q.as.ping.version == 4 || q.as.ping.version == 6);
         return 0;
 }

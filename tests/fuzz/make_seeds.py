@@ -121,6 +121,20 @@ def block():
     put("block", "points", struct.pack("<qdqd", 1, 0.1, 2, 1e300))
 
 
+def hands():
+    def name(text):
+        return text.encode().ljust(32, b"\0")
+
+    def request(op, *fields):
+        return struct.pack("<IQ", op, 7) + b"".join(fields)
+
+    # numbers of operations are their places in DOG_HANDS_OPS, from 1
+    put("hands", "tc_attach", request(17, name("front"), name("eth0.100"), struct.pack("<III", 1, 1, 2)))
+    put("hands", "tc_detach", request(18, name("front"), name("eth0"), struct.pack("<III", 0, 0, 0)))
+    put("hands", "socket_frames", request(19, name("eth1")))
+    put("hands", "socket_ping", request(20, name("eth1"), struct.pack("<I", 6)))
+
+
 def agent():
     def mode(kind, to_agent=False):
         return bytes([1 | (2 if to_agent else 0) | (kind - 1) << 2])
@@ -174,3 +188,4 @@ tunnel()
 trace()
 config()
 block()
+hands()

@@ -2,14 +2,20 @@
 #include "check.h"
 
 #include "base/clock.h"
+#include "hands/bpf.h"
 #include "hands/device.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
+#include "hands/socket.h"
 #include "hands/split.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -210,6 +216,216 @@ static void an_unknown_user_and_root_are_no_users_for_a_decider(void)
         }
 }
 
+/* ------------------------------------------------------------- programs on tc, and sockets */
+
+/* A program that says `verdict` to every packet, in hands' hands. */
+static struct dog_hands_object verdict_object(int verdict)
+{
+        char command[512], path[] = "/tmp/hd-verdict-XXXXXX.o";
+        static char bytes[16384];
+        struct dog_hands_object o = {.name = "verdict", .bytes = bytes};
+        int fd = mkstemps(path, 2);
+        NEED(fd >= 0, "a file in /tmp");
+        snprintf(command, sizeof(command),
+                 "printf '__attribute__((section(\"tc\"), used)) int verdict(void *c) { return %d; }"
+                 "char l[] __attribute__((section(\"license\"), used)) = \"GPL\";' |"
+                 " clang -O2 -g -target bpf -x c -c - -o %s",
+                 verdict, path);
+        NEED(system(command) == 0, "clang makes a program");
+        close(fd);
+        fd = open(path, O_RDONLY | O_CLOEXEC); /* the compiler made a file of its own under that name */
+        ssize_t n = fd < 0 ? -1 : read(fd, bytes, sizeof(bytes));
+        NEED(n > 0, "the object is read");
+        o.length = (size_t)n;
+        close(fd);
+        unlink(path);
+        return o;
+}
+
+struct hooks {
+        char folder[64];
+        struct dog_hands_policy policy;
+        struct dog_hands_object object;
+        struct dog_bpf *bpf;
+        uint32_t handle;
+};
+
+/* A cable h0 = h1 with h0 ours, and a program that drops all. */
+static void hooks_open(struct hooks *h)
+{
+        struct dog_err e = {0};
+        struct dog_hands_reply r;
+        own_network();
+        NEED(system("ip link add h0 type veth peer name h1 && ip link set h0 up && ip link set h1 up") == 0,
+             "a cable");
+        snprintf(h->folder, sizeof(h->folder), "/sys/fs/bpf/sundog-test-%d", getpid());
+        dog_hands_policy_init(&h->policy);
+        NEED(dog_hands_policy_folder(&h->policy, h->folder, &e) == 0, "%s", e.text);
+        NEED(dog_hands_policy_device(&h->policy, "h0", DOG_DEVICE_UNDERLAY, &e) == 0, "%s", e.text);
+        h->object = verdict_object(2);
+        NEED(dog_bpf_open(&h->bpf, &h->policy, &h->object, 1, &e) == 0, "%s", e.text);
+        struct dog_hands_program p = {.object = "verdict", .instance = "front", .program = "verdict"};
+        NEED(dog_bpf_program_load(h->bpf, &p, &r, &e) == 0, "%s", e.text);
+        h->handle = r.as.program.handle;
+}
+
+static void hooks_close(struct hooks *h)
+{
+        struct dog_err e = {0};
+        OK(dog_bpf_instance_forget(h->bpf, "front", &e) == 0, "%s", e.text);
+        dog_bpf_close(h->bpf);
+        OK(rmdir(h->folder) == 0, "nothing is left pinned");
+}
+
+/* Frames that leave h1 arrive on h0: does its ingress hook let them by to a packet socket behind it? */
+static bool passes(void)
+{
+        struct dog_link from, to;
+        struct dog_err e = {0};
+        char frame[64] = {2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x08, 0x06}, got[64];
+        bool arrived = false;
+        NEED(dog_link_get(&from, "h1", &e) == 0 && dog_link_get(&to, "h0", &e) == 0, "%s", e.text);
+        memcpy(frame, to.mac, 6);
+        int out = dog_socket_frames(&from, &e);
+        int in = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK, htons(0x0806));
+        struct sockaddr_ll name = {
+                .sll_family = AF_PACKET, .sll_protocol = htons(0x0806), .sll_ifindex = (int)to.index};
+        NEED(out >= 0 && in >= 0 && bind(in, (void *)&name, sizeof(name)) == 0, "%s", e.text);
+        NEED(send(out, frame, sizeof(frame), 0) == (ssize_t)sizeof(frame), "a frame leaves: %s",
+             strerror(errno));
+        struct pollfd p = {.fd = in, .events = POLLIN};
+        if (poll(&p, 1, 200) == 1)
+                arrived = recv(in, got, sizeof(got), 0) > 0;
+        close(in);
+        close(out);
+        return arrived;
+}
+
+static int hooks_attach(struct hooks *h, uint32_t how, bool egress, struct dog_hands_reply *r,
+                        struct dog_err *e)
+{
+        struct dog_hands_tc want = {
+                .instance = "front", .device = "h0", .handle = h->handle, .is_egress = egress, .how = how};
+        return dog_bpf_tc_attach(h->bpf, &want, r, e);
+}
+
+/* I9 rests on it: what forwards must stay when we die, and be exchanged in place. */
+static void a_program_on_tc_is_exchanged_in_place_and_taken_off(void)
+{
+        static const uint32_t ways[] = {DOG_HANDS_TC_LINK, DOG_HANDS_TC_FILTER};
+        struct hooks h;
+        struct dog_err e = {0};
+        struct dog_hands_reply r;
+        hooks_open(&h);
+        OK(passes(), "nothing is there: a frame passes");
+        for (int w = 0; w < 2; w++) {
+                int rc = hooks_attach(&h, ways[w], false, &r, &e);
+                if (rc == -EOPNOTSUPP && ways[w] == DOG_HANDS_TC_LINK)
+                        continue; /* before Linux 6.6 */
+                OK(rc == 0 && r.as.tc.how == ways[w] && !r.as.tc.was_there, "attached: %s", e.text);
+                OK(!passes(), "the program drops");
+                OK(hooks_attach(&h, ways[w], false, &r, &e) == 0 && r.as.tc.was_there == 1,
+                   "a second time it is exchanged: %s", e.text);
+                OK(hooks_attach(&h, ways[w], true, &r, &e) == 0 && !r.as.tc.was_there,
+                   "the other direction is another place: %s", e.text);
+                /* Another process, which knows nothing but the pins. */
+                dog_bpf_close(h.bpf);
+                OK(!passes(), "it stays when its owner is gone");
+                NEED(dog_bpf_open(&h.bpf, &h.policy, &h.object, 1, &e) == 0, "%s", e.text);
+                struct dog_hands_program p = {.object = "verdict", .instance = "front", .program = "verdict"};
+                NEED(dog_bpf_program_load(h.bpf, &p, &r, &e) == 0, "%s", e.text);
+                h.handle = r.as.program.handle;
+                OK(hooks_attach(&h, DOG_HANDS_TC_AUTO, false, &r, &e) == 0, "the next owner finds it: %s",
+                   e.text);
+                struct dog_hands_tc want = {.instance = "front", .device = "h0"};
+                OK(dog_bpf_tc_detach(h.bpf, &want, &e) == 0 && passes(), "taken off: %s", e.text);
+                OK(dog_bpf_tc_detach(h.bpf, &want, &e) == 0, "twice is no error: %s", e.text);
+        }
+        OK(hooks_attach(&h, DOG_HANDS_TC_FILTER, false, &r, &e) == 0 && !passes(), "%s", e.text);
+        OK(dog_bpf_instance_forget(h.bpf, "front", &e) == 0 && passes(), "it goes with its instance: %s",
+           e.text);
+        hooks_close(&h);
+}
+
+static void a_strangers_filter_is_left_alone(void)
+{
+        struct hooks h;
+        struct dog_err e = {0};
+        struct dog_hands_reply r;
+        hooks_open(&h);
+        /* One in our very place, and one beside it. */
+        LIBBPF_OPTS(bpf_tc_opts, taken, .handle = 1, .priority = 48000);
+        struct dog_link l;
+        NEED(dog_link_get(&l, "h0", &e) == 0, "%s", e.text);
+        NEED(hooks_attach(&h, DOG_HANDS_TC_FILTER, false, &r, &e) == 0, "%s", e.text);
+        NEED(system("rm /sys/fs/bpf/sundog-test-*/front/cls-in-h0") == 0, "its pin is lost: it is nobody's");
+        OK(hooks_attach(&h, DOG_HANDS_TC_FILTER, false, &r, &e) == -EBUSY && strstr(e.text, "not ours"), "%s",
+           e.text);
+        struct dog_hands_tc want = {.instance = "front", .device = "h0"};
+        OK(dog_bpf_tc_detach(h.bpf, &want, &e) == 0 && !passes(), "nor is it taken off");
+        struct bpf_tc_hook hook = {
+                .sz = sizeof(hook), .ifindex = (int)l.index, .attach_point = BPF_TC_INGRESS};
+        OK(bpf_tc_detach(&hook, &taken) == 0 && passes(), "its owner takes it off");
+        OK(hooks_attach(&h, DOG_HANDS_TC_AUTO, false, &r, &e) == 0, "then there is room: %s", e.text);
+        want.device[0] = 'x';
+        OK(dog_bpf_tc_detach(h.bpf, &want, &e) == -EACCES, "a device that is not ours: %s", e.text);
+        hooks_close(&h);
+}
+
+static void a_socket_for_frames_hears_nothing(void)
+{
+        struct dog_link l;
+        struct dog_err e = {0};
+        char got[64];
+        own_network();
+        NEED(system("ip link add h0 type veth peer name h1 && ip link set h0 up && ip link set h1 up") == 0,
+             "a cable");
+        NEED(dog_link_get(&l, "h0", &e) == 0, "%s", e.text);
+        int fd = dog_socket_frames(&l, &e);
+        NEED(fd >= 0, "%s", e.text);
+        /* As one would who has taken the decider over. */
+        struct sockaddr_ll all = {
+                .sll_family = AF_PACKET, .sll_protocol = htons(3), .sll_ifindex = (int)l.index};
+        (void)!bind(fd, (void *)&all, sizeof(all));
+        (void)!setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &fd, sizeof(fd));
+        OK(passes(), "a frame arrives on the device");
+        OK(recv(fd, got, sizeof(got), MSG_DONTWAIT) < 0 && errno == EAGAIN, "and not on the socket");
+        close(fd);
+}
+
+static void a_ping_socket_hears_answers(void)
+{
+        struct dog_link l;
+        struct dog_err e = {0};
+        bool is_raw;
+        own_network();
+        NEED(system("ip link set lo up") == 0 && dog_link_get(&l, "lo", &e) == 0, "%s", e.text);
+        for (uint32_t version = 4; version <= 6; version += 2) {
+                int fd = dog_socket_ping(&l, version, &is_raw, &e);
+                NEED(fd >= 0, "IPv%u: %s", version, e.text);
+                uint8_t echo[8] = {version == 4 ? 8 : 128,
+                                   0,
+                                   version == 4 ? 0xf7 : 0,
+                                   version == 4 ? 0xfd : 0,
+                                   0,
+                                   1,
+                                   0,
+                                   1};
+                struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+                struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+                const void *to = version == 4 ? (const void *)&four : (const void *)&six;
+                OK(sendto(fd, echo, sizeof(echo), 0, to, version == 4 ? sizeof(four) : sizeof(six)) == 8,
+                   "IPv%u: sent: %s", version, strerror(errno));
+                uint8_t got[64];
+                struct pollfd p = {.fd = fd, .events = POLLIN};
+                ssize_t n = poll(&p, 1, 500) == 1 ? recv(fd, got, sizeof(got), 0) : -1;
+                unsigned at = is_raw && version == 4 && n > 20 ? (got[0] & 15) * 4u : 0;
+                OK(n >= 8 + (ssize_t)at && got[at] == (version == 4 ? 0 : 129), "IPv%u (%s): answered",
+                   version, is_raw ? "raw" : "ping socket");
+                close(fd);
+        }
+}
+
 /* ----------------------------------------------------------------------------------- split */
 
 /* Shared with the deciders, which are other processes. */
@@ -300,6 +516,9 @@ int main(void)
                          TEST(a_device_that_is_not_ours_is_left_alone),
                          TEST(a_watch_sees_links_addresses_routes_and_neighbours),
                          TEST(a_next_hop_is_the_router_or_the_far_end_itself),
+                         TEST(a_program_on_tc_is_exchanged_in_place_and_taken_off),
+                         TEST(a_strangers_filter_is_left_alone), TEST(a_socket_for_frames_hears_nothing),
+                         TEST(a_ping_socket_hears_answers),
                          TEST(without_capabilities_a_map_can_be_changed_and_none_be_made),
                          TEST(an_unknown_user_and_root_are_no_users_for_a_decider),
                          TEST(a_decider_that_dies_is_started_again_with_growing_pauses),

@@ -57,6 +57,32 @@ static struct dog_hands_request good_object(void)
         return q;
 }
 
+static struct dog_hands_request good_tc(void)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_TC_ATTACH);
+        dog_hands_name_set(q.as.tc.instance, "front", NULL);
+        dog_hands_name_set(q.as.tc.device, "eth0.100", NULL);
+        q.as.tc.handle = 1;
+        q.as.tc.is_egress = 1;
+        q.as.tc.how = DOG_HANDS_TC_FILTER;
+        return q;
+}
+
+static struct dog_hands_request good_frames(void)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_SOCKET_FRAMES);
+        dog_hands_name_set(q.as.frames.device, "eth1", NULL);
+        return q;
+}
+
+static struct dog_hands_request good_ping(void)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_SOCKET_PING);
+        dog_hands_name_set(q.as.ping.device, "eth1", NULL);
+        q.as.ping.version = 6;
+        return q;
+}
+
 static int read_of(const struct dog_hands_request *q, size_t size, struct dog_err *e)
 {
         struct dog_hands_request to;
@@ -71,7 +97,12 @@ static int read_of(const struct dog_hands_request *q, size_t size, struct dog_er
 static void a_good_request_is_read(void)
 {
         struct dog_err e = {0};
-        struct dog_hands_request list[] = {good_device(), good_program(), good_object(),
+        struct dog_hands_request list[] = {good_device(),
+                                           good_program(),
+                                           good_object(),
+                                           good_tc(),
+                                           good_frames(),
+                                           good_ping(),
                                            dog_hands_request_of(DOG_HANDS_KERNEL_PROBE)};
         for (size_t i = 0; i < ARRAY_SIZE(list); i++)
                 OK(read_of(&list[i], sizeof(list[i]), &e) == 0, "%s: %s", dog_hands_op_text(list[i].op),
@@ -152,6 +183,23 @@ static void a_number_or_a_list_out_of_range_is_refused(void)
         q = good_object();
         q.as.object.size[1].entries = 4;
         OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "a size for a map of another instance");
+        q = good_tc();
+        q.as.tc.how = DOG_HANDS_TC_HOWS;
+        OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "a way to attach that is none");
+        q = good_tc();
+        q.as.tc.handle = DOG_HANDS_NO_HANDLE;
+        OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "no program to attach");
+        q.op = DOG_HANDS_TC_DETACH;
+        q.as.tc.how = 0;
+        OK(read_of(&q, sizeof(q), NULL) == 0, "none is due to detach");
+        q.as.tc.how = 1;
+        OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "nor a way");
+        static const uint32_t versions[] = {0, 1, 5, 7, 46};
+        for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+                q = good_ping();
+                q.as.ping.version = versions[i];
+                OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "IP version %u", versions[i]);
+        }
         q = good_program();
         q.as.program.setting[0].bytes[4] = 1;
         OK(read_of(&q, sizeof(q), NULL) == -EINVAL, "bytes after a constant");
@@ -161,7 +209,12 @@ static void a_number_or_a_list_out_of_range_is_refused(void)
 static void a_byte_that_means_nothing_must_be_zero(void)
 {
         unsigned refused = 0, places = 0;
-        struct dog_hands_request list[] = {good_device(), good_program(), good_object(),
+        struct dog_hands_request list[] = {good_device(),
+                                           good_program(),
+                                           good_object(),
+                                           good_tc(),
+                                           good_frames(),
+                                           good_ping(),
                                            dog_hands_request_of(DOG_HANDS_KERNEL_PROBE)};
         for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
                 for (size_t at = sizeof(list[i]) - 1; at >= sizeof(list[i]) - 200; at--) {

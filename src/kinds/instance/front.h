@@ -14,6 +14,7 @@
 #include "hands/policy.h"
 #include "hands/server.h"
 #include "kinds/instance/instance_abi.h"
+#include "kinds/instance/instance_cookie.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,8 +40,13 @@ struct instance_front_settings {
                                 two */
         uint32_t syns_most;  /**< half-open ones; 0 means 16384 */
         uint64_t idle_ns; /**< a connection without a packet for so long is forgotten; 0 means 15 minutes */
+        uint64_t hang_ns; /**< a server that says nothing for so long while clients wait is doubted; 0: 60 ms
+                           */
         /** What happened to a connection; called from _on_readable. May be NULL. */
         void (*event)(void *user, const struct instance_event *ev);
+        /** All connections of a dead or leaving server were woken: how many, and how long after it was told.
+         * May be NULL. */
+        void (*woken)(void *user, unsigned server, unsigned conns, int64_t took_ns);
         void *user;
 };
 
@@ -75,6 +81,17 @@ void instance_front_close(struct instance_front *f);
 int instance_front_remove(struct instance_front *f, struct dog_err *e);
 int instance_front_commit(struct instance_front *f, struct dog_err *e);
 
+/** How many maps of an earlier session were taken over: 0 on a first start. */
+uint32_t instance_front_adopted(const struct instance_front *f);
+
+/**
+ * The number that a vip or a server has in the maps of an earlier session, or -ENOENT. Connections are kept
+ * under these numbers: whoever starts again asks first, and gives each the number that it had.
+ */
+int instance_front_vip_find(struct instance_front *f, const struct instance_vip_settings *set);
+/** settings->vip is the number of a vip that has been set. */
+int instance_front_server_find(struct instance_front *f, const struct instance_server_settings *set);
+
 /** Make or change vip `number`, below INSTANCE_VIPS_MAX. */
 int instance_front_vip_set(struct instance_front *f, unsigned number, const struct instance_vip_settings *set,
                            struct dog_err *e);
@@ -101,7 +118,8 @@ void instance_front_share_set(struct instance_front *f, unsigned vip, double sha
 
 /**
  * Its connections are their standbys' from now on. One store; then the connections that would wait are woken,
- * a batch at each call of _on_timer, which is due at once. How many were woken comes with `promoted`.
+ * a batch at each call of _on_timer: call that at once, and as long as it says so. How many were woken comes
+ * with `woken`.
  */
 void instance_front_dead(struct instance_front *f, unsigned server, int64_t now_ns);
 /** The same, planned: every connection when the client has all of its bytes, at the latest after
@@ -114,6 +132,19 @@ void instance_front_unfit(struct instance_front *f, unsigned server, bool is_unf
 /** One connection. -ENOENT: it is not protected, or has no standby. */
 int instance_front_order(struct instance_front *f, const struct instance_flow *flow,
                          enum instance_order order, struct dog_err *e);
+
+/**
+ * Keys of an aligned vip, the same as its servers' shims have (cookie.h). Until they are set the vip is
+ * translated. Call again now and then, and after a step of the clock: it notes the wall clock.
+ * @param mss4, mss6  what clients may send in one segment, as it fits the servers' devices: MTU less 40 and
+ * 60
+ */
+int instance_front_cookies_set(struct instance_front *f, unsigned vip,
+                               const struct instance_cookie_keys *keys, uint16_t mss4, uint16_t mss6,
+                               struct dog_err *e);
+/** This server's host runs the shim, or no longer; is_gated: its filters keep a standby's bytes there. New
+ * connections of an aligned vip are aligned when both of their servers have one. One store. */
+void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated);
 
 /** The ring of events. */
 int instance_front_fd(const struct instance_front *f);

@@ -21,6 +21,9 @@
 #define INSTANCE_SERVERS_MAX 512
 #define INSTANCE_TABLE       65537 /* entries of one Maglev table, a prime (Eisenbud et al., NSDI 2016, 3.4) */
 #define INSTANCE_NOBODY      0xffff
+/** Ports that the front's own TCP checks come from: answers to them are this host's. */
+#define INSTANCE_CHECK_PORT_LOW  61000
+#define INSTANCE_CHECK_PORT_HIGH 61999
 #define INSTANCE_TICK_SHIFT  20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
 #define INSTANCE_BLOCK_SHIFT 16 /* content is compared in blocks of 64 KiB of the stream */
 #define INSTANCE_MARK        0x5d060000 /* of skb->mark: made by us, already decided on */
@@ -65,7 +68,7 @@ enum instance_answer { INSTANCE_ANSWER_PRIMARY, INSTANCE_ANSWER_FIRST };
 struct instance_vip {
         __u32 flags;  /**< INSTANCE_VIP_* */
         __u32 number; /**< below INSTANCE_VIPS_MAX */
-        __u32 row;    /**< the Maglev table in force begins at row * INSTANCE_TABLE of instance_table */
+        __u32 row;    /**< the Maglev table in force begins at pick row * INSTANCE_ROW of instance_table */
         __u32 seed;   /**< of the hash of a flow; random, kept over restarts */
         __u32 share;  /**< SHARE: protect when hash < share; 2^32-1 is all */
         __u32 most;   /**< protected connections at one time; more are forwarded unprotected, counted; 0: as
@@ -80,10 +83,19 @@ struct instance_vip {
 };
 _Static_assert(sizeof(struct instance_vip) == 48, "instance_vip is part of the map ABI");
 
-/** instance_table: array, mmapable, two rows a vip (one in force, one being built). By user space. */
+/**
+ * instance_table: array, mmapable, two rows a vip (one in force, one being built). By user space, which sees
+ * picks one after the other: the map's values are pairs of them, since a mapped array has its values at
+ * multiples of eight bytes.
+ */
 struct instance_pick {
         __u16 primary, standby; /**< servers; standby NOBODY: nothing to mirror on */
 };
+#define INSTANCE_ROW (INSTANCE_TABLE + 1) /* picks from one row to the next: whole pairs */
+struct instance_pick_pair {
+        struct instance_pick pick[2];
+};
+_Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is part of the map ABI");
 
 #define INSTANCE_SERVER_SET  0x1 /* the entry is in use */
 #define INSTANCE_SERVER_DEAD 0x2 /* its connections are their standby's from the next packet on */
@@ -92,6 +104,7 @@ struct instance_pick {
 #define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it serves nobody's copy any more; evict */
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
+#define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
@@ -151,10 +164,11 @@ struct instance_flow {
 #define INSTANCE_CONN_LEAVING  0x100 /* A's window is closed: when the client has its bytes, B takes over */
 #define INSTANCE_CONN_PEER     0x200 /* made by the other balancer of the pair */
 #define INSTANCE_CONN_V6       0x400
-#define INSTANCE_CONN_TOLD     0x800  /* user space: its end was reported */
-#define INSTANCE_CONN_INVITED  0x1000 /* A is silent: B was shown the whole window, its next bytes are proof \
-                                       */
-#define INSTANCE_CONN_A_BLIND 0x2000  /* a gap: nothing to compare until A's next block begins */
+#define INSTANCE_CONN_TOLD     0x800 /* user space: its end was reported */
+#define INSTANCE_CONN_INVITED                                                                                \
+        0x1000                       /* A is silent: B was shown the whole window, its next bytes are proof  \
+                                      */
+#define INSTANCE_CONN_A_BLIND 0x2000 /* a gap: nothing to compare until A's next block begins */
 #define INSTANCE_CONN_B_BLIND 0x4000
 #define INSTANCE_CONN_COUNTED 0x8000 /* it is one of instance_live's */
 
@@ -181,7 +195,7 @@ struct instance_conn {
         __u32 seen;   /**< tick of the last packet from anybody */
         __u32 a_seen; /**< ... from the server that serves */
         __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
-        __u8 spare;
+        __u8 is_gated; /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
         __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
                             not */
 };
@@ -209,20 +223,29 @@ struct instance_syn {
         __u8 c_shift, a_shift, b_shift; /**< window shifts; 15: no such option */
         __u8 sack;                      /**< bits C 1, A 2, B 4: selective acknowledgements are permitted */
         __u16 c_window, a_window, b_window; /**< of the handshake's packets, not shifted */
-        __u8 why;                           /**< enum instance_event_type: why it is alone */
-        __u8 pad;
+        __u16 c_mss;
+        __u8 why; /**< enum instance_event_type: why it is alone */
+        __u8 pad[3];
 };
-_Static_assert(sizeof(struct instance_syn) == 44, "instance_syn is part of the map ABI");
+_Static_assert(sizeof(struct instance_syn) == 48, "instance_syn is part of the map ABI");
 
 /** instance_sums: LRU hash. Sum of a block of A's that is finished, until B has reached it. */
 struct instance_sum_key {
         struct instance_flow flow;
         __u32 block; /**< sequence number (A's) >> INSTANCE_BLOCK_SHIFT */
 };
-/* Its value is a __u32. */
+/** `delta` tells this connection from an earlier one of the same ports. */
+struct instance_sum {
+        __u32 sum, delta;
+};
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
-enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
+enum instance_order {
+        INSTANCE_ORDER_PROMOTE = 1,
+        INSTANCE_ORDER_LEAVE,
+        INSTANCE_ORDER_EVICT,
+        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
+};
 
 /* ---- what happened ------------------------------------------------------------------------- */
 
@@ -242,7 +265,7 @@ enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE
         X(EVICTED_LATE, "evicted-late", "the standby did not answer the SYN in time")                        \
         X(EVICTED_LAG, "evicted-lag", "the standby acknowledges less than A for too long")                   \
         X(EVICTED_CONTENT, "evicted-content", "the standby's answer differs")                                \
-        X(EVICTED_RESET, "evicted-reset", "the standby reset the connection, A goes on")                     \
+        X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
         X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \

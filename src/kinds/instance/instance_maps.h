@@ -14,9 +14,9 @@ struct {
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(map_flags, BPF_F_MMAPABLE);
-        __uint(max_entries, INSTANCE_VIPS_MAX * 2 * INSTANCE_TABLE);
+        __uint(max_entries, INSTANCE_VIPS_MAX * 2 * INSTANCE_ROW / 2);
         __type(key, __u32);
-        __type(value, struct instance_pick);
+        __type(value, struct instance_pick_pair);
 } instance_table SEC(".maps");
 
 struct {

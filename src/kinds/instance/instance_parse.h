@@ -273,6 +273,32 @@ INSTANCE_INLINE _Bool instance_parse(const void *data, const void *end, __u32 by
         return 0;
 }
 
+/* ---- the hash of a flow ---------------------------------------------------------------------- */
+
+/**
+ * The upper half picks the entry of the table, the lower one is for whoever needs another choice by flow
+ * (the share that is protected). Two rounds of multiply and fold over client, port and the vip's secret seed.
+ */
+INSTANCE_INLINE __u64 instance_hash(const struct instance_address *client, __be16 port, __u32 seed)
+{
+        const __u64 k = 0xd6e8feb86659fd93ULL;
+        __u64 h = ((__u64)client->word[3] << 32 | (__u64)port << 16) ^ (__u64)seed * 0x9e3779b97f4a7c15ULL;
+
+        if (!instance_address_is4(client)) {
+                h = (h ^ ((__u64)client->word[0] << 32 | client->word[1])) * k;
+                h = (h ^ h >> 32 ^ client->word[2]) * k;
+        }
+        h = (h ^ h >> 32) * k;
+        h = (h ^ h >> 32) * k;
+        return h ^ h >> 32;
+}
+
+/** Where in its vip's row of the Maglev table. */
+INSTANCE_INLINE __u32 instance_hash_entry(__u64 hash)
+{
+        return (__u32)((hash >> 32) * INSTANCE_TABLE >> 32);
+}
+
 /* ---- ICMP errors --------------------------------------------------------------------------- */
 
 /** Destination unreachable (and "too big"), time exceeded, parameter problem: they quote a packet. */
@@ -295,6 +321,7 @@ struct instance_quote {
         __u8 proto;
         __u8 pad;
         __u16 ip, l4; /**< offsets from the start of the frame */
+        __u32 seq;    /**< TCP */
 };
 
 /**
@@ -335,5 +362,7 @@ INSTANCE_INLINE _Bool instance_parse_quote(const void *data, const void *end, co
                 return 0;
         q->sport = ports[0];
         q->dport = ports[1];
+        if (q->proto == INSTANCE_PROTO_TCP)
+                q->seq = bpf_ntohl(*(const __be32 *)(ports + 2));
         return 1;
 }
