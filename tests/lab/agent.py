@@ -93,7 +93,7 @@ class Stage(Lab):
         wait_for(lambda: "8080" in sh("ip", "netns", "exec", self.server, "ss", "-ltn"), 10, "nginx listens")
         return p
 
-    def agent(self, key="key", fronts="[10.91.0.1:7866]", **more):
+    def agent(self, key="key", fronts="[10.91.0.1:7482]", **more):
         lines = ["name: web1", "key: " + self.path(key), "fronts: " + fronts, "ports: [8080]", "period: 200ms",
                  "socket: " + self.socket] + ["%s: %s" % kv for kv in more.items()]
         with open(self.path("agent.yaml"), "w") as f:
@@ -102,7 +102,7 @@ class Stage(Lab):
         p.expect("instance=web1 event=started")
         return p
 
-    def front(self, *more, port="7866"):
+    def front(self, *more, port="7482"):
         p = self.start(front_tool, "10.91.0.1", port, self.path("key"), "web1", *more, netns=self.client)
         p.expect("listening")
         return p
@@ -138,7 +138,7 @@ def reports_arrive_with_what_is_true():
         lab.nginx()
         front, sundog = lab.front(), lab.agent()
         front.expect("event instance=web1 what=heard")
-        need("event=answers" in sundog.expect("front=10.91.0.1:7866"), "the agent knows it is heard")
+        need("event=answers" in sundog.expect("front=10.91.0.1:7482"), "the agent knows it is heard")
         clients, _ = lab.clients(30)
         word = wait_for(lambda: (lambda w: w["conns"] == "30" and w)(words(front.expect("word"))), 10, "30 connections")
         need(0 <= float(word["cpu"]) <= 1 and 0 < float(word["memory"]) < 1, "shares: %s" % word)
@@ -248,7 +248,7 @@ def a_flood_does_not_drown_the_agent():
         lab.agent()
         front.expect("event instance=web1 what=heard")
         before = stats_of(front)
-        flood = lab.start(sys.executable, "-c", FLOOD, "10.91.0.1", "7866", netns=lab.client)
+        flood = lab.start(sys.executable, "-c", FLOOD, "10.91.0.1", "7482", netns=lab.client)
         sent = int(flood.expect("sent").split()[1])
         after = stats_of(front)
         heard = after["reports"] - before["reports"]
@@ -268,7 +268,7 @@ def the_agent_goes_on_without_a_front_and_finds_it_again():
         wait_for(lambda: len(conns_of(front)) == 10, 10, "the map")
         wait_for(lambda: all(c["status"] != "untold" for c in lab.ask("conns")), 10, "told")
         front.end()
-        sundog.expect("warning: front=10.91.0.1:7866 event=away")
+        sundog.expect("warning: front=10.91.0.1:7482 event=away")
         more, ports2 = lab.clients(5)
         wait_for(lambda: len(lab.ask("conns")) == 15, 5, "connections are known without a front")
         need(sum(c["status"] == "untold" for c in lab.ask("conns")) == 5, "new ones nobody has told us about")
@@ -278,7 +278,7 @@ def the_agent_goes_on_without_a_front_and_finds_it_again():
         need(lab.ask("status")["fronts"][0]["sent"] - sent <= 4, "it asks less and less")
         again = lab.front()
         start = time.monotonic()
-        sundog.expect("front=10.91.0.1:7866 event=back", 35)
+        sundog.expect("front=10.91.0.1:7482 event=back", 35)
         took = time.monotonic() - start
         wait_for(lambda: len(conns_of(again)) == 15, 10, "the new front has the whole map")
         wait_for(lambda: all(c["status"] != "untold" for c in lab.ask("conns")), 10, "all told")
