@@ -96,7 +96,7 @@ struct dog_agent_state {
 
 struct dog_agents;
 
-/** @return 0, -EINVAL (a setting out of range), -ENOMEM */
+/** @return 0, -EINVAL (a setting out of range), -ENOMEM, or the errno of setsockopt(2) */
 int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, struct dog_err *e);
 void dog_agents_free(struct dog_agents *a);
 /** @param secret 32 octets as dog_secret_key_read gives them, copied. Several may have the same; then each of
