@@ -28,7 +28,7 @@ static const struct config_row {
         {"key", CONFIG_TEXT, offsetof(struct agent_config, key), 0, 0, "/etc/sundog/agent.key",
          "file with the secret shared with the fronts: 64 hexadecimal digits, mode 600"},
         {"fronts", CONFIG_FRONT_LIST, 0, 0, AGENT_CONFIG_FRONTS, NULL,
-         "addresses to report to, each with or without a port (7866); none: local answers only"},
+         "addresses to report to, each with or without a port (7482); none: local answers only"},
         {"ports", CONFIG_PORT_LIST, 0, 0, AGENT_DIAG_PORTS, NULL,
          "the served TCP ports; none: every port that something listens on"},
         {"period", CONFIG_TIME, offsetof(struct agent_config, period_ns), 100 * DOG_MS, 60 * DOG_S, "1s",
@@ -98,7 +98,7 @@ int agent_address_read(struct agent_front_address *to, const char *text, struct 
         if (to->size == 0)
                 return dog_err_set(
                         e, -EINVAL,
-                        "\"%.60s\" is no address: write 10.0.0.1, 10.0.0.1:7866 or [fd00::1]:7866; "
+                        "\"%.60s\" is no address: write 10.0.0.1, 10.0.0.1:7482 or [fd00::1]:7482; "
                         "names are not looked up",
                         text);
         return 0;

@@ -20,7 +20,7 @@
 struct agent_front_address {
         struct sockaddr_storage address;
         socklen_t size;
-        char text[64]; /**< as people write it: "10.0.0.1:7866", "[fd00::1]:7866" */
+        char text[64]; /**< as people write it: "10.0.0.1:7482", "[fd00::1]:7482" */
 };
 
 struct agent_config {

@@ -41,11 +41,12 @@ static int privilege_become(const struct passwd *p, struct dog_err *e)
         return 0;
 }
 
-static int privilege_check(struct dog_err *e)
+static int privilege_check(bool was_root, struct dog_err *e)
 {
         uid_t real, effective, saved;
         capng_get_caps_process();
-        if (capng_have_capabilities(CAPNG_SELECT_BOTH) != CAPNG_NONE)
+        /* Who never was root cannot empty the bounding set; no_new_privs keeps what is in it out of reach. */
+        if (capng_have_capabilities(was_root ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS) != CAPNG_NONE)
                 return dog_err_set(e, -EPERM, "capabilities remained after they were given up: not starting");
         if (getresuid(&real, &effective, &saved) < 0 || real != effective || real != saved || real == 0)
                 return dog_err_set(e, -EPERM, "the process is still root after giving that up: not starting");
@@ -78,7 +79,7 @@ int dog_privileges_drop(const char *user, struct dog_err *e)
                 return dog_err_set(e, -EPERM, "cannot give up capabilities: %s", strerror(errno));
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return dog_err_set(e, -errno, "cannot set no_new_privs: %s", strerror(errno));
-        return privilege_check(e);
+        return privilege_check(is_root, e);
 }
 
 int dog_privileges_keep_hands(struct dog_err *e)

@@ -241,8 +241,9 @@ static int server_socket_bind(int fd, const struct dog_hands_socket *want, struc
 {
         struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)want->port)};
         struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)want->port)};
-        int on = 1;
         memcpy(&six.sin6_addr, want->address.bytes, 16);
+        /* Any address means of both families; a certain one is of its own. */
+        int on = !IN6_IS_ADDR_UNSPECIFIED(&six.sin6_addr);
         memcpy(&four.sin_addr, want->address.bytes, 4);
         bool is_four = want->address.version == 4;
         const void *name = is_four ? (const void *)&four : (const void *)&six;

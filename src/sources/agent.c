@@ -3,6 +3,8 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sources/stamp.h"
+#include "sources/stamp_socket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,7 +21,6 @@ enum {
         AGENTS_DOUBT_AFTER = 3,    /* reports in a row that differ, before the whole is doubted */
         AGENTS_BELIEVE_AFTER = 10, /* ... that agree, before it is believed again */
         AGENTS_SILENT_PERIODS = 3,
-        AGENTS_BUFFER = 2048,
 };
 
 #define AGENTS_SKEW      (300 * DOG_S)
@@ -92,6 +93,9 @@ int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, st
                 return dog_err_set(e, -EINVAL, "agents: the factor is at least 1.5, the skew not negative");
         if (sodium_init() < 0)
                 return dog_err_set(e, -EINVAL, "agents: libsodium cannot be used");
+        int rc = conf->fd >= 0 ? dog_stamp_socket_prepare(conf->fd, e) : 0;
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "agents");
         struct dog_agents *made = calloc(1, sizeof(*made));
         if (!made)
                 return dog_err_set(e, -ENOMEM, "agents: no memory");
@@ -567,24 +571,17 @@ enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr 
 
 int64_t dog_agents_on_readable(struct dog_agents *a, int64_t now_ns)
 {
-        uint8_t packet[AGENTS_BUFFER], reply[DOG_AGENT_MOST];
+        uint8_t packet[STAMP_BUFFER], reply[DOG_AGENT_MOST];
         for (unsigned i = 0; i < AGENTS_BATCH; i++) {
-                struct sockaddr_storage from = {0};
-                socklen_t from_size = sizeof(from);
-                ssize_t n = recvfrom(a->conf.fd, packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC,
-                                     (struct sockaddr *)&from, &from_size);
-                /* An agent's host that refuses our answer is told in place of a datagram. */
-                if (n < 0 && (errno == EINTR || errno == ECONNREFUSED || errno == EHOSTUNREACH))
-                        continue;
-                if (n < 0)
-                        break;
+                struct stamp_arrival from;
                 size_t reply_size = 0;
-                dog_agents_take(a, (struct sockaddr *)&from, packet, (size_t)n, now_ns, dog_clock_wall_ns(),
-                                reply, &reply_size);
-                /* An answer that the kernel does not take is lost like any other: the next report asks again.
-                 */
-                if (reply_size > 0 && sendto(a->conf.fd, reply, reply_size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                                             (struct sockaddr *)&from, from_size) < 0)
+                if (!stamp_receive(a->conf.fd, packet, sizeof(packet), &from))
+                        break;
+                dog_agents_take(a, (const struct sockaddr *)&from.from, packet, from.size, now_ns,
+                                dog_clock_wall_ns(), reply, &reply_size);
+                /* From the address that was asked: an agent listens to no other. An answer that the kernel
+                 * does not take is lost like any other: the next report asks again. */
+                if (reply_size > 0 && stamp_answer(a->conf.fd, reply, reply_size, &from) < 0)
                         a->stats.answered--;
         }
         return dog_agents_on_timer(a, now_ns);

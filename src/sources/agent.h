@@ -65,7 +65,7 @@ struct dog_agents_conf {
         int64_t skew_ns; /**< clocks may differ by so much; 0: 5 min */
         double factor;   /**< what differs by more is doubted; 0: 4. At least 1.5 */
         unsigned rate_per_s; /**< datagrams of one agent and of one source address; 0: 500 */
-        uint32_t conns_most; /**< connections kept of one agent; 0: 65536 */
+        uint32_t conns_most; /**< connections kept of one agent, 128 to 256 octets each; 0: 65536 */
         bool wants_conns;    /**< ask for pages of connections; without, only reports */
         uint32_t period_ms;  /**< ask for reports no more often; 0: as the agent is configured */
         void (*word)(void *user, const struct dog_agent_word *w);
@@ -96,7 +96,7 @@ struct dog_agent_state {
 
 struct dog_agents;
 
-/** @return 0, -EINVAL (a setting out of range), -ENOMEM */
+/** @return 0, -EINVAL (a setting out of range), -ENOMEM, or the errno of setsockopt(2) */
 int dog_agents_new(struct dog_agents **a, const struct dog_agents_conf *conf, struct dog_err *e);
 void dog_agents_free(struct dog_agents *a);
 /** @param secret 32 octets as dog_secret_key_read gives them, copied. Several may have the same; then each of

@@ -1,7 +1,7 @@
 #pragma once
 /**
  * Receiving with what the kernel knows about a packet: when it came, with which TTL, to which of our
- * addresses. Private to the two ends of STAMP.
+ * addresses. Private to the two ends of STAMP and to the agents' listener.
  */
 #include <netinet/in.h>
 #include <stdbool.h>

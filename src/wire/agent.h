@@ -42,7 +42,7 @@
 #include <stdint.h>
 
 enum {
-        DOG_AGENT_PORT = 7866,
+        DOG_AGENT_PORT = 7482,
         DOG_AGENT_MOST = 1200, /**< largest datagram: fits every path that IPv6 allows (RFC 8200, 5) */
         DOG_AGENT_HEAD = 64,
         DOG_AGENT_TAG = 16,

@@ -93,7 +93,7 @@ class Stage(Lab):
         wait_for(lambda: "8080" in sh("ip", "netns", "exec", self.server, "ss", "-ltn"), 10, "nginx listens")
         return p
 
-    def agent(self, key="key", fronts="[10.91.0.1:7866]", **more):
+    def agent(self, key="key", fronts="[10.91.0.1:7482]", **more):
         lines = ["name: web1", "key: " + self.path(key), "fronts: " + fronts, "ports: [8080]", "period: 200ms",
                  "socket: " + self.socket] + ["%s: %s" % kv for kv in more.items()]
         with open(self.path("agent.yaml"), "w") as f:
@@ -102,8 +102,8 @@ class Stage(Lab):
         p.expect("instance=web1 event=started")
         return p
 
-    def front(self, *more):
-        p = self.start(front_tool, "10.91.0.1", "7866", self.path("key"), "web1", *more, netns=self.client)
+    def front(self, *more, port="7482"):
+        p = self.start(front_tool, "10.91.0.1", port, self.path("key"), "web1", *more, netns=self.client)
         p.expect("listening")
         return p
 
@@ -138,7 +138,7 @@ def reports_arrive_with_what_is_true():
         lab.nginx()
         front, sundog = lab.front(), lab.agent()
         front.expect("event instance=web1 what=heard")
-        need("event=answers" in sundog.expect("front=10.91.0.1:7866"), "the agent knows it is heard")
+        need("event=answers" in sundog.expect("front=10.91.0.1:7482"), "the agent knows it is heard")
         clients, _ = lab.clients(30)
         word = wait_for(lambda: (lambda w: w["conns"] == "30" and w)(words(front.expect("word"))), 10, "30 connections")
         need(0 <= float(word["cpu"]) <= 1 and 0 < float(word["memory"]) < 1, "shares: %s" % word)
@@ -166,6 +166,23 @@ def the_agent_is_nobody_special():
         sundog.process.terminate()
         need(sundog.process.wait(10) == 0, "ends when told")
         need(not os.path.exists(lab.socket), "and takes its socket along")
+
+
+def it_runs_for_who_is_not_root_as_well():
+    with Stage() as lab:
+        folder = lab.path("own")
+        os.mkdir(folder)
+        program = shutil.copy(agent, folder)  # where anybody may run it
+        for name, text in (("key", KEY), ("own.yaml", "name: web1\nkey: %s/key\nsocket: %s/sock\n" % (folder, folder))):
+            with open(os.path.join(folder, name), "w") as f:
+                f.write(text)
+        os.chmod(os.path.join(folder, "key"), 0o600)
+        sh("chown", "-R", "nobody", folder)
+        p = lab.start("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", program, "--config",
+                      os.path.join(folder, "own.yaml"), netns=lab.server)
+        p.expect("instance=web1 event=started")
+        answer = json.loads(sh(program, "status", "-o", "json", "--socket", os.path.join(folder, "sock")))
+        need(answer["readings"] >= 1 and answer["vitals"]["memory"] > 0, "and tells the same")
 
 
 def the_connection_map_is_the_one_that_is():
@@ -231,7 +248,7 @@ def a_flood_does_not_drown_the_agent():
         lab.agent()
         front.expect("event instance=web1 what=heard")
         before = stats_of(front)
-        flood = lab.start(sys.executable, "-c", FLOOD, "10.91.0.1", "7866", netns=lab.client)
+        flood = lab.start(sys.executable, "-c", FLOOD, "10.91.0.1", "7482", netns=lab.client)
         sent = int(flood.expect("sent").split()[1])
         after = stats_of(front)
         heard = after["reports"] - before["reports"]
@@ -251,7 +268,7 @@ def the_agent_goes_on_without_a_front_and_finds_it_again():
         wait_for(lambda: len(conns_of(front)) == 10, 10, "the map")
         wait_for(lambda: all(c["status"] != "untold" for c in lab.ask("conns")), 10, "told")
         front.end()
-        sundog.expect("warning: front=10.91.0.1:7866 event=away")
+        sundog.expect("warning: front=10.91.0.1:7482 event=away")
         more, ports2 = lab.clients(5)
         wait_for(lambda: len(lab.ask("conns")) == 15, 5, "connections are known without a front")
         need(sum(c["status"] == "untold" for c in lab.ask("conns")) == 5, "new ones nobody has told us about")
@@ -261,11 +278,27 @@ def the_agent_goes_on_without_a_front_and_finds_it_again():
         need(lab.ask("status")["fronts"][0]["sent"] - sent <= 4, "it asks less and less")
         again = lab.front()
         start = time.monotonic()
-        sundog.expect("front=10.91.0.1:7866 event=back", 35)
+        sundog.expect("front=10.91.0.1:7482 event=back", 35)
         took = time.monotonic() - start
         wait_for(lambda: len(conns_of(again)) == 15, 10, "the new front has the whole map")
         wait_for(lambda: all(c["status"] != "untold" for c in lab.ask("conns")), 10, "all told")
         return "back %.1f s after the front" % took
+
+
+def two_fronts_know_the_same():
+    """A pair of balancers: each hears every report and has the whole map; one may be away."""
+    with Stage() as lab:
+        lab.nginx()
+        one, two = lab.front(), lab.front(port="7867")
+        lab.agent(fronts="[10.91.0.1, 10.91.0.1:7867, 10.91.0.9]")
+        clients, ports = lab.clients(60)
+        wait_for(lambda: all(len(conns_of(f)) == 60 for f in (one, two)), 10, "60 connections at both")
+        status = lab.ask("status")["fronts"]
+        need([f["is_away"] for f in status] == [False, False, True], "the third is not there: %s" % status)
+        one.end()
+        before = stats_of(two)["reports"]
+        wait_for(lambda: stats_of(two)["reports"] > before + 5, 5, "the other one goes on")
+        need(len(conns_of(two)) == 60 and all(c["status"] != "untold" for c in lab.ask("conns")), "with everything")
 
 
 def a_silent_agent_is_missed():
@@ -402,8 +435,9 @@ def a_bad_exporter_is_told_by_its_fault():
             server.process.wait()
 
 
-sys.exit(run(reports_arrive_with_what_is_true, the_agent_is_nobody_special, the_connection_map_is_the_one_that_is,
+sys.exit(run(reports_arrive_with_what_is_true, the_agent_is_nobody_special, it_runs_for_who_is_not_root_as_well,
+             the_connection_map_is_the_one_that_is,
              a_full_accept_queue_is_seen, a_wrong_key_is_counted_and_gets_no_answer, a_flood_does_not_drown_the_agent,
-             the_agent_goes_on_without_a_front_and_finds_it_again, a_silent_agent_is_missed,
+             the_agent_goes_on_without_a_front_and_finds_it_again, two_fronts_know_the_same, a_silent_agent_is_missed,
              an_agent_that_lies_is_doubted, bad_configurations_get_one_sentence, a_node_exporter_is_accepted_instead,
              a_bad_exporter_is_told_by_its_fault))

@@ -362,6 +362,36 @@ def an_instance_that_is_not_there_is_waited_for():
     lab.all_serve("a", "b")
 
 
+def the_agent_of_a_server_is_heard_and_answered():  # I1 I7 I13
+    key, agent = lab.path("agent.key"), os.path.join(os.path.dirname(SUNDOGD), "sundog-agent")
+    with open(key, "w") as f:
+        f.write("07" * 32 + "\n")
+    os.chmod(key, 0o600)
+    with open(lab.path("agent.yaml"), "w") as f:
+        f.write("name: a\nkey: %s\nfronts: [10.80.1.1]\nports: [80]\nsocket: %s\nuser: nobody\n"
+                % (key, lab.path("agent/sock")))
+    # Its filter does not let the leak sanitizer look at it.
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    fresh(extra=", agent_key_file: " + key)
+    program = lab.start(agent, "--config", lab.path("agent.yaml"), netns=lab.ns("a"))
+    program.expect("instance=a event=started")
+    program.expect("front=10.80.1.1:7482 event=answers")
+    wait_for(lambda: (lab.instance("a").get("agent") or {}).get("is_heard"), 10, "heard: %s" % lab.instance("a"))
+    # A share of time takes two readings.
+    row = wait_for(lambda: (lambda r: r["cpu"] is not None and r)(lab.instance("a")), 5, "its processor")
+    need(0 <= row["cpu"] <= 1 and 0 < row["memory"] < 1, str(row))
+    # On a busy machine the agent's word moves new connections to the other server: the ones that are surely here are
+    # those that ask whether the port answers. Nobody stands by for them.
+    def told():
+        conns = json.loads(sh(agent, "conns", "-o", "json", "--socket", lab.path("agent/sock")))
+        return [x for x in conns if x["client"].startswith("10.80.1.1:") and x["status"] == "unprotected"]
+    wait_for(told, 10, "connections, and what the front says they are")
+    need(lab.instance("a")["agent"]["connections"] > 0, "the front has them too: %s" % lab.instance("a"))
+    program.end()
+    wait_for(lambda: not lab.instance("a")["agent"]["is_heard"], 10, "its silence is noticed")
+    need(lab.instance("a")["state"] != "DEAD", "and is no failure of the server")
+
+
 def bad_input_gets_a_sentence():
     def refused(say, **config):
         lab.configure(**config)
@@ -438,7 +468,8 @@ def remove_takes_the_front_off():
 STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
               a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
               the_decider_may_die, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
-              bad_input_gets_a_sentence, a_clients_host_measures_by_itself_and_is_told, remove_takes_the_front_off)
+              the_agent_of_a_server_is_heard_and_answered, bad_input_gets_a_sentence,
+              a_clients_host_measures_by_itself_and_is_told, remove_takes_the_front_off)
 
 
 def main():

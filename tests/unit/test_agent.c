@@ -453,7 +453,7 @@ static void a_view_says_what_there_is(void)
         const json_t *list = json_object_get(conns, "answer"), *one = json_array_get(list, 0);
         OK(json_array_size(list) == 2, "two connections");
         OK(strcmp(json_string_value(json_object_get(one, "status")), "standby") == 0, "their status");
-        OK(strcmp(json_string_value(json_object_get(one, "front")), "10.0.0.1:7866") == 0, "and who said so");
+        OK(strcmp(json_string_value(json_object_get(one, "front")), "10.0.0.1:7482") == 0, "and who said so");
         const json_t *vitals = json_object_get(json_object_get(status, "answer"), "vitals");
         OK(json_is_null(json_object_get(vitals, "cpu")), "unknown is null");
         json_t *no = answer_of(&view, "nonsense");
@@ -473,7 +473,7 @@ static void a_configuration_is_read_with_its_presets(void)
         struct agent_config c;
         struct dog_err e = {0};
         NEED(agent_config_parse(&c, text, strlen(text), "x.yaml", &e) == 0, "%s", e.text);
-        OK(c.fronts == 2 && strcmp(c.front[0].text, "10.0.0.1:7866") == 0 &&
+        OK(c.fronts == 2 && strcmp(c.front[0].text, "10.0.0.1:7482") == 0 &&
                    strcmp(c.front[1].text, "[fd00::1]:99") == 0,
            "%s", c.front[1].text);
         OK(c.ports == 2 && c.port[1] == 443 && c.period_ns == 500 * DOG_MS && c.rate == 100, "numbers");
@@ -492,7 +492,7 @@ static void a_wrong_configuration_gets_one_sentence_with_its_place(void)
                 {"name: a b\n", "x.yaml:1:7: name: \"a b\" is no name"},
                 {"fronts: [web.example]\n", "x.yaml:1:10: fronts: \"web.example\" is no address"},
                 {"fronts: [10.0.0.1:0]\n", "is no address"},
-                {"fronts: [10.0.0.1, \"10.0.0.1:7866\"]\n", "listed twice"},
+                {"fronts: [10.0.0.1, \"10.0.0.1:7482\"]\n", "listed twice"},
                 {"fronts: [1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,1.1.1.8,1.1.1.9]\n",
                  "more than 8"},
                 {"ports: [0]\n", "is no TCP port"},

@@ -427,7 +427,7 @@ static void a_wrong_vip_gets_one_sentence_with_its_place(void)
                 {SITE "front: {role: host, told_by: 192.0.2.1}\n", "needs the gateway's \"tell_port\""},
                 {SITE "front: {tell_port: 7483}\n", "needs a \"key_file\""},
                 {SITE "front: {role: host, tell_port: 7483, key_file: /k}\n", "needs \"told_by\""},
-                {SITE "front: {tell_port: 7866, key_file: /k}\n", "are both 7866"},
+                {SITE "front: {tell_port: 7482, key_file: /k}\n", "are both 7482"},
                 {SITE PROFILES FRONT INSTANCES CLASSES "vips: [{name: all, address: 192.0.2.1, port: 1, "
                                                        "instances: a}]\n",
                  "vip \"all\" has the name of the class"},
