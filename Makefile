@@ -1,5 +1,6 @@
 # The front door. Everything behind it is meson; this only saves typing and installs what is needed.
 #   make demo           two sites, three recorded operators, with and without Sundog (root)
+#   make demo-instance  1,000 downloads, and the server is killed: with Sundog and with plain NAT (root)
 #   make test           gcc, then clang with sanitizers, every layer; ends with a count
 #   make bench [NAME=]  the figures: a table on stderr, one JSON object a line on stdout
 #   make build          build/sundog and build/sundogd
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 NAME ?=
 
-.PHONY: build test bench demo install soak packages clean
+.PHONY: build test bench demo demo-instance install soak packages clean
 
 packages:
 	@tools/packages.sh
@@ -26,6 +27,9 @@ bench: build
 
 demo: build
 	@build/sundog demo
+
+demo-instance: build
+	@lab/demo_instance.sh
 
 install: build
 	@meson install -C build

@@ -16,7 +16,7 @@
 
 enum { PER_GROUP = 4, ROUNDS = 5 };
 
-static struct dog_loop *world_new(size_t members)
+static struct dog_loop *world_new(size_t members, bool is_spread)
 {
         struct dog_loop *l = dog_loop_new(&(struct dog_loop_options){
                 .budget = {.moves_per_step = 100, .copies_share = 1}, .stage_clock = dog_clock_cpu_ns});
@@ -34,6 +34,7 @@ static struct dog_loop *world_new(size_t members)
                         return NULL;
                 }
                 g->promise.rtt_ms = 100;
+                g->policy.spread = is_spread;
                 if (dog_loop_add(l, g, 0, NULL) < 0) {
                         dog_group_free(g);
                         dog_loop_free(l);
@@ -44,7 +45,7 @@ static struct dog_loop *world_new(size_t members)
 }
 
 /* One second of everybody's life; returns the CPU time it took, in nanoseconds. */
-static int64_t world_second(struct dog_loop *l, struct dog_rng *r, int64_t now_ns)
+static int64_t world_second(struct dog_loop *l, struct dog_rng *r, int64_t now_ns, bool has_load)
 {
         int64_t spent_ns = 0;
         for (size_t i = 0; i < dog_loop_groups(l); i++) {
@@ -55,6 +56,8 @@ static int64_t world_second(struct dog_loop *l, struct dog_rng *r, int64_t now_n
                         bool is_lost = dog_rng_below(r, 50) == 0;
                         bool is_creeping = (now_ns / DOG_S + (int64_t)i * 7 + m * 13) % 60 < 6;
                         s[m].value[DOG_SIGNAL_LOSS] = is_lost;
+                        if (has_load)
+                                s[m].value[DOG_SIGNAL_CPU] = (is_creeping ? .9 : .4) + .1 * dog_rng_unit(r);
                         if (!is_lost)
                                 s[m].value[DOG_SIGNAL_RTT] =
                                         40 + (is_creeping ? 70 : 0) + 8 * dog_rng_unit(r);
@@ -82,6 +85,25 @@ static double resident_mb(void)
         return (double)pages * 4096 / 1e6;
 }
 
+/* The same members as servers that tell their load, each four behind an address. */
+static void spread_measure(void)
+{
+        enum { MEMBERS = 10000 };
+        struct dog_rng r;
+        dog_rng_init(&r, 1);
+        struct dog_loop *l = world_new(MEMBERS, true);
+        double us[ROUNDS];
+        int64_t now_ns = DOG_S;
+        for (int i = 0; l && i < 40 + ROUNDS; i++, now_ns += DOG_S) {
+                double spent_us = (double)world_second(l, &r, now_ns, true) / 1e3 / MEMBERS;
+                if (i >= 40)
+                        us[i - 40] = spent_us;
+        }
+        if (l)
+                fprintf(stderr, "spread, with load: %.2f us/step\n", figure_median(us, ROUNDS));
+        dog_loop_free(l);
+}
+
 int main(void)
 {
         static const size_t sizes[] = {10000, 100000, 1000000};
@@ -90,7 +112,7 @@ int main(void)
         for (int k = 0; k < 3; k++) {
                 struct dog_rng r;
                 dog_rng_init(&r, 1);
-                struct dog_loop *l = world_new(sizes[k]);
+                struct dog_loop *l = world_new(sizes[k], false);
                 if (!l) {
                         figure_null(k == 0 ? "core.step_us" : "core.members_per_core",
                                     k == 0 ? "us" : "members", "out of memory");
@@ -100,9 +122,9 @@ int main(void)
                 double us[ROUNDS];
                 int64_t now_ns = DOG_S;
                 for (int i = 0; i < (k == 2 ? 2 : 40); i++, now_ns += DOG_S)
-                        world_second(l, &r, now_ns);
+                        world_second(l, &r, now_ns, false);
                 for (int i = 0; i < rounds; i++, now_ns += DOG_S)
-                        us[i] = (double)world_second(l, &r, now_ns) / 1e3 / (double)sizes[k];
+                        us[i] = (double)world_second(l, &r, now_ns, false) / 1e3 / (double)sizes[k];
                 double median_us = figure_median(us, (size_t)rounds);
                 fprintf(stderr, "%10zu %12.2f %14.0f %12.0f\n", sizes[k], median_us, 1e6 / median_us,
                         resident_mb());
@@ -123,5 +145,6 @@ int main(void)
                 dog_loop_free(l);
         }
         figure_print("core.members_per_core", "members", held, 1);
+        spread_measure();
         return 0;
 }

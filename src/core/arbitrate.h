@@ -2,7 +2,7 @@
 /**
  * Arbitrate: over all groups of a step, which plans may go ahead. Pure: only the plans change.
  *
- * Groups choose alone, but they share links, hosts and money. Left alone they all run to the
+ * Groups choose alone, but they share fates and money. Left alone they all run to the
  * same member, then all run back. So, in this order:
  *   1. A copy beyond the group's own budget is cut (not that of a move under way, unless the
  *      grain is a packet, and not while the configuration asks for copies always). What breaks its

@@ -22,19 +22,7 @@ struct dog_reason_share {
         float log_odds; /**< > 0 raised the risk, < 0 lowered it, against an ordinary moment */
 };
 
-/** What a kind knew besides the model when it changed a belief: see dog_kind.forecast. */
-#define DOG_HINTS(X)                                                                                         \
-        X(NONE, "")                                                                                          \
-        X(OVERDUE, "an answer is overdue")                                                                   \
-        X(SILENT, "the far end hears nothing any more")
-
-enum dog_hint {
-#define X(id, words) DOG_HINT_##id,
-        DOG_HINTS(X)
-#undef X
-                DOG_HINT_COUNT
-};
-
+#define DOG_HINT_NONE 0 /**< nothing but the model speaks; other numbers are the kind's: dog_kind.hint */
 struct dog_belief {
         int64_t made_ns;
         struct dog_expect rtt_ms[DOG_HORIZONS];
@@ -42,9 +30,17 @@ struct dog_belief {
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
         float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
+        float health;                 /**< 0..100: dog_belief_health(), after the kind has had its say */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */
-        uint8_t hint;  /**< enum dog_hint: what raised p_breach above the model's */
+        uint8_t hint;  /**< what a kind knew that raised p_breach above the model's; DOG_HINT_NONE */
         bool is_bad;   /**< the promise is broken by the newest sample */
         struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0]; the largest first */
 };
+
+/** The score times the chance that the promise is kept at the middle horizon; without a score, of 100. */
+static inline float dog_belief_health(const struct dog_belief *b)
+{
+        float score = b->score >= 0 ? b->score : 100;
+        return score * (1 - b->p_breach[1]);
+}

@@ -37,10 +37,21 @@ struct dog_member {
         enum dog_role role;
         double price;                 /**< cost of one second of carrying the traffic */
         uint16_t fate[DOG_FATES_MAX]; /**< numbers of fates in the loop; DOG_FATE_NONE fills up */
+        double base_weight;           /**< spread: configured share against the others'; 1 unless said */
         uint8_t warmth;               /**< enum dog_warmth, now */
-        bool is_up;                   /**< the kind says it can carry traffic at all (device, carrier) */
-        bool is_usable;               /**< up and answering; set by the loop, read by propose */
-        int64_t answered_ns;          /**< the last sign of life */
+        uint8_t weight;               /**< spread: of new traffic, now; the heaviest has DOG_WEIGHT_ONE */
+        uint8_t standby;              /**< spread: how fit to take copies, now; 0: none on it */
+        bool is_drained;              /**< the operator empties it: dog_group_drain() */
+        bool is_well;                 /**< spread: nothing speaks against new traffic; good news slowly */
+        int64_t well_ns;     /**< ... its forecasts have been good since then; INT64_MAX: they are not */
+        int64_t avoided_ns;  /**< ... it has been avoided since then; INT64_MAX: it is not */
+        int64_t joined_ns;   /**< ... new traffic came back to it then: slow start */
+        float carried;       /**< ... share of the existing traffic, 0..1; followed, or set by the kind */
+        float steady;        /**< ... health, smoothed: weights are no place for every sample */
+        float busy;          /**< ... 0..1: how much of its capacity is in use, smoothed */
+        bool is_up;          /**< the kind says it can carry traffic at all */
+        bool is_usable;      /**< up and answering; set by the loop, read by propose */
+        int64_t answered_ns; /**< the last sign of life */
         int64_t patience_ns; /**< silence that is normal now, set by the kind; policy.dead_ns if that is more
                               */
         int64_t usable_since_ns;
@@ -69,8 +80,11 @@ struct dog_open_decision {
         uint64_t decision; /**< 0: free */
         int64_t since_ns;
         int64_t until_ns;
-        uint16_t without;    /**< members that would have carried the traffic */
-        int64_t bad_with_ns; /**< broken promise since then, as decided */
+        uint16_t without;                        /**< members that would have carried the traffic */
+        uint16_t about;                          /**< spread: plan.about */
+        uint8_t with_weight[DOG_MEMBERS_MAX];    /**< spread: how it is shared out */
+        uint8_t without_weight[DOG_MEMBERS_MAX]; /**< spread: how it would have been */
+        int64_t bad_with_ns;                     /**< broken promise since then, as decided */
         int64_t bad_without_ns;
         int64_t seen_ns; /**< how much of the time could be judged at all */
 };
@@ -111,6 +125,10 @@ struct dog_group {
         int64_t mirror_since_ns;
         double mirror_tokens_ns; /**< time of copying that the budget allows now */
         double mirror_bar;       /**< a copy must gain at least this; follows the budget */
+        uint16_t leaving;        /**< spread: bit i: existing traffic is carried over from member i */
+        uint16_t gone;           /**< spread: bit i: dead, and what it carried is the others' */
+        uint16_t share;          /**< spread: of new traffic that gets a copy, of DOG_SHARE_ONE */
+        double risk_usual;       /**< spread: what the middle risk of new traffic is in the long run */
         float joint_with;        /**< dependence of the members' failures, -1..1, learned */
         uint16_t model_news;     /**< bit i: member i's model was disarmed or re-armed since the last step */
         struct dog_insight insight; /**< what the members learn together */
@@ -121,9 +139,14 @@ struct dog_group {
         struct dog_tally tally;
 };
 
-/** "an answer is overdue"; "" for none. */
-const char *dog_hint_text(enum dog_hint h);
+/** What the group's kind knew: "an answer is overdue"; "" for none. */
+const char *dog_hint_text(const struct dog_group *g, uint8_t hint);
 /** "proving" */
 const char *dog_state_name(enum dog_state s);
+/**
+ * For the data plane: member i and member k have a bit in common exactly when they share a fate.
+ * Fates of one member alone need no bit.
+ */
+void dog_group_fate_bits(const struct dog_group *g, uint32_t bits[DOG_MEMBERS_MAX]);
 /** True when the two members rest on a common fate. */
 bool dog_members_share_fate(const struct dog_member *a, const struct dog_member *b);

@@ -1,5 +1,7 @@
 #include "core/ledger.h"
 
+#include "base/words.h"
+
 #include <stdlib.h>
 
 struct dog_ledger {
@@ -79,12 +81,4 @@ bool dog_ledger_grade(struct dog_ledger *l, uint64_t decision, enum dog_grade gr
         return true;
 }
 
-const char *dog_grade_name(enum dog_grade g)
-{
-        static const char *const name[] = {
-#define X(id, word, help) word,
-                DOG_GRADES(X)
-#undef X
-        };
-        return (unsigned)g < DOG_GRADE_COUNT ? name[g] : "?";
-}
+DOG_WORDS(dog_grade_name, enum dog_grade, DOG_GRADES, DOG_COLUMN_2)

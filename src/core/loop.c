@@ -1,6 +1,9 @@
 #include "core/stage.h"
 
+#include "base/words.h"
+
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +74,24 @@ static struct dog_group *heap_pop(struct dog_loop *l)
         if (l->heap_count > 0)
                 heap_fill(l, 0, last);
         return top;
+}
+
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns)
+{
+        size_t at = 0;
+        while (at < l->heap_count && l->heap[at] != g)
+                at++;
+        /* One that is being stepped is put back with its beat. */
+        if (at == l->heap_count)
+                return;
+        /* To the top by the earliest of times, out, and in again with its own. */
+        g->due_ns = INT64_MIN;
+        for (; at > 0; at = (at - 1) / 2)
+                l->heap[at] = l->heap[(at - 1) / 2];
+        l->heap[0] = g;
+        heap_pop(l);
+        g->due_ns = at_ns;
+        heap_push(l, g);
 }
 
 static void loop_take_due(struct dog_loop *l, int64_t now_ns)
@@ -145,7 +166,12 @@ struct dog_group *dog_group_new(const char *name, const struct dog_kind *kind, u
         g->promise = dog_promise_default();
         g->policy = dog_policy_default();
         for (unsigned i = 0; i < members; i++) {
-                g->member[i].is_up = true;
+                struct dog_member *m = &g->member[i];
+                m->is_up = true;
+                m->base_weight = 1;
+                m->joined_ns = INT64_MIN;
+                m->well_ns = m->avoided_ns = INT64_MAX;
+                m->steady = m->busy = NAN;
                 for (int f = 0; f < DOG_FATES_MAX; f++)
                         g->member[i].fate[f] = DOG_FATE_NONE;
         }
@@ -260,7 +286,7 @@ void dog_loop_moved(struct dog_loop *l, struct dog_group *g, int rc, int64_t now
 
 void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, int64_t now_ns)
 {
-        if (active >= g->members || active == g->active)
+        if (active >= g->members || active == g->active || g->policy.spread)
                 return;
         struct dog_ledger_row row = {
                 .plan = {.at_ns = now_ns,
@@ -291,6 +317,32 @@ void dog_group_freeze(struct dog_group *g, bool is_frozen)
         g->state = is_frozen ? DOG_FROZEN : DOG_SETTLED;
 }
 
+void dog_group_resume(struct dog_group *g, const uint8_t *weight, uint16_t leave, uint16_t dead)
+{
+        uint8_t padded[DOG_MEMBERS_MAX] = {0};
+        memcpy(padded, weight, g->members);
+        float sum = (float)dog_plan_weights(padded);
+        g->hot = 0;
+        for (unsigned i = 0; i < g->members; i++) {
+                struct dog_member *m = &g->member[i];
+                m->weight = weight[i];
+                m->is_well = weight[i] > 0;
+                m->carried = (float)weight[i] / sum;
+                g->hot |= (uint16_t)(weight[i] ? 1U << i : 0);
+                if (weight[i] > g->member[g->active].weight)
+                        g->active = (uint16_t)i;
+        }
+        g->leaving = leave;
+        g->gone = dead;
+        g->is_started = g->hot != 0;
+}
+
+void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained)
+{
+        if (member < g->members)
+                g->member[member].is_drained = is_drained;
+}
+
 /* ---- looking in ---- */
 
 struct dog_ledger *dog_loop_ledger(struct dog_loop *l)
@@ -313,32 +365,8 @@ int64_t dog_loop_stage_ns(const struct dog_loop *l, enum dog_stage s)
         return l->stage_ns[s];
 }
 
-const char *dog_stage_name(enum dog_stage s)
-{
-        static const char *const name[] = {
-#define X(id, word) word,
-                DOG_STAGES(X)
-#undef X
-        };
-        return (unsigned)s < DOG_STAGE_COUNT ? name[s] : "?";
-}
+DOG_WORDS(dog_stage_name, enum dog_stage, DOG_STAGES, DOG_COLUMN_2)
 
-const char *dog_event_name(enum dog_event_type t)
-{
-        static const char *const name[] = {
-#define X(id, word, help) word,
-                DOG_EVENTS(X)
-#undef X
-        };
-        return (unsigned)t < DOG_EVENT_COUNT ? name[t] : "?";
-}
+DOG_WORDS(dog_event_name, enum dog_event_type, DOG_EVENTS, DOG_COLUMN_2)
 
-const char *dog_event_help(enum dog_event_type t)
-{
-        static const char *const text[] = {
-#define X(id, word, help) help,
-                DOG_EVENTS(X)
-#undef X
-        };
-        return (unsigned)t < DOG_EVENT_COUNT ? text[t] : "?";
-}
+DOG_WORDS(dog_event_help, enum dog_event_type, DOG_EVENTS, DOG_COLUMN_3)

@@ -100,8 +100,11 @@ struct dog_fate *dog_loop_fate(struct dog_loop *l, uint16_t number);
  * time; one that does not is dropped and counted in tally.late_samples.
  */
 void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sample *s);
-/** The kind says whether a member can carry traffic at all (device there, carrier on). */
+/** The kind says whether a member can carry traffic at all ; without, it is dead at once. */
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up);
+
+/** Let a group's next step be at this time, sooner or later than its beat: news that should not wait. */
+void dog_loop_due(struct dog_loop *l, struct dog_group *g, int64_t at_ns);
 
 /**
  * Run all groups that are due.
@@ -111,10 +114,29 @@ int64_t dog_loop_step(struct dog_loop *l, int64_t now_ns);
 
 /** A steer hook that answered -EINPROGRESS has finished: rc 0, or a negative errno. */
 void dog_loop_moved(struct dog_loop *l, struct dog_group *g, int rc, int64_t now_ns);
-/** The data plane fell back by itself: the core follows. */
+/** The data plane fell back by itself: the core follows. A spread group has no one member to fall back
+ * to; it learns of it by samples. */
 void dog_loop_reflex(struct dog_loop *l, struct dog_group *g, uint16_t active, int64_t now_ns);
 /** Stop or resume deciding for one group; a dead active member is still left. */
 void dog_group_freeze(struct dog_group *g, bool is_frozen);
+
+/**
+ * Spread groups, between dog_loop_add() and the first step: go on with what the data plane does already,
+ * instead of a first choice. Members with a weight are taken for well until something else is known; the
+ * others must be well for recover_ns first.
+ *
+ * @param weight  one per member
+ * @param leave   members whose existing traffic is being carried over, or was
+ * @param dead    members that died and have not come back
+ */
+void dog_group_resume(struct dog_group *g, const uint8_t *weight, uint16_t leave, uint16_t dead);
+
+/**
+ * Spread groups: empty one member, or use it again. New traffic avoids it and existing traffic is carried
+ * over from the next step on; the last living member is kept nevertheless (its weight stays). While
+ * the group is frozen, a member that is used again waits for the thaw.
+ */
+void dog_group_drain(struct dog_group *g, unsigned member, bool is_drained);
 
 struct dog_ledger *dog_loop_ledger(struct dog_loop *l);
 size_t dog_loop_groups(const struct dog_loop *l);

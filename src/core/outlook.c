@@ -97,6 +97,24 @@ static double outlook_rate(struct dog_outlook *o, const struct dog_sample *s)
         return sum / count;
 }
 
+/* What the member told of its load; NULL when nothing: then it costs nothing. */
+static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_LOAD_SIGNALS])
+{
+        static const enum dog_signal signal[DOG_RISK_LOAD_SIGNALS] = {
+#define X(id) [DOG_RISK_LOAD_##id] = DOG_SIGNAL_##id,
+                DOG_RISK_LOAD_LIST(X)
+#undef X
+        };
+        int first = 0;
+        while (first < DOG_RISK_LOAD_SIGNALS && isnan(s->value[signal[first]]))
+                first++;
+        if (first == DOG_RISK_LOAD_SIGNALS)
+                return NULL;
+        for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++)
+                to[i] = (float)s->value[signal[i]];
+        return to;
+}
+
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
                                            const struct dog_risk_outcome *out, int outcomes)
 {
@@ -147,8 +165,11 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
         if (!isnan(now->value[DOG_SIGNAL_RATE]))
                 dog_series_update(&o->rate, &c->rate, now->value[DOG_SIGNAL_RATE], now->at_ns);
 
-        struct dog_risk_sample risk = {
-                .t_ns = now->at_ns, .margin = (float)o->verdict.margin, .is_bad = o->verdict.is_bad};
+        float load[DOG_RISK_LOAD_SIGNALS];
+        struct dog_risk_sample risk = {.t_ns = now->at_ns,
+                                       .margin = (float)o->verdict.margin,
+                                       .is_bad = o->verdict.is_bad,
+                                       .load = outlook_load(now, load)};
         struct dog_risk_outcome out[DOG_RISK_PENDING + 1];
         int outcomes = dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, out);
         o->has_sample = true;
@@ -181,6 +202,8 @@ static float belief_score(const struct dog_outlook *o, const struct dog_belief *
                 {DOG_METRIC_JITTER, DOG_SIGNAL_JITTER, promise->jitter_ms, b->jitter_ms[0]},
                 {DOG_METRIC_LOSS, DOG_SIGNAL_LOSS, promise->loss_ratio, b->loss[0]},
                 {DOG_METRIC_RATE, DOG_SIGNAL_RATE, promise->rate_kbps, *rate},
+                /* No series of its own: the chance says what is ahead. */
+                {DOG_METRIC_RESPONSE, DOG_SIGNAL_RESPONSE, promise->response_ms, {NAN, NAN}},
         };
         for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
                 p.limit[row[i].metric] = row[i].limit;
@@ -221,5 +244,6 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 b.driver[i] =
                         (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
         b.score = belief_score(o, &b, promise, &rate[0]);
+        b.health = dog_belief_health(&b);
         return b;
 }

@@ -18,6 +18,13 @@ struct dog_policy dog_policy_default(void)
                 .mirror_budget = 0.10,
                 .mirror_burst_ns = 1 * DOG_S,
                 .mirror_hold_ns = 400 * DOG_MS,
+                .mirror_share = 1,
+                .avoid_risk = 0.5,
+                .leave_risk = 0.9,
+                .leave_ns = 3 * DOG_S,
+                .eject_share = 1.0 / 3,
+                .panic_share = 0.5,
+                .rebalance = 0.05,
                 .horizon_ns = {1 * DOG_S, 5 * DOG_S, 30 * DOG_S},
                 .grade_horizon = 1,
         };

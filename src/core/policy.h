@@ -6,7 +6,11 @@
  */
 #include <stdint.h>
 
-enum dog_mirror_mode { DOG_MIRROR_AUTO, DOG_MIRROR_ALWAYS, DOG_MIRROR_NEVER };
+#include <stdbool.h>
+
+/** When there are copies. Spread groups: of which share of the new traffic. SHARE is for spread groups only;
+ * a group with one active member takes it for AUTO. */
+enum dog_mirror_mode { DOG_MIRROR_AUTO, DOG_MIRROR_ALWAYS, DOG_MIRROR_NEVER, DOG_MIRROR_SHARE };
 
 struct dog_policy {
         double margin;       /**< a move must gain this much (price per second) */
@@ -24,6 +28,22 @@ struct dog_policy {
         double mirror_budget;    /**< extra copies as a share of the time, 0..1, in the long run */
         int64_t mirror_burst_ns; /**< so much copying may be saved up */
         int64_t mirror_hold_ns;  /**< keep a copy at least this long */
+
+        /**
+         * Several members carry new traffic at once, by weight, and existing traffic stays with its member
+         * (core/spread.h). A property of the group and not of the kind's grain: one address in front of two
+         * servers may as well have one active and one hot.
+         */
+        bool spread;
+        double mirror_share; /**< SHARE: of new traffic that gets a copy, 0..1 */
+        double avoid_risk;   /**< new traffic avoids a member whose near or middle chance of a broken promise
+                                is this much; it comes back below half of it, after recover_ns */
+        double leave_risk;   /**< existing traffic leaves it too when its near chance is this much ... */
+        int64_t leave_ns;    /**< ... or when it has been avoided for so long; 0: never for that reason */
+        double eject_share;  /**< of the living members, at most so many are avoided at a time, but one may
+                                always be if two live */
+        double panic_share;  /**< with fewer healthy members than this, health is ignored */
+        double rebalance;    /**< weights change only if this share of the new traffic goes elsewhere by it */
 
         int64_t horizon_ns[3];  /**< how far ahead to look: near (decides), middle, far (shown) */
         unsigned grade_horizon; /**< a decision is graded when horizon_ns[this] has passed */

@@ -1,26 +1,11 @@
 #include "core/promise.h"
 
+#include "base/words.h"
 #include "models/risk.h"
 
-const char *dog_signal_name(enum dog_signal s)
-{
-        static const char *const name[] = {
-#define X(id, word, unit, help) word,
-                DOG_SIGNALS(X)
-#undef X
-        };
-        return (unsigned)s < DOG_SIGNAL_COUNT ? name[s] : "?";
-}
+DOG_WORDS(dog_signal_name, enum dog_signal, DOG_SIGNALS, DOG_COLUMN_2)
 
-const char *dog_signal_unit(enum dog_signal s)
-{
-        static const char *const name[] = {
-#define X(id, word, unit, help) unit,
-                DOG_SIGNALS(X)
-#undef X
-        };
-        return (unsigned)s < DOG_SIGNAL_COUNT ? name[s] : "?";
-}
+DOG_WORDS(dog_signal_unit, enum dog_signal, DOG_SIGNALS, DOG_COLUMN_3)
 
 static void verdict_take(struct dog_verdict *v, enum dog_signal signal, double margin, bool is_bad)
 {

@@ -1,5 +1,6 @@
 #include "core/propose.h"
 
+#include "core/spread.h"
 #include "models/risk.h"
 
 #include <math.h>
@@ -238,6 +239,8 @@ static enum dog_reason move_reason(const struct dog_group *g, uint16_t to)
 
 struct dog_plan dog_propose(const struct dog_group *g, int64_t now_ns)
 {
+        if (g->policy.spread)
+                return dog_spread_propose(g, now_ns);
         struct dog_plan plan = plan_begin(g, now_ns);
 
         /* 1. Nobody to choose from. */

@@ -1,20 +1,6 @@
 #include "core/reason.h"
 
-static const struct {
-        const char *name;
-        const char *help;
-} reason_row[] = {
-#define X(id, word, help) {word, help},
-        DOG_REASONS(X)
-#undef X
-};
+#include "base/words.h"
 
-const char *dog_reason_name(enum dog_reason why)
-{
-        return (unsigned)why < DOG_WHY_COUNT ? reason_row[why].name : "?";
-}
-
-const char *dog_reason_help(enum dog_reason why)
-{
-        return (unsigned)why < DOG_WHY_COUNT ? reason_row[why].help : "?";
-}
+DOG_WORDS(dog_reason_name, enum dog_reason, DOG_REASONS, DOG_COLUMN_2)
+DOG_WORDS(dog_reason_help, enum dog_reason, DOG_REASONS, DOG_COLUMN_3)

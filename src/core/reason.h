@@ -28,9 +28,28 @@
         X(REFLEX, "reflex", "the data plane acted by itself; the plan follows it")                           \
         X(OPERATOR, "operator", "the operator asked for it")                                                 \
         X(BUDGET, "budget", "refused: the budget for copies is spent")                                       \
-        X(CAPACITY, "capacity", "refused: a shared link or host has no room for it")                         \
+        X(CAPACITY, "capacity", "refused: something shared has no room for it")                              \
         X(MOVES, "moves", "refused: enough groups are moving at this moment")                                \
-        X(COMMON_FATE, "common-fate", "refused: the copy would share the fate of what it protects")
+        X(COMMON_FATE, "common-fate", "refused: the copy would share the fate of what it protects")          \
+        X(EJECT, "eject", "a member is dead: its new and its existing traffic is the others' at once")       \
+        X(AVOID_FORECAST, "avoid-forecast",                                                                  \
+          "a member is forecast to break the promise: new traffic goes to the others")                       \
+        X(AVOID_SEEN, "avoid-seen", "a member breaks the promise now: new traffic goes to the others")       \
+        X(LEAVE_FORECAST, "leave-forecast",                                                                  \
+          "a member is forecast to fail for certain, or for long: existing traffic is carried over")         \
+        X(LEAVE_SEEN, "leave-seen",                                                                          \
+          "a member goes on breaking the promise: existing traffic is carried over")                         \
+        X(DRAIN, "drain", "the operator empties a member: existing traffic is carried over")                 \
+        X(PANIC, "panic", "too few members are healthy: health is ignored, or the rest would be overrun")    \
+        X(PANIC_OVER, "panic-over", "enough members are healthy again: health counts")                       \
+        X(BACKUP, "backup", "the primary members cannot: the backups serve")                                 \
+        X(RECOVERED, "recovered", "a member has been well for long enough: it starts slowly")                \
+        X(SLOW_START, "slow-start", "a member that came back proves itself: it gets more new traffic")       \
+        X(STANDBY, "standby", "the set of mirrors follows health: the sick removed, the healthy added")      \
+        X(REBALANCE, "rebalance", "new traffic follows health, load, nearness and price")                    \
+        X(SHARE, "share", "the share of new traffic that gets a copy follows the risk and its budget")       \
+        X(LAST, "last", "refused: the last member that lives is never left")                                 \
+        X(LIMIT, "limit", "refused: enough members are being left at this moment")
 
 enum dog_reason {
 #define X(id, word, help) DOG_WHY_##id,

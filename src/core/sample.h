@@ -5,6 +5,9 @@
  * A sample is a whole observation, not one number: a probe that came back tells the
  * round-trip time and that it was not lost; judging the two apart would call a lost probe
  * fast. A signal that was not measured is NaN.
+ *
+ * Round trip, loss, rate and response can be promised. Load (from CPU on) cannot: a busy server keeps its
+ * promise until it does not. Load is what the risk is forecast from, and what weights follow.
  */
 #include <math.h>
 #include <stdint.h>
@@ -18,7 +21,13 @@
         X(DELAY, "delay", "ms", "one-way delay above the fastest member of the group")                       \
         X(REORDER, "reorder", "ratio", "share of packets that arrived behind a later one")                   \
         X(RESPONSE, "response", "ms", "time in which the application answered")                              \
-        X(LOAD, "load", "ratio", "share of a capacity in use")
+        X(LOAD, "load", "ratio", "share of a capacity in use")                                               \
+        X(CPU, "cpu", "ratio", "share of the processors in use, 0..1")                                       \
+        X(MEMORY, "memory", "ratio", "share of the memory that is not available, 0..1")                      \
+        X(PRESSURE, "pressure", "ratio", "share of the time in which work waited for CPU, memory or disk")   \
+        X(RETRANS, "retrans", "ratio", "share of the segments sent that were sent again")                    \
+        X(QUEUE, "queue", "ratio", "share of the accept queue in use")                                       \
+        X(ERRORS, "errors", "ratio", "share of the requests that failed in the server")
 
 enum dog_signal {
 #define X(id, word, unit, help) DOG_SIGNAL_##id,

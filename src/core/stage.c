@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "core/propose.h"
+#include "core/spread.h"
 
 #include <errno.h>
 #include <math.h>
@@ -62,7 +63,7 @@ static void member_liveness(struct dog_loop *l, struct dog_group *g, uint16_t i,
         m->usable_since_ns = now_ns;
         if (g->stepped_ns > 0)
                 dog_stage_event(l, g, is_usable ? DOG_EVENT_ALIVE : DOG_EVENT_DEAD, i,
-                                m->is_up ? NULL : "the device or its carrier is down", now_ns);
+                                m->is_up ? NULL : g->kind->down, now_ns);
 }
 
 enum badness { BAD_NO, BAD_YES, BAD_UNKNOWN };
@@ -88,6 +89,10 @@ static enum badness set_badness(const struct dog_group *g, uint16_t set, int64_t
 /* Charge the time since the last step to what was served, to copies, and to open decisions. */
 static void group_account(struct dog_group *g, int64_t now_ns)
 {
+        if (g->policy.spread) {
+                dog_spread_account(g, now_ns);
+                return;
+        }
         if (g->stepped_ns == 0 || !g->is_started)
                 return;
         int64_t spent_ns = now_ns - g->stepped_ns;
@@ -146,8 +151,13 @@ void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
                 for (unsigned m = 0; m < g->members; m++)
                         g->member[m].belief = dog_outlook_believe(&g->member[m].outlook, &g->insight,
                                                                   &g->promise, &g->policy, &peers, now_ns);
-                if (g->kind->forecast)
+                if (g->kind->forecast) {
                         g->kind->forecast(g, now_ns);
+                        for (unsigned m = 0; m < g->members; m++)
+                                g->member[m].belief.health = dog_belief_health(&g->member[m].belief);
+                }
+                if (g->policy.spread)
+                        dog_spread_watch(g, now_ns);
         }
 }
 
@@ -205,7 +215,9 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                  * made two seconds ahead of the breach would never be seen to have helped.
                  */
                 int64_t least_ns = d->since_ns + near_ns > now_ns ? d->since_ns + near_ns : now_ns;
-                if (plan->act == DOG_ACT_MOVE && d->decision && d->until_ns > least_ns)
+                /* Of a spread group each answers for its own member. */
+                bool is_next = g->policy.spread ? d->about == plan->about : plan->act == DOG_ACT_MOVE;
+                if (is_next && d->decision && d->until_ns > least_ns)
                         d->until_ns = least_ns;
                 if (!d->decision && !free_one)
                         free_one = d;
@@ -216,21 +228,26 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                         .since_ns = now_ns,
                         .until_ns = now_ns + g->policy.horizon_ns[g->policy.grade_horizon],
                         .without = plan->hot_was,
+                        .about = plan->about,
                 };
+        if (free_one && g->policy.spread)
+                dog_spread_compare(g, plan, free_one->with_weight, free_one->without_weight);
 }
 
 /* Write the decision down before it is carried out. */
 static void plan_record(struct dog_loop *l, struct dog_group *g, struct dog_plan *plan)
 {
         uint16_t chosen = plan->active;
+        /* Spread: the member that it is about, and who carries most of the new traffic. */
+        uint16_t from = g->policy.spread && plan->about < g->members ? plan->about : plan->active_was;
         uint16_t copies = plan->act == DOG_ACT_UNMIRROR ? plan->hot_was & (uint16_t)~plan->hot : plan->hot;
-        if (plan->act != DOG_ACT_MOVE)
+        if (plan->act == DOG_ACT_MIRROR || plan->act == DOG_ACT_UNMIRROR)
                 for (uint16_t m = 0; m < g->members; m++)
                         if (m != plan->active && (copies & bit(m)))
                                 chosen = m;
         struct dog_ledger_row row = {
                 .plan = *plan,
-                .active_was = g->member[plan->active_was].belief,
+                .active_was = g->member[from].belief,
                 .chosen = g->member[chosen].belief,
                 .chosen_member = chosen,
         };
@@ -252,6 +269,10 @@ void dog_stage_moved(struct dog_group *g, int64_t now_ns)
 /* The group is as the plan says. */
 static void plan_apply(struct dog_group *g, const struct dog_plan *plan, int64_t now_ns)
 {
+        if (g->policy.spread) {
+                dog_spread_apply(g, plan, now_ns);
+                return;
+        }
         if (plan->hot & ~g->hot)
                 g->mirror_since_ns = now_ns;
         g->hot = plan->hot;
@@ -279,6 +300,8 @@ static void plan_carry_out(struct dog_loop *l, struct dog_group *g, struct dog_p
         plan_record(l, g, plan);
         struct dog_err e = {0};
         int rc = g->kind->steer ? g->kind->steer(g, plan, &e) : 0;
+        if (rc == -EINPROGRESS && g->policy.spread)
+                rc = 0; /* what is carried over takes its time; the weights are in force */
         if (rc < 0 && rc != -EINPROGRESS) {
                 dog_stage_event(l, g, DOG_EVENT_FAILED, UINT16_MAX, e.text, now_ns);
                 return;
@@ -338,7 +361,7 @@ static void group_grade(struct dog_loop *l, struct dog_group *g, int64_t now_ns)
 static void group_raise_bar(struct dog_group *g, int64_t now_ns)
 {
         double share = g->policy.mirror_budget;
-        if (g->policy.mirror != DOG_MIRROR_AUTO || g->members < 2 || share >= 1)
+        if (g->policy.spread || g->policy.mirror != DOG_MIRROR_AUTO || g->members < 2 || share >= 1)
                 return;
         bool is_over = (double)dog_group_risk(g, bit(g->active)) * g->promise.breach_price > g->mirror_bar;
         /* A second's worth of steps moves it by a factor of e at most, however many they are. */

@@ -67,6 +67,11 @@ json_t *ctl_ask(struct ctl *ctl, json_t *question, int *code);
 /** Local time of a wall clock in ns, "12:03:07.412". `to` holds at least 32 bytes. */
 const char *ctl_time_text(int64_t wall_ns, char *to);
 
+/** The chance at the near, middle and far horizon as bars a person can compare at a glance: "▁▂▅ 3%". */
+void ctl_risk_bars(const json_t *row, char *to, size_t room);
+void ctl_vips_print(const struct ctl *ctl, const json_t *rows);
+void ctl_instances_print(const struct ctl *ctl, const json_t *rows);
+
 int command_check(struct ctl *ctl, int argc, char **argv);
 int command_status(struct ctl *ctl, int argc, char **argv);
 int command_paths(struct ctl *ctl, int argc, char **argv);
@@ -74,7 +79,12 @@ int command_explain(struct ctl *ctl, int argc, char **argv);
 int command_events(struct ctl *ctl, int argc, char **argv);
 int command_forecast(struct ctl *ctl, int argc, char **argv);
 int command_replay(struct ctl *ctl, int argc, char **argv);
+int command_vips(struct ctl *ctl, int argc, char **argv);
+int command_instances(struct ctl *ctl, int argc, char **argv);
+int command_conns(struct ctl *ctl, int argc, char **argv);
+int command_drain(struct ctl *ctl, int argc, char **argv);
+int command_promote(struct ctl *ctl, int argc, char **argv);
 int command_demo(struct ctl *ctl, int argc, char **argv);
 
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
-        option_forecast[];
+        option_forecast[], option_check[], option_conns[], option_drain[], option_promote[];

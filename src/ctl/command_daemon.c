@@ -33,8 +33,7 @@ static const char *cell_ms(double v, char *to)
         return to;
 }
 
-/* The chance at 1, 5, 30 s as bars a person can compare at a glance. */
-static void bars(const json_t *row, char *to, size_t room)
+void ctl_risk_bars(const json_t *row, char *to, size_t room)
 {
         static const char *const bar[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
         static const char *const key[] = {"p_near", "p_middle", "p_far"};
@@ -66,7 +65,7 @@ static json_t *paths_for_people(const json_t *rows)
                          cell_ms(number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
                          isnan(loss) ? 0 : 100 * loss);
                 char risk[64];
-                bars(row, risk, sizeof(risk));
+                ctl_risk_bars(row, risk, sizeof(risk));
                 snprintf(next, sizeof(next), "%s", cell_ms(number(row, "rtt_next_ms"), a));
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "now", json_string(now));
@@ -153,9 +152,20 @@ static void status_print(const struct ctl *ctl, const json_t *s)
                 dog_units_time_text((int64_t)(number(s, "up_s") * 1e9), up), number(s, "decisions"),
                 number(s, "helped"), number(s, "neutral"), number(s, "hurt"),
                 dog_units_time_text((int64_t)(fmax(0, number(s, "saved_ms")) * 1e6), saved));
-        paths_print(ctl, json_object_get(s, "paths"));
-        fputc('\n', o->to);
-        out_rows(o, json_object_get(s, "classes"), class_column);
+        const json_t *vips = json_object_get(s, "vips");
+        bool has_paths = json_array_size(json_object_get(s, "paths")) > 0;
+        if (has_paths || !vips) {
+                paths_print(ctl, json_object_get(s, "paths"));
+                fputc('\n', o->to);
+                out_rows(o, json_object_get(s, "classes"), class_column);
+        }
+        if (vips) {
+                if (has_paths)
+                        fputc('\n', o->to);
+                ctl_vips_print(ctl, vips);
+                fputc('\n', o->to);
+                ctl_instances_print(ctl, json_object_get(s, "instances"));
+        }
         size_t i;
         const json_t *note;
         json_array_foreach(json_object_get(s, "notes"), i, note)
@@ -193,8 +203,8 @@ const struct option_row option_forecast[] = {{NULL, NULL, OPTION_FLAG, 0, NULL}}
 int command_forecast(struct ctl *ctl, int argc, char **argv)
 {
         static const struct out_column column[] = {
-                {.key = "path"},
-                {.key = "class"},
+                {.key = "path", .title = "PATH/INSTANCE"},
+                {.key = "class", .title = "CLASS/VIP"},
                 {.key = "horizon", .is_right = true},
                 {.key = "rtt", .title = "RTT", .is_right = true},
                 {.key = "jitter", .is_right = true},
@@ -283,7 +293,8 @@ static void event_print(const struct ctl *ctl, const json_t *e)
         const char *colour = strcmp(grade, "helped") == 0 ? "green"
                              : strcmp(grade, "hurt") == 0 ? "red"
                                                           : "plain";
-        if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0)
+        if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0 ||
+            strcmp(word(e, "event"), "silent") == 0 || strncmp(word(e, "event"), "evicted", 7) == 0)
                 colour = "yellow";
         fprintf(o->to, "%s %-8s %s%s%s\n",
                 ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time),

@@ -19,7 +19,7 @@ struct replay_args {
         const char *family;
         const char *store;
         int64_t since_ns;
-        bool decisions, each;
+        bool decisions, each, spread;
 };
 
 const struct option_row option_replay[] = {
@@ -45,6 +45,8 @@ const struct option_row option_replay[] = {
          "from a sample until a decision made of it acts (200ms)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family),
          "of a folder, only traces of this family"},
+        {"spread", NULL, OPTION_FLAG, offsetof(struct replay_args, spread),
+         "columns are servers: new traffic goes to several at once, by weight"},
         {"since", "TIME", OPTION_TIME, offsetof(struct replay_args, since_ns),
          "the daemon's own telemetry of the last TIME (2h), instead of files"},
         {"store", "FILE", OPTION_TEXT, offsetof(struct replay_args, store),
@@ -68,6 +70,7 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
         o->policy.hold_ns = a->hold_ns;
         o->delay_ns = a->delay_ns;
         o->has_decisions = a->decisions;
+        o->policy.spread = a->spread;
         static const char *const mode[] = {"auto", "always", "never"};
         for (int i = 0; i < 3; i++) {
                 if (strcmp(a->mirror, mode[i]) == 0) {

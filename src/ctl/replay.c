@@ -6,6 +6,7 @@
 #include "wire/trace.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,6 +191,20 @@ static bool slot_counts(const struct replay_trace *t, const struct replay_option
                (t->paths == 1 || __builtin_popcount(slot_there(t, slot)) >= 2);
 }
 
+/* What part of traffic shared out so met a broken promise; what was not measured is left out. */
+static double weights_judge(const struct replay_trace *t, const bool *bad, size_t slot,
+                            const uint8_t weight[DOG_MEMBERS_MAX])
+{
+        double sum = 0;
+        double broken = 0;
+        for (unsigned p = 0; p < t->paths; p++) {
+                size_t at = slot * t->paths + p;
+                sum += t->is_there[at] ? weight[p] : 0;
+                broken += t->is_there[at] && bad[at] ? weight[p] : 0;
+        }
+        return sum > 0 ? broken / sum : (double)NAN;
+}
+
 static void score_add(struct replay_score *s, const struct replay_trace *t, enum slot_verdict v, int copies)
 {
         double step_s = (double)t->step_ns / 1e9;
@@ -289,13 +304,71 @@ struct player {
         const struct dog_group *group;
         bool has_decisions;
         size_t moves;
+        bool is_spread;
+        uint16_t *hot;                      /* by slot */
+        uint8_t (*weight)[DOG_MEMBERS_MAX]; /* by slot; spread only */
+        float *share;                       /* by slot: of new traffic that got a copy; spread only */
 };
+
+static int player_begin(struct player *p, const struct replay_options *o)
+{
+        size_t slots = p->trace->slots;
+        p->is_spread = o->policy.spread || p->trace->is_spread;
+        p->hot = calloc(slots, sizeof(*p->hot));
+        if (p->is_spread) {
+                p->weight = calloc(slots, sizeof(*p->weight));
+                p->share = calloc(slots, sizeof(*p->share));
+        }
+        return p->hot && (!p->is_spread || (p->weight && p->share)) ? 0 : -ENOMEM;
+}
+
+static void player_end(struct player *p)
+{
+        free(p->hot);
+        free(p->weight);
+        free(p->share);
+}
+
+static void player_note(struct player *p, size_t slot)
+{
+        p->hot[slot] = p->group->hot;
+        if (!p->is_spread)
+                return;
+        for (unsigned m = 0; m < p->group->members; m++)
+                p->weight[slot][m] = p->group->member[m].weight;
+        p->share[slot] = (float)p->group->share / DOG_SHARE_ONE;
+}
+
+/* What was decided `delay` slots before, against what was measured. */
+static void player_score(const struct player *p, const bool *bad, size_t slot, size_t delay)
+{
+        struct replay_score *s = &p->result->score[REPLAY_SUNDOG];
+        double step_s = (double)p->trace->step_ns / 1e9;
+        if (p->is_spread) {
+                double broken = weights_judge(p->trace, bad, slot, p->weight[slot - delay]);
+                if (isnan(broken)) {
+                        p->result->unjudged_s += step_s;
+                        return;
+                }
+                s->served_s += step_s;
+                s->bad_s += broken * step_s;
+                s->copies_s += (double)p->share[slot - delay] * step_s;
+                return;
+        }
+        enum slot_verdict v = slot_judge(p->trace, bad, slot, p->hot[slot - delay]);
+        if (v == SLOT_UNKNOWN)
+                p->result->unjudged_s += step_s;
+        else
+                score_add(s, p->trace, v, __builtin_popcount(p->hot[slot - delay]));
+}
 
 static void player_told(void *user, const struct dog_ledger_row *row, bool is_graded)
 {
         struct player *p = user;
         if (!is_graded) {
-                p->moves += row->plan.act == DOG_ACT_MOVE && row->plan.why != DOG_WHY_START;
+                bool is_move = row->plan.act == DOG_ACT_MOVE || row->plan.act == DOG_ACT_LEAVE ||
+                               row->plan.act == DOG_ACT_SPREAD;
+                p->moves += is_move && row->plan.why != DOG_WHY_START;
                 return;
         }
         p->result->grade[row->grade]++;
@@ -319,31 +392,32 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
-        uint16_t *hot = calloc(t->slots, sizeof(*hot));
+        struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
+        int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
-        if (!loop || !g || !bad || !hot) {
+        if (!loop || !g || !bad || rc < 0) {
                 dog_group_free(g);
                 dog_loop_free(loop);
                 free(bad);
-                free(hot);
+                player_end(&player);
                 return dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
         }
         g->promise = o->promise;
         if (g->promise.rate_kbps <= 0)
                 g->promise.rate_kbps = t->need_kbps;
         g->policy = o->policy;
+        g->policy.spread = player.is_spread;
         /* A slot without a row is a path that was not measured; allow for one that was late. */
         if (g->policy.dead_ns < 2 * t->step_ns)
                 g->policy.dead_ns = 2 * t->step_ns;
         for (unsigned p = 0; p < t->paths; p++)
                 memcpy(g->member[p].name, t->path[p], sizeof(t->path[0]));
-        int rc = dog_loop_add(loop, g, -t->step_ns, e);
+        rc = dog_loop_add(loop, g, -t->step_ns, e);
         if (rc < 0) {
                 dog_group_free(g);
                 goto out;
         }
-        struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
         dog_ledger_listen(dog_loop_ledger(loop), player_told, &player);
         for (size_t k = 0; k < t->slots; k++) {
                 for (unsigned p = 0; p < t->paths; p++) {
@@ -354,22 +428,17 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                         bad[at] = g->member[p].outlook.verdict.is_bad;
                 }
                 dog_loop_step(loop, (int64_t)k * t->step_ns);
-                hot[k] = g->hot;
+                player_note(&player, k);
         }
         for (size_t k = delay; k < t->slots; k++) {
-                if (!slot_counts(t, o, k))
-                        continue;
-                enum slot_verdict v = slot_judge(t, bad, k, hot[k - delay]);
-                if (v == SLOT_UNKNOWN)
-                        result->unjudged_s += (double)t->step_ns / 1e9;
-                else
-                        score_add(&result->score[REPLAY_SUNDOG], t, v, __builtin_popcount(hot[k - delay]));
+                if (slot_counts(t, o, k))
+                        player_score(&player, bad, k, delay);
         }
         result->score[REPLAY_SUNDOG].moves += (double)player.moves;
         simple_policies(t, o, bad, delay, result->score);
 out:
         dog_loop_free(loop);
         free(bad);
-        free(hot);
+        player_end(&player);
         return rc;
 }

@@ -14,7 +14,7 @@
 
 struct replay_options {
         struct dog_promise promise; /**< rate_kbps 0: take the trace's need */
-        struct dog_policy policy;
+        struct dog_policy policy;   /**< spread: new traffic goes to several columns at once, by weight */
         int64_t delay_ns;           /**< from a sample's time until a decision made of it carries traffic */
         int64_t since_ms, until_ms; /**< only this part of every trace counts; until 0: to the end */
         bool has_decisions;         /**< collect every decision */
@@ -32,6 +32,7 @@ struct replay_trace {
         struct dog_sample *sample;
         bool *is_there;   /**< the path was measured in this slot */
         double need_kbps; /**< 0: none */
+        bool is_spread;   /**< of servers behind an address: new traffic goes to several at once */
 };
 
 /** Read one trace file. The step is the index's (0: the smallest distance of two rows). */
@@ -39,7 +40,7 @@ int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms,
                       struct dog_err *e);
 void replay_trace_free(struct replay_trace *t);
 /**
- * The daemon's own telemetry of a time, one trace a tunnel, in slots of 250 ms.
+ * The daemon's own telemetry of a time, one trace a tunnel and one of all instances, in slots of 250 ms.
  * @param from_ns, to_ns  wall clock
  * @param room            how many traces fit; *traces is how many there were. Free each.
  */

@@ -11,6 +11,8 @@
 #define SLOT_NS    (250 * DOG_MS)
 #define HOLD_SLOTS 8
 #define TUNNEL_MAX 64
+/* The trace that all instances share; no tunnel has a space in its name. */
+#define INSTANCES "all instances"
 
 struct collect {
         struct dog_store *store;
@@ -45,15 +47,27 @@ static int column_point(void *context, int64_t t_ns, double value)
         return 0;
 }
 
-/* "path/TUNNEL/PATH/rtt_ms" taken apart; false for anything else. */
+/* "path/TUNNEL/PATH/rtt_ms" or "instance/NAME/cpu" taken apart; false for anything else. */
 static bool series_parse(const char *name, char tunnel[TUNNEL_MAX], char path[DOG_NAME_MAX],
                          enum dog_signal *signal)
 {
+        static const struct {
+                const char *word;
+                enum dog_signal signal;
+        } row[] = {{"rtt_ms", DOG_SIGNAL_RTT},        {"loss", DOG_SIGNAL_LOSS},
+                   {"cpu", DOG_SIGNAL_CPU},           {"memory", DOG_SIGNAL_MEMORY},
+                   {"pressure", DOG_SIGNAL_PRESSURE}, {"queue", DOG_SIGNAL_QUEUE}};
         char what[16];
-        if (sscanf(name, "path/%63[^/]/%31[^/]/%15s", tunnel, path, what) != 3)
+        if (sscanf(name, "instance/%31[^/]/%15s", path, what) == 2)
+                snprintf(tunnel, TUNNEL_MAX, "%s", INSTANCES);
+        else if (sscanf(name, "path/%63[^/]/%31[^/]/%15s", tunnel, path, what) != 3)
                 return false;
-        *signal = strcmp(what, "rtt_ms") == 0 ? DOG_SIGNAL_RTT : DOG_SIGNAL_LOSS;
-        return strcmp(what, "rtt_ms") == 0 || strcmp(what, "loss") == 0;
+        for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+                *signal = row[i].signal;
+                if (strcmp(what, row[i].word) == 0)
+                        return true;
+        }
+        return false;
 }
 
 static struct replay_trace *collect_trace(struct collect *c, const char *tunnel)
@@ -73,6 +87,7 @@ static struct replay_trace *collect_trace(struct collect *c, const char *tunnel)
                 return NULL;
         }
         snprintf(t->name, sizeof(t->name), "%s", tunnel);
+        t->is_spread = strcmp(tunnel, INSTANCES) == 0;
         c->traces++;
         return t;
 }

@@ -292,9 +292,9 @@ static int values_read(struct reader *r, const struct config_section *in, const 
                                        "\"%s\" in %s: %zu entries, at most %s are possible", k->name,
                                        in->what, n, k->max);
         if (n == 0)
-                return dog_config_fail(&where, r->err, -EINVAL,
-                                       "\"%s\" in %s: the list is empty; leave the key out to match any",
-                                       k->name, in->what);
+                return dog_config_fail(&where, r->err, -EINVAL, "\"%s\" in %s: the list is empty; %s",
+                                       k->name, in->what,
+                                       k->preset ? "leave the key out" : "name at least one");
         char *all = dog_config_alloc(r->config->pool, n * size);
         if (!all)
                 return dog_err_set(r->err, -ENOMEM, "%s: out of memory", r->file);
@@ -657,7 +657,7 @@ static bool key_is_empty(const struct config_key *k, const void *base)
 {
         if (k->count_offset)
                 return *(const size_t *)field_in(base, k->count_offset) == 0;
-        return k->type <= CONFIG_FILE && pointer_get(base, k->offset) == NULL;
+        return (k->type <= CONFIG_FILE || k->type == CONFIG_URL) && pointer_get(base, k->offset) == NULL;
 }
 
 static void write_section(const struct config_section *in, const void *base, int indent, bool is_entry,

@@ -2,8 +2,8 @@
 /**
  * The configuration: sundog.conf(5). One YAML file, then conf.d/NAME.yaml beside it in name order.
  *
- * In a drop-in a single value replaces the one before it; profiles, tunnels and classes are
- * added to the lists. A name may be defined once over all files.
+ * In a drop-in a single value replaces the one before it; profiles, tunnels, classes, instances and
+ * vips are added to the lists. A name may be defined once over all files.
  *
  * Everything that can be written is a row of config_keys.c: its type, default, limits and help.
  * The parser, the printer, the manual page and the "did you mean" all read that table.
@@ -41,6 +41,17 @@ struct dog_config_prefix {
         uint8_t bits;
 };
 
+/** IPv4 or IPv6, in network order; IPv4 uses the first four bytes, the rest is zero. */
+struct dog_config_address {
+        uint8_t version; /**< 4, 6, or 0: not given */
+        uint8_t bytes[16];
+};
+
+/** A name in a list of names. */
+struct dog_config_word {
+        char text[32];
+};
+
 /** Both ends included. */
 struct dog_config_range {
         uint16_t first, last;
@@ -71,11 +82,11 @@ struct dog_config_path {
         const char *name;
         int64_t id; /**< 0..3, the same at both ends; its place in the list unless written */
         const char *device;
-        uint32_t local;       /**< IPv4, host byte order */
-        uint32_t remote;      /**< 0: learnt from authenticated packets */
-        uint32_t gateway;     /**< 0: as the routing table says */
-        double price_per_gb;  /**< in the unit of breach_price */
-        int64_t role;         /**< enum dog_config_role */
+        uint32_t local;      /**< IPv4, host byte order */
+        uint32_t remote;     /**< 0: learnt from authenticated packets */
+        uint32_t gateway;    /**< 0: as the routing table says */
+        double price_per_gb; /**< in the unit of breach_price */
+        int64_t role;        /**< enum dog_config_role */
 };
 
 struct dog_config_tunnel {
@@ -122,6 +133,95 @@ struct dog_config_class {
         double mirror_budget; /**< extra copies as a share of the time; < 0: policy.mirror_budget */
 };
 
+enum dog_config_front_role { DOG_CONFIG_GATEWAY, DOG_CONFIG_HOST };
+enum dog_config_hook { DOG_CONFIG_HOOK_AUTO, DOG_CONFIG_HOOK_TC, DOG_CONFIG_HOOK_XDP };
+
+/** The front: where virtual addresses are served. */
+struct dog_config_front {
+        struct dog_config_word *device; /**< where clients and instances are; on a host: its uplinks */
+        size_t devices;                 /**< 1..16 when there are vips */
+        int64_t role;                   /**< enum dog_config_front_role */
+        int64_t hook;                   /**< enum dog_config_hook */
+        int64_t connections, half_open; /**< how many are kept */
+        int64_t idle_ns;
+        int64_t probe_interval_ns;
+        int64_t probe_misses;
+        int64_t patience_ns;               /**< of a planned promotion */
+        int64_t agent_port;                /**< UDP, where agents' reports come in */
+        int64_t tell_port;                 /**< UDP, where clients' hosts ask a gateway; 0: not told */
+        const char *key_file;              /**< shared by a gateway and the hosts that it tells; NULL: none */
+        struct dog_config_address told_by; /**< on a host: the gateway that tells; version 0: nobody */
+        struct dog_config_where devices_at, role_at, key_file_at, told_by_at, tell_port_at, agent_port_at;
+};
+
+enum dog_config_check {
+        DOG_CONFIG_CHECK_AUTO,
+        DOG_CONFIG_CHECK_ICMP,
+        DOG_CONFIG_CHECK_TCP,
+        DOG_CONFIG_CHECK_AGENT
+};
+
+/** One server. */
+struct dog_config_instance {
+        struct dog_config_where where;
+        const char *name;
+        struct dog_config_address address;
+        const char *device;           /**< one of front.devices */
+        double weight;                /**< of new connections, against the others */
+        double price;                 /**< of one second of serving, in the unit of breach_price */
+        int64_t role;                 /**< enum dog_config_role */
+        struct dog_config_word *fate; /**< what it rests on: a host, a rack, a power line */
+        size_t fates;
+        int64_t check;              /**< enum dog_config_check */
+        int64_t check_port;         /**< TCP; 0: the port of the first vip that it serves */
+        const char *agent_key_file; /**< NULL: no agent */
+        const char *exporter;       /**< URL of a node_exporter; NULL: none */
+        struct dog_config_where address_at, device_at, check_at, agent_key_file_at, exporter_at;
+};
+
+/** An instance's place behind a vip. */
+struct dog_config_seat {
+        char name[32];
+        uint16_t port;     /**< 0: the vip's */
+        uint16_t instance; /**< index in dog_config.instance; set by the check */
+};
+
+enum dog_config_protect {
+        DOG_CONFIG_PROTECT_AUTO,
+        DOG_CONFIG_PROTECT_ALWAYS,
+        DOG_CONFIG_PROTECT_NEVER,
+        DOG_CONFIG_PROTECT_SHARE
+};
+enum dog_config_return { DOG_CONFIG_RETURN_NAT, DOG_CONFIG_RETURN_L2, DOG_CONFIG_RETURN_DIRECT };
+enum dog_config_answer { DOG_CONFIG_ANSWER_PRIMARY, DOG_CONFIG_ANSWER_FIRST };
+enum dog_config_mode { DOG_CONFIG_TRANSLATED, DOG_CONFIG_ALIGNED };
+
+/** A virtual address, a port, and who serves it. */
+struct dog_config_vip {
+        struct dog_config_where where;
+        const char *name;
+        struct dog_config_address address;
+        int64_t port;     /**< 0: every port */
+        int64_t protocol; /**< 0: tcp, 1: udp */
+        struct dog_config_seat *seat;
+        size_t seats; /**< 1..16 */
+        const char *profile;
+        const struct dog_config_profile *promise; /**< the profile of that name */
+        int64_t protect;                          /**< enum dog_config_protect */
+        double share;                             /**< < 0: not given */
+        double budget;                            /**< < 0: policy.mirror_budget */
+        int64_t returns;                          /**< enum dog_config_return */
+        int64_t answer;                           /**< enum dog_config_answer */
+        int64_t has_guard, has_classes;           /**< 0 or 1 */
+        int64_t most;                             /**< protected at one time; 0: as the table has room */
+        int64_t mode;                             /**< enum dog_config_mode */
+        int64_t priority;                         /**< < 0: the profile's */
+        uint64_t lag_bytes;
+        int64_t lag_ns;
+        struct dog_config_where address_at, port_at, seats_at, profile_at, protect_at, share_at, budget_at,
+                returns_at, answer_at, mode_at;
+};
+
 /** See core/policy.h, which says what each of them does. */
 struct dog_config_policy {
         double margin;
@@ -158,6 +258,11 @@ struct dog_config {
         size_t tunnels; /**< 0..32 */
         struct dog_config_class *class;
         size_t classes; /**< 0..255, in the order of matching */
+        struct dog_config_front front;
+        struct dog_config_instance *instance;
+        size_t instances; /**< 0..128 */
+        struct dog_config_vip *vip;
+        size_t vips; /**< 0..64 */
 
         struct dog_config_where site_at; /**< file NULL: not given */
         struct dog_config_pool *pool;    /**< private */
@@ -179,6 +284,13 @@ int dog_config_parse(const char *text, size_t size, const char *name, struct dog
                      struct dog_err *e);
 
 void dog_config_free(struct dog_config *config);
+
+/**
+ * What is allowed but may not be meant: protection with nobody to stand by, for example. `note` is called
+ * with one sentence each, which begins with its place. @return how many
+ */
+size_t dog_config_notes(const struct dog_config *config, void (*note)(void *user, const char *text),
+                        void *user);
 
 /**
  * Print the configuration in effect as YAML, defaults included. Reading it back gives an equal

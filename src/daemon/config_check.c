@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -56,6 +57,10 @@ _Static_assert(offsetof(struct dog_config_tunnel, name) == offsetof(struct named
                "a tunnel begins as named");
 _Static_assert(offsetof(struct dog_config_class, name) == offsetof(struct named, name),
                "a class begins as named");
+_Static_assert(offsetof(struct dog_config_instance, name) == offsetof(struct named, name),
+               "an instance begins as named");
+_Static_assert(offsetof(struct dog_config_vip, name) == offsetof(struct named, name),
+               "a vip begins as named");
 
 struct list {
         const char *what;
@@ -276,6 +281,369 @@ static int class_check(const struct dog_config *c, size_t i, struct dog_err *e)
         return 0;
 }
 
+/* ---- the front, its instances and vips ---- */
+
+/* The data plane's tables; kinds/instance/instance_abi.h, which is a floor of its own, asserts the same. */
+#define SERVERS_MAX 512
+
+static const char *either_text(const struct dog_config_address *a, char *to)
+{
+        return inet_ntop(a->version == 6 ? AF_INET6 : AF_INET, a->bytes, to, INET6_ADDRSTRLEN);
+}
+
+static bool either_is_same(const struct dog_config_address *a, const struct dog_config_address *b)
+{
+        return a->version == b->version && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+/* One that a packet can be sent to, beyond this host. */
+static bool either_is_host(const struct dog_config_address *a)
+{
+        uint32_t four;
+        struct in6_addr six;
+        memcpy(&four, a->bytes, sizeof(four));
+        memcpy(&six, a->bytes, sizeof(six));
+        if (a->version == 4)
+                return address_is_host(ntohl(four)) && ntohl(four) >> 24 != IN_LOOPBACKNET;
+        return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) &&
+               !IN6_IS_ADDR_MULTICAST(&six) && !IN6_IS_ADDR_LINKLOCAL(&six);
+}
+
+/* A value of the front that was not written stands where the site does. */
+static const struct dog_config_where *front_where(const struct dog_config *c,
+                                                  const struct dog_config_where *at)
+{
+        return at->file ? at : &c->site_at;
+}
+
+static bool front_has(const struct dog_config *c, const char *device)
+{
+        for (size_t i = 0; i < c->front.devices; i++)
+                if (strcmp(c->front.device[i].text, device) == 0)
+                        return true;
+        return false;
+}
+
+static int front_check(const struct dog_config *c, struct dog_err *e)
+{
+        const struct dog_config_front *f = &c->front;
+        const struct dog_config_where *devices_at = front_where(c, &f->devices_at);
+        if (c->vips && f->devices == 0)
+                return dog_config_fail(
+                        &c->vip[0].where, e, -EINVAL,
+                        "vip \"%s\" needs a front: write under \"front\" the \"devices\" where "
+                        "clients and instances are",
+                        c->vip[0].name);
+        for (size_t i = 0; i < f->devices; i++) {
+                for (size_t j = 0; j < i; j++)
+                        if (strcmp(f->device[i].text, f->device[j].text) == 0)
+                                return dog_config_fail(devices_at, e, -EINVAL,
+                                                       "the front: the device \"%s\" is named twice",
+                                                       f->device[i].text);
+                for (size_t j = 0; j < c->tunnels; j++)
+                        if (strcmp(f->device[i].text, c->tunnel[j].device) == 0)
+                                return dog_config_fail(devices_at, e, -EINVAL,
+                                                       "the front: \"%s\" is the device of tunnel \"%s\"",
+                                                       f->device[i].text, c->tunnel[j].name);
+        }
+        bool is_told = f->told_by.version != 0;
+        if (is_told && f->role != DOG_CONFIG_HOST)
+                return dog_config_fail(front_where(c, &f->told_by_at), e, -EINVAL,
+                                       "the front: \"told_by\" is for \"role: host\"; a gateway measures for "
+                                       "itself");
+        if (is_told && !either_is_host(&f->told_by))
+                return dog_config_fail(front_where(c, &f->told_by_at), e, -EINVAL,
+                                       "the front: \"told_by\" is no host's address");
+        if (is_told && f->tell_port == 0)
+                return dog_config_fail(front_where(c, &f->told_by_at), e, -EINVAL,
+                                       "the front: \"told_by\" needs the gateway's \"tell_port\"");
+        if (f->tell_port && f->role == DOG_CONFIG_HOST && !is_told)
+                return dog_config_fail(front_where(c, &f->tell_port_at), e, -EINVAL,
+                                       "the front: on a host \"tell_port\" needs \"told_by\", the gateway's "
+                                       "address");
+        if (f->tell_port && !f->key_file)
+                return dog_config_fail(
+                        front_where(c, &f->tell_port_at), e, -EINVAL,
+                        "the front: \"tell_port\" needs a \"key_file\"; make one with: openssl "
+                        "rand -hex 32");
+        if (f->tell_port && f->tell_port == f->agent_port && f->role == DOG_CONFIG_GATEWAY)
+                return dog_config_fail(front_where(c, &f->tell_port_at), e, -EINVAL,
+                                       "the front: \"tell_port\" and \"agent_port\" are both %lld",
+                                       (long long)f->tell_port);
+        return 0;
+}
+
+static int instance_check(struct dog_config *c, size_t i, struct dog_err *e)
+{
+        struct dog_config_instance *n = &c->instance[i];
+        char text[INET6_ADDRSTRLEN];
+        if (!either_is_host(&n->address))
+                return dog_config_fail(&n->address_at, e, -EINVAL, "instance \"%s\": %s is no host's address",
+                                       n->name, either_text(&n->address, text));
+        for (size_t j = 0; j < i; j++)
+                if (either_is_same(&n->address, &c->instance[j].address))
+                        return dog_config_fail(
+                                &n->address_at, e, -EINVAL,
+                                "instance \"%s\" has the address %s of instance \"%s\" at %s; "
+                                "a server on another port is the same instance: write NAME:PORT "
+                                "in the vip",
+                                n->name, either_text(&n->address, text), c->instance[j].name,
+                                place_of(&c->instance[j].where).text);
+        if (!n->device && c->front.devices == 1)
+                n->device = c->front.device[0].text;
+        if (!n->device)
+                return dog_config_fail(
+                        &n->where, e, -EINVAL,
+                        "instance \"%s\" has no \"device\": the front has %zu devices, so write "
+                        "which",
+                        n->name, c->front.devices);
+        if (!front_has(c, n->device))
+                return dog_config_fail(&n->device_at, e, -EINVAL,
+                                       "instance \"%s\": \"%s\" is none of the front's \"devices\"", n->name,
+                                       n->device);
+        for (size_t a = 0; a < n->fates; a++)
+                for (size_t b = 0; b < a; b++)
+                        if (strcmp(n->fate[a].text, n->fate[b].text) == 0)
+                                return dog_config_fail(&n->where, e, -EINVAL,
+                                                       "instance \"%s\": the fate \"%s\" is named twice",
+                                                       n->name, n->fate[a].text);
+        if (n->check == DOG_CONFIG_CHECK_AGENT && !n->agent_key_file)
+                return dog_config_fail(&n->check_at, e, -EINVAL,
+                                       "instance \"%s\": \"check: agent\" needs an \"agent_key_file\"",
+                                       n->name);
+        if (n->agent_key_file && n->exporter)
+                return dog_config_fail(&n->exporter_at, e, -EINVAL,
+                                       "instance \"%s\" has an agent and an exporter; keep one of them",
+                                       n->name);
+        bool is_tcp = n->check == DOG_CONFIG_CHECK_TCP || n->check == DOG_CONFIG_CHECK_AUTO;
+        if (!is_tcp && n->check_port)
+                return dog_config_fail(&n->check_at, e, -EINVAL,
+                                       "instance \"%s\": \"check_port\" needs \"check: tcp\" or auto",
+                                       n->name);
+        /* Without a port of its own it is asked on the first one that it serves. */
+        for (size_t v = 0; v < c->vips && is_tcp && !n->check_port; v++)
+                for (size_t s = 0; s < c->vip[v].seats && !n->check_port; s++)
+                        if (strcmp(c->vip[v].seat[s].name, n->name) == 0 && c->vip[v].protocol == 0)
+                                n->check_port =
+                                        c->vip[v].seat[s].port ? c->vip[v].seat[s].port : c->vip[v].port;
+        if (n->check == DOG_CONFIG_CHECK_TCP && !n->check_port)
+                return dog_config_fail(
+                        &n->check_at, e, -EINVAL,
+                        "instance \"%s\": \"check: tcp\" needs a \"check_port\": no vip of one "
+                        "TCP port has it",
+                        n->name);
+        return 0;
+}
+
+static int seats_check(struct dog_config *c, struct dog_config_vip *v, struct dog_err *e)
+{
+        for (size_t i = 0; i < v->seats; i++) {
+                struct dog_config_seat *s = &v->seat[i];
+                size_t n = 0;
+                while (n < c->instances && strcmp(c->instance[n].name, s->name) != 0)
+                        n++;
+                if (n == c->instances)
+                        return dog_config_fail(&v->seats_at, e, -EINVAL,
+                                               "vip \"%s\": there is no instance \"%s\"", v->name, s->name);
+                s->instance = (uint16_t)n;
+                for (size_t j = 0; j < i; j++)
+                        if (strcmp(v->seat[j].name, s->name) == 0)
+                                return dog_config_fail(&v->seats_at, e, -EINVAL,
+                                                       "vip \"%s\" names instance \"%s\" twice", v->name,
+                                                       s->name);
+                if (c->instance[n].address.version != v->address.version)
+                        return dog_config_fail(
+                                &v->seats_at, e, -EINVAL,
+                                "vip \"%s\" is IPv%u and instance \"%s\" is IPv%u; a connection "
+                                "keeps its family",
+                                v->name, v->address.version, s->name, c->instance[n].address.version);
+                if (s->port && v->returns != DOG_CONFIG_RETURN_NAT && s->port != v->port)
+                        return dog_config_fail(&v->seats_at, e, -EINVAL,
+                                               "vip \"%s\": instance \"%s\" cannot have another port; only "
+                                               "\"return: nat\" rewrites it",
+                                               v->name, s->name);
+                if (s->port && v->port == 0)
+                        return dog_config_fail(
+                                &v->seats_at, e, -EINVAL,
+                                "vip \"%s\" serves every port; leave the one of instance \"%s\" "
+                                "out",
+                                v->name, s->name);
+        }
+        return 0;
+}
+
+/* Keys that do nothing beside what was chosen are refused: whoever wrote them expects something of them. */
+static int vip_fit_check(const struct dog_config_vip *v, struct dog_err *e)
+{
+        bool is_udp = v->protocol == 1;
+        bool is_protected = v->protect != DOG_CONFIG_PROTECT_NEVER;
+        if (v->returns == DOG_CONFIG_RETURN_DIRECT && is_protected)
+                return dog_config_fail(
+                        &v->returns_at, e, -EINVAL,
+                        "vip \"%s\": with \"return: direct\" answers do not pass the front, so "
+                        "nothing can be protected; write \"protect: never\" or \"return: l2\"",
+                        v->name);
+        if (v->protect == DOG_CONFIG_PROTECT_SHARE && v->share < 0)
+                return dog_config_fail(&v->protect_at, e, -EINVAL,
+                                       "vip \"%s\": \"protect: share\" needs a \"share\", such as 20%%",
+                                       v->name);
+        if (v->protect != DOG_CONFIG_PROTECT_SHARE && v->share >= 0)
+                return dog_config_fail(&v->share_at, e, -EINVAL,
+                                       "vip \"%s\": \"share\" needs \"protect: share\"", v->name);
+        if (v->protect != DOG_CONFIG_PROTECT_AUTO && v->budget >= 0)
+                return dog_config_fail(&v->budget_at, e, -EINVAL,
+                                       "vip \"%s\": \"budget\" needs \"protect: auto\"", v->name);
+        if (!is_udp && v->answer != DOG_CONFIG_ANSWER_PRIMARY)
+                return dog_config_fail(&v->answer_at, e, -EINVAL,
+                                       "vip \"%s\": \"answer\" is for UDP; of TCP the client gets one stream",
+                                       v->name);
+        if (v->mode == DOG_CONFIG_ALIGNED && (is_udp || !is_protected))
+                return dog_config_fail(&v->mode_at, e, -EINVAL,
+                                       "vip \"%s\": \"mode: aligned\" is for protected TCP", v->name);
+        return 0;
+}
+
+static int vip_check(struct dog_config *c, size_t i, struct dog_err *e)
+{
+        struct dog_config_vip *v = &c->vip[i];
+        char text[INET6_ADDRSTRLEN];
+        if (!either_is_host(&v->address))
+                return dog_config_fail(&v->address_at, e, -EINVAL, "vip \"%s\": %s is no host's address",
+                                       v->name, either_text(&v->address, text));
+        for (size_t j = 0; j < i; j++) {
+                const struct dog_config_vip *w = &c->vip[j];
+                if (either_is_same(&v->address, &w->address) && v->protocol == w->protocol &&
+                    v->port == w->port)
+                        return dog_config_fail(
+                                &v->address_at, e, -EINVAL,
+                                "vip \"%s\" has the address, protocol and port of vip \"%s\" at "
+                                "%s",
+                                v->name, w->name, place_of(&w->where).text);
+        }
+        for (size_t j = 0; j < c->instances; j++)
+                if (either_is_same(&v->address, &c->instance[j].address))
+                        return dog_config_fail(
+                                &v->address_at, e, -EINVAL,
+                                "vip \"%s\": %s is the own address of instance \"%s\"; a virtual "
+                                "one belongs to nobody",
+                                v->name, either_text(&v->address, text), c->instance[j].name);
+        for (size_t j = 0; j < c->profiles && v->profile && !v->promise; j++)
+                if (strcmp(c->profile[j].name, v->profile) == 0)
+                        v->promise = &c->profile[j];
+        if (v->profile && !v->promise)
+                return dog_config_fail(&v->profile_at, e, -EINVAL, "vip \"%s\": there is no profile \"%s\"",
+                                       v->name, v->profile);
+        int rc = vip_fit_check(v, e);
+        return rc == 0 ? seats_check(c, v, e) : rc;
+}
+
+static int vips_check(struct dog_config *c, struct dog_err *e)
+{
+        struct list instances = {"instance", c->instance, c->instances, sizeof(*c->instance), 0, 0};
+        struct list vips = {"vip", c->vip, c->vips, sizeof(*c->vip), 0, 0};
+        int rc = front_check(c, e);
+        if (rc == 0)
+                rc = list_check(&instances, e);
+        if (rc == 0)
+                rc = list_check(&vips, e);
+        for (size_t i = 0; i < c->instances && rc == 0; i++)
+                rc = instance_check(c, i, e);
+        size_t servers = 0;
+        for (size_t i = 0; i < c->vips && rc == 0; i++) {
+                rc = vip_check(c, i, e);
+                servers += c->vip[i].seats;
+                if (rc == 0 && servers > SERVERS_MAX)
+                        rc = dog_config_fail(
+                                &c->vip[i].where, e, -E2BIG,
+                                "vip \"%s\": with it the vips name %zu instances, at most %d are "
+                                "possible",
+                                c->vip[i].name, servers, SERVERS_MAX);
+                /* Traffic classes of tunnels and vips are told apart by name everywhere. */
+                for (size_t k = 0; k < c->classes && rc == 0; k++)
+                        if (strcmp(c->class[k].name, c->vip[i].name) == 0)
+                                rc = dog_config_fail(&c->vip[i].where, e, -EINVAL,
+                                                     "vip \"%s\" has the name of the class at %s; rename one",
+                                                     c->vip[i].name, place_of(&c->class[k].where).text);
+        }
+        return rc;
+}
+
+/* Could instance b stand by for a? Not one that shares a fate. */
+static bool instances_are_apart(const struct dog_config_instance *a, const struct dog_config_instance *b)
+{
+        for (size_t i = 0; i < a->fates; i++)
+                for (size_t j = 0; j < b->fates; j++)
+                        if (strcmp(a->fate[i].text, b->fate[j].text) == 0)
+                                return false;
+        return true;
+}
+
+static bool vip_has_a_pair(const struct dog_config *c, const struct dog_config_vip *v)
+{
+        for (size_t i = 0; i < v->seats; i++)
+                for (size_t j = 0; j < i; j++) {
+                        const struct dog_config_instance *a = &c->instance[v->seat[i].instance];
+                        const struct dog_config_instance *b = &c->instance[v->seat[j].instance];
+                        if (a->role != DOG_CONFIG_NEVER && b->role != DOG_CONFIG_NEVER &&
+                            instances_are_apart(a, b))
+                                return true;
+                }
+        return false;
+}
+
+struct notes {
+        void (*note)(void *user, const char *text);
+        void *user;
+        size_t count;
+};
+
+static void note_tell(struct notes *n, const struct dog_config_where *where, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+static void note_tell(struct notes *n, const struct dog_config_where *where, const char *format, ...)
+{
+        char text[700];
+        va_list args;
+        int used = snprintf(text, sizeof(text), "%.200s:%u:%u: ", where->file, where->line, where->column);
+        va_start(args, format);
+        vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
+        va_end(args);
+        n->count++;
+        if (n->note)
+                n->note(n->user, text);
+}
+
+size_t dog_config_notes(const struct dog_config *c, void (*note)(void *user, const char *text), void *user)
+{
+        struct notes n = {.note = note, .user = user};
+        for (size_t i = 0; i < c->vips; i++) {
+                const struct dog_config_vip *v = &c->vip[i];
+                if (v->protect == DOG_CONFIG_PROTECT_NEVER)
+                        continue;
+                if (v->seats == 1)
+                        note_tell(&n, &v->seats_at,
+                                  "vip \"%s\" is to be protected but has one instance: nobody can stand by; "
+                                  "add "
+                                  "another or write \"protect: never\"",
+                                  v->name);
+                else if (!vip_has_a_pair(c, v))
+                        note_tell(&n, &v->seats_at,
+                                  "vip \"%s\" is to be protected but all its instances share a fate or never "
+                                  "serve: nobody can stand by",
+                                  v->name);
+        }
+        for (size_t i = 0; i < c->instances; i++) {
+                bool is_used = false;
+                for (size_t v = 0; v < c->vips; v++)
+                        for (size_t s = 0; s < c->vip[v].seats; s++)
+                                is_used |= c->vip[v].seat[s].instance == i;
+                if (!is_used)
+                        note_tell(&n, &c->instance[i].where, "instance \"%s\" serves no vip",
+                                  c->instance[i].name);
+        }
+        return n.count;
+}
+
 /* ---- all of it ---- */
 
 static int policy_check(const struct dog_config *c, struct dog_err *e)
@@ -308,34 +676,51 @@ int dog_config_check(struct dog_config *c, struct dog_err *e)
                 rc = tunnel_check(c, i, e);
         for (size_t i = 0; i < c->classes && rc == 0; i++)
                 rc = class_check(c, i, e);
-        return rc;
+        return rc == 0 ? vips_check(c, e) : rc;
+}
+
+/* "tunnel "t": key file /x is ..." */
+static int key_file_check(const char *what, const char *name, const char *file,
+                          const struct dog_config_where *at, struct dog_err *e)
+{
+        struct stat st;
+        if (stat(file, &st) < 0) {
+                int error = errno;
+                return dog_config_fail(at, e, -error, "%s%s%s: cannot read key file %s: %s", what,
+                                       *name ? " " : "", name, file, strerror(error));
+        }
+        if (!S_ISREG(st.st_mode))
+                return dog_config_fail(at, e, -EINVAL, "%s%s%s: key file %s is not a file", what,
+                                       *name ? " " : "", name, file);
+        if (st.st_mode & (S_IRWXG | S_IRWXO))
+                return dog_config_fail(
+                        at, e, -EPERM, "%s%s%s: key file %s is open to others (mode %04o); run: chmod 600 %s",
+                        what, *name ? " " : "", name, file, (unsigned)st.st_mode & 07777U, file);
+        if (st.st_size < KEY_FILE_LEAST)
+                return dog_config_fail(
+                        at, e, -EINVAL,
+                        "%s%s%s: key file %s is %s; a key has 64 hexadecimal digits, like those "
+                        "of: openssl rand -hex 32",
+                        what, *name ? " " : "", name, file, st.st_size == 0 ? "empty" : "too short");
+        return 0;
 }
 
 int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
 {
-        for (size_t i = 0; i < c->tunnels; i++) {
+        char quoted[40];
+        int rc = 0;
+        for (size_t i = 0; i < c->tunnels && rc == 0; i++) {
                 const struct dog_config_tunnel *t = &c->tunnel[i];
-                struct stat st;
-                if (stat(t->key_file, &st) < 0) {
-                        int error = errno;
-                        return dog_config_fail(&t->key_file_at, e, -error,
-                                               "tunnel \"%s\": cannot read key file %s: %s", t->name,
-                                               t->key_file, strerror(error));
-                }
-                if (!S_ISREG(st.st_mode))
-                        return dog_config_fail(&t->key_file_at, e, -EINVAL,
-                                               "tunnel \"%s\": key file %s is not a file", t->name,
-                                               t->key_file);
-                if (st.st_mode & (S_IRWXG | S_IRWXO))
-                        return dog_config_fail(
-                                &t->key_file_at, e, -EPERM,
-                                "tunnel \"%s\": key file %s is open to others (mode %04o); run: chmod 600 %s",
-                                t->name, t->key_file, (unsigned)st.st_mode & 07777U, t->key_file);
-                if (st.st_size < KEY_FILE_LEAST)
-                        return dog_config_fail(&t->key_file_at, e, -EINVAL,
-                                               "tunnel \"%s\": key file %s is %s; a key has 64 hexadecimal "
-                                               "digits, like those of: openssl rand -hex 32",
-                                               t->name, t->key_file, st.st_size == 0 ? "empty" : "too short");
+                snprintf(quoted, sizeof(quoted), "\"%s\"", t->name);
+                rc = key_file_check("tunnel", quoted, t->key_file, &t->key_file_at, e);
         }
-        return 0;
+        for (size_t i = 0; i < c->instances && rc == 0; i++) {
+                const struct dog_config_instance *n = &c->instance[i];
+                snprintf(quoted, sizeof(quoted), "\"%s\"", n->name);
+                if (n->agent_key_file)
+                        rc = key_file_check("instance", quoted, n->agent_key_file, &n->agent_key_file_at, e);
+        }
+        if (rc == 0 && c->front.key_file)
+                rc = key_file_check("the front", "", c->front.key_file, &c->front.key_file_at, e);
+        return rc;
 }

@@ -158,10 +158,13 @@ static const struct config_key tunnel_keys[] = {
         {"stamp_port", CONFIG_INTEGER, TUNNEL(stamp_port), TUNNEL_AT(stamp_port_at), .preset = "862",
          .min = "1", .max = "65535",
          .help = "for probes (STAMP, RFC 8762), at both ends; tunnels may share it"},
-        {"stamp_interval", CONFIG_TIME, TUNNEL(stamp_interval_ns), .preset = "10s", .min = "10ms", .max = "1h",
-         .help = "between two probes of a path while no class sends; 10s costs 84 MB a month, both directions"},
+        {"stamp_interval", CONFIG_TIME, TUNNEL(stamp_interval_ns), .preset = "10s", .min = "10ms",
+         .max = "1h",
+         .help = "between two probes of a path while no class sends; 10s costs 84 MB a month, both "
+                 "directions"},
         {"stamp_busy", CONFIG_TIME, TUNNEL(stamp_busy_ns), .preset = "250ms", .min = "10ms", .max = "1h",
-         .help = "between two probes of a path that carries traffic; the others are probed a quarter as often"},
+         .help = "between two probes of a path that carries traffic; the others are probed a quarter as "
+                 "often"},
         {"paths", CONFIG_LIST, TUNNEL(path), .count_offset = offsetof(struct dog_config_tunnel, paths),
          .max = "4", .section = &path_section, .help = "the ways to the far gateway"},
 };
@@ -222,6 +225,153 @@ static const struct config_section class_section = {
         "A kind of traffic, the promise it was given, and how far to go "
         "for it. Order matters."};
 
+static const char *const front_roles[] = {"gateway", "host", NULL};
+static const char *const hooks[] = {"auto", "tc", "xdp", NULL};
+
+#define FRONT(field)    AT(dog_config_front, field)
+#define FRONT_AT(field) .where_offset = offsetof(struct dog_config_front, field)
+static const struct config_key front_keys[] = {
+        {"devices", CONFIG_DEVICES, FRONT(device), .count_offset = offsetof(struct dog_config_front, devices),
+         FRONT_AT(devices_at), .preset = "", .max = "16",
+         .help = "where clients and instances are; on a client's own host: its uplinks"},
+        {"role", CONFIG_CHOICE, FRONT(role), FRONT_AT(role_at), .preset = "gateway", .choice = front_roles,
+         .help = "gateway: packets of clients come through here; host: the clients are this host's own "
+                 "programs"},
+        {"hook", CONFIG_CHOICE, FRONT(hook), .preset = "auto", .choice = hooks,
+         .help = "auto: XDP where the driver has it, and tc; tc: tc alone; xdp: XDP, generic if need be, and "
+                 "tc"},
+        {"connections", CONFIG_INTEGER, FRONT(connections), .preset = "65536", .min = "1024",
+         .max = "4194304",
+         .help = "so many protected connections, 160 bytes each; rounded up to a power of two"},
+        {"half_open", CONFIG_INTEGER, FRONT(half_open), .preset = "16384", .min = "256", .max = "1048576",
+         .help = "so many connections that have not been answered yet; rounded up to a power of two"},
+        {"idle", CONFIG_TIME, FRONT(idle_ns), .preset = "15min", .min = "10s", .max = "7d",
+         .help = "a connection without a packet for so long is forgotten"},
+        {"probe_interval", CONFIG_TIME, FRONT(probe_interval_ns), .preset = "5ms", .min = "1ms",
+         .max = "1min", .help = "between two probes of an instance"},
+        {"probe_misses", CONFIG_INTEGER, FRONT(probe_misses), .preset = "3", .min = "1", .max = "100",
+         .help = "so many unanswered probes in a row and an instance is dead"},
+        {"patience", CONFIG_TIME, FRONT(patience_ns), .preset = "100ms", .min = "1ms", .max = "1h",
+         .help = "a planned move waits at most so long for the client to have all bytes of the old instance"},
+        {"agent_port", CONFIG_INTEGER, FRONT(agent_port), FRONT_AT(agent_port_at), .preset = "7482",
+         .min = "1", .max = "65535", .help = "UDP, where agents send what they see of their instances"},
+        {"tell_port", CONFIG_INTEGER, FRONT(tell_port), FRONT_AT(tell_port_at), .preset = "none", .min = "1",
+         .max = "65535", .word = "none", .word_value = 0,
+         .help = "UDP, where hosts with \"told_by\" ask a gateway who serves an address and how well; needs "
+                 "\"key_file\""},
+        {"key_file", CONFIG_FILE, FRONT(key_file), FRONT_AT(key_file_at), .preset = "",
+         .help = "the secret shared by a gateway and the hosts that it tells; readable by its owner alone"},
+        {"told_by", CONFIG_ADDRESS, FRONT(told_by), FRONT_AT(told_by_at), .preset = "nobody",
+         .word = "nobody", .word_value = 0,
+         .help = "on a host: the gateway that tells the health of instances; asked at its \"tell_port\""},
+};
+static const struct config_section front_section = {
+        "the front",
+        "front",
+        0,
+        front_keys,
+        ARRAY_SIZE(front_keys),
+        "Where virtual addresses are served: at a gateway, or on the client's own host."};
+
+static const char *const checks[] = {"auto", "icmp", "tcp", "agent", NULL};
+
+#define INSTANCE(field)    AT(dog_config_instance, field)
+#define INSTANCE_AT(field) .where_offset = offsetof(struct dog_config_instance, field)
+static const struct config_key instance_keys[] = {
+        {"name", CONFIG_NAME, INSTANCE(name), .help = "what people and vips call it"},
+        {"address", CONFIG_ADDRESS, INSTANCE(address), INSTANCE_AT(address_at), .help = "its own address"},
+        {"device", CONFIG_DEVICE, INSTANCE(device), INSTANCE_AT(device_at), .preset = "",
+         .help = "which of the front's devices it is behind; may be left out when the front has one"},
+        {"weight", CONFIG_NUMBER, INSTANCE(weight), .preset = "1", .min = "0", .max = "1000",
+         .help = "its part of new connections while all are equally healthy; 0: none"},
+        {"price", CONFIG_NUMBER, INSTANCE(price), .preset = "0", .min = "0", .max = "1000000",
+         .help = "what a second of serving costs, in the unit of breach_price"},
+        {"role", CONFIG_CHOICE, INSTANCE(role), .preset = "primary", .choice = roles,
+         .help = "backup: stands by, and serves only when no primary is healthy; never: measured, not used"},
+        {"fates", CONFIG_WORDS, INSTANCE(fate), .count_offset = offsetof(struct dog_config_instance, fates),
+         .preset = "", .max = "4",
+         .help = "what it shares with others and would fall with: a host, a rack, a power line, by any name; "
+                 "instances with a common one are no mirror of each other"},
+        {"check", CONFIG_CHOICE, INSTANCE(check), INSTANCE_AT(check_at), .preset = "auto", .choice = checks,
+         .help = "how its life is probed: icmp: by echo; tcp: by opening a connection; agent: by its agent's "
+                 "beat; auto: by echo, or by TCP where nothing comes back"},
+        {"check_port", CONFIG_INTEGER, INSTANCE(check_port), .preset = "auto", .min = "1", .max = "65535",
+         .word = "auto", .word_value = 0,
+         .help = "for TCP checks; by default the port on which it serves its first TCP vip"},
+        {"agent_key_file", CONFIG_FILE, INSTANCE(agent_key_file), INSTANCE_AT(agent_key_file_at),
+         .preset = "", .help = "the secret of its agent; readable by its owner alone"},
+        {"exporter", CONFIG_URL, INSTANCE(exporter), INSTANCE_AT(exporter_at), .preset = "",
+         .help = "a Prometheus node_exporter instead of an agent: http://192.0.2.1:9100/metrics"},
+};
+static const struct config_section instance_section = {
+        "an instance",
+        "instances[]",
+        sizeof(struct dog_config_instance),
+        instance_keys,
+        ARRAY_SIZE(instance_keys),
+        "A server. It needs no change; an agent on it, or a node_exporter, makes forecasts earlier."};
+
+static const char *const vip_protocols[] = {"tcp", "udp", NULL};
+static const char *const protects[] = {"auto", "always", "never", "share", NULL};
+static const char *const returns[] = {"nat", "l2", "direct", NULL};
+static const char *const answers[] = {"primary", "first", NULL};
+static const char *const modes[] = {"translated", "aligned", NULL};
+static const char *const no_yes[] = {"no", "yes", NULL};
+
+#define VIP(field)    AT(dog_config_vip, field)
+#define VIP_AT(field) .where_offset = offsetof(struct dog_config_vip, field)
+static const struct config_key vip_keys[] = {
+        {"name", CONFIG_NAME, VIP(name), .help = "what people call it"},
+        {"address", CONFIG_ADDRESS, VIP(address), VIP_AT(address_at),
+         .help = "the virtual address, IPv4 or IPv6; route it to this gateway"},
+        {"port", CONFIG_INTEGER, VIP(port), VIP_AT(port_at), .min = "1", .max = "65535", .word = "any",
+         .word_value = 0, .help = "the port that is served"},
+        {"protocol", CONFIG_CHOICE, VIP(protocol), .preset = "tcp", .choice = vip_protocols, .help = "which"},
+        {"instances", CONFIG_SEATS, VIP(seat), .count_offset = offsetof(struct dog_config_vip, seats),
+         VIP_AT(seats_at), .max = "16",
+         .help = "who serves it: names, or NAME:PORT where the port is another one"},
+        {"profile", CONFIG_NAME, VIP(profile), VIP_AT(profile_at), .preset = "",
+         .help = "the promise: the name of a profile; by default that it answers within a second"},
+        {"protect", CONFIG_CHOICE, VIP(protect), VIP_AT(protect_at), .preset = "always", .choice = protects,
+         .help = "which new connections are mirrored on a standby: always: all; auto: as forecasts ask for, "
+                 "within the budget; share: \"share\" of them; never: none"},
+        {"share", CONFIG_SHARE, VIP(share), VIP_AT(share_at), .preset = "none", .word = "none",
+         .word_value = -1, .help = "of the new connections, with \"protect: share\""},
+        {"budget", CONFIG_SHARE, VIP(budget), VIP_AT(budget_at), .preset = "policy", .word = "policy",
+         .word_value = -1,
+         .help = "with \"protect: auto\": protected connections as a share of all, in the "
+                 "long run; as mirror_budget in policy by default"},
+        {"return", CONFIG_CHOICE, VIP(returns), VIP_AT(returns_at), .preset = "nat", .choice = returns,
+         .help = "nat: instances have their own address and answer through the front; l2: they have the "
+                 "vip's "
+                 "address too (never announced); direct: the same, and they answer clients themselves, "
+                 "unprotected"},
+        {"answer", CONFIG_CHOICE, VIP(answer), VIP_AT(answer_at), .preset = "primary", .choice = answers,
+         .help = "of a mirrored UDP request: the primary's answer goes back, or the first that comes"},
+        {"guard", CONFIG_CHOICE, VIP(has_guard), .preset = "yes", .choice = no_yes,
+         .help = "compare what both instances answer; a standby that differs is evicted"},
+        {"classes", CONFIG_CHOICE, VIP(has_classes), .preset = "no", .choice = no_yes,
+         .help = "HTTP/1: remember kinds of requests whose answers differ, and do not mirror them again"},
+        {"most", CONFIG_INTEGER, VIP(most), .preset = "all", .min = "1", .max = "4194304", .word = "all",
+         .word_value = 0, .help = "at most so many protected connections at one time; more go unprotected"},
+        {"mode", CONFIG_CHOICE, VIP(mode), VIP_AT(mode_at), .preset = "translated", .choice = modes,
+         .help = "translated: any server; aligned: servers that run Sundog's shim, and less work"},
+        {"priority", CONFIG_INTEGER, VIP(priority), .preset = "profile", .min = "0", .max = "7",
+         .word = "profile", .word_value = -1, .help = "as in the profile, for this vip alone"},
+        {"lag_bytes", CONFIG_SIZE, VIP(lag_bytes), .preset = "64KiB", .min = "1B", .max = "1GB",
+         .help = "a standby that has taken in so much less of the request than its primary ..."},
+        {"lag_time", CONFIG_TIME, VIP(lag_ns), .preset = "500ms", .min = "0s", .max = "1h",
+         .help = "... for so long is evicted; 0s: never"},
+};
+static const struct config_section vip_section = {
+        "a vip",
+        "vips[]",
+        sizeof(struct dog_config_vip),
+        vip_keys,
+        ARRAY_SIZE(vip_keys),
+        "A virtual address in front of several instances. New connections leave an instance before it fails; "
+        "protected ones live on when it dies."};
+
 #define ROOT_COUNT(field) .count_offset = offsetof(struct dog_config, field)
 static const struct config_key root_keys[] = {
         {"site", CONFIG_NAME, AT(dog_config, site), .where_offset = offsetof(struct dog_config, site_at),
@@ -239,6 +389,12 @@ static const struct config_key root_keys[] = {
          .section = &tunnel_section, .help = "to far gateways"},
         {"classes", CONFIG_LIST, AT(dog_config, class), ROOT_COUNT(classes), .preset = "", .max = "255",
          .section = &class_section, .help = "of traffic, in the order of matching"},
+        {"front", CONFIG_SECTION, AT(dog_config, front), .preset = "", .section = &front_section,
+         .help = "where virtual addresses are served"},
+        {"instances", CONFIG_LIST, AT(dog_config, instance), ROOT_COUNT(instances), .preset = "",
+         .max = "128", .section = &instance_section, .help = "servers"},
+        {"vips", CONFIG_LIST, AT(dog_config, vip), ROOT_COUNT(vips), .preset = "", .max = "64",
+         .section = &vip_section, .help = "virtual addresses in front of them"},
 };
 const struct config_section dog_config_root = {"the configuration",       "",
                                                sizeof(struct dog_config), root_keys,
@@ -263,6 +419,11 @@ const char *dog_config_type_name(enum config_type type)
                 [CONFIG_PREFIXES] = "IPv4 prefix, or a list",
                 [CONFIG_PORTS] = "port or range, or a list",
                 [CONFIG_DSCPS] = "DSCP, or a list",
+                [CONFIG_ADDRESS] = "IPv4 or IPv6 address",
+                [CONFIG_URL] = "URL",
+                [CONFIG_WORDS] = "name, or a list",
+                [CONFIG_DEVICES] = "network device, or a list",
+                [CONFIG_SEATS] = "NAME or NAME:PORT, or a list",
                 [CONFIG_SECTION] = "mapping",
                 [CONFIG_LIST] = "list of mappings",
         };

@@ -22,6 +22,11 @@ enum config_type {
         CONFIG_PREFIXES, /**< struct dog_config_prefix *: one or a list; bits below the length are 0 */
         CONFIG_PORTS,    /**< struct dog_config_range *: one or a list of 5060 or 10000-20000 */
         CONFIG_DSCPS,    /**< uint8_t *: one or a list of ef, af41, cs5 or 0..63 */
+        CONFIG_ADDRESS,  /**< struct dog_config_address: IPv4 or IPv6, no prefix */
+        CONFIG_URL,      /**< const char *: http://ADDRESS:PORT/PATH, the address in figures */
+        CONFIG_WORDS,    /**< struct dog_config_word *: one name or a list */
+        CONFIG_DEVICES,  /**< struct dog_config_word *: one network device or a list */
+        CONFIG_SEATS,    /**< struct dog_config_seat *: one or a list of NAME or NAME:PORT */
         CONFIG_SECTION,  /**< a struct inside: a mapping */
         CONFIG_LIST,     /**< a pointer to structs: a list of mappings */
 };

@@ -56,6 +56,55 @@ static bool value_is_name(const char *text, size_t most)
         return true;
 }
 
+static int value_address(const char *text, struct dog_config_address *to, struct dog_err *e)
+{
+        struct dog_config_address a = {0};
+        struct in_addr four;
+        struct in6_addr six;
+        if (inet_pton(AF_INET, text, &four) == 1) {
+                a.version = 4;
+                memcpy(a.bytes, &four, sizeof(four));
+        } else if (inet_pton(AF_INET6, text, &six) == 1 && IN6_IS_ADDR_V4MAPPED(&six)) {
+                return dog_err_set(e, -EINVAL, "\"%s\" is an IPv4 address in IPv6 dress; write it as IPv4",
+                                   text);
+        } else if (inet_pton(AF_INET6, text, &six) == 1) {
+                a.version = 6;
+                memcpy(a.bytes, &six, sizeof(six));
+        } else {
+                return dog_err_set(e, -EINVAL, "\"%s\" is not an address such as 192.0.2.1 or 2001:db8::1%s",
+                                   text, strchr(text, '/') ? "; leave the prefix length out" : "");
+        }
+        *to = a;
+        return 0;
+}
+
+/* http://192.0.2.1:9100/metrics or http://[2001:db8::1]:9100/metrics: what needs neither names nor TLS. */
+static int value_url(const char *text, struct dog_err *e)
+{
+        static const char http[] = "http://";
+        char host[INET6_ADDRSTRLEN];
+        const char *at = text + sizeof(http) - 1;
+        if (strncmp(text, http, sizeof(http) - 1) != 0)
+                return dog_err_set(e, -EINVAL, "\"%s\" is not a URL that begins with http://", text);
+        bool is_six = *at == '[';
+        size_t length = is_six ? strcspn(++at, "]") : strcspn(at, ":/");
+        struct dog_config_address a = {0};
+        snprintf(host, sizeof(host), "%.*s", (int)length, at);
+        at += length;
+        if (length >= sizeof(host) || value_address(host, &a, NULL) < 0 || (is_six && *at++ != ']') ||
+            a.version != (is_six ? 6 : 4))
+                return dog_err_set(e, -EINVAL,
+                                   "\"%s\": the host must be an address: http://192.0.2.1:9100/metrics or "
+                                   "http://[2001:db8::1]:9100/metrics",
+                                   text);
+        char *end = NULL;
+        unsigned long port = *at == ':' && isdigit((unsigned char)at[1]) ? strtoul(at + 1, &end, 10) : 0;
+        if (port < 1 || port > 65535 || *end != '/' || strpbrk(end, " \""))
+                return dog_err_set(e, -EINVAL, "\"%s\" lacks a port or a path: http://192.0.2.1:9100/metrics",
+                                   text);
+        return 0;
+}
+
 static int value_text(const struct config_key *key, const char *text, const char **at,
                       struct dog_config_pool *pool, struct dog_err *e)
 {
@@ -72,6 +121,9 @@ static int value_text(const struct config_key *key, const char *text, const char
         if (key->type == CONFIG_FILE && (text[0] != '/' || text[strlen(text) - 1] == '/'))
                 return dog_err_set(e, -EINVAL, "\"%s\" is not an absolute file name: begin it with '/'",
                                    text);
+        int rc = key->type == CONFIG_URL ? value_url(text, e) : 0;
+        if (rc < 0)
+                return rc;
         char *copy = dog_config_alloc(pool, strlen(text) + 1);
         if (!copy)
                 return dog_err_set(e, -ENOMEM, "out of memory");
@@ -176,6 +228,37 @@ static int value_protocol(const char *text, int64_t *protocol, struct dog_err *e
         return 0;
 }
 
+/* NAME or NAME:PORT. */
+static int value_seat(const char *text, struct dog_config_seat *seat, struct dog_err *e)
+{
+        char name[CONFIG_TEXT_MAX + 1];
+        snprintf(name, sizeof(name), "%s", text);
+        char *colon = strchr(name, ':');
+        int64_t port = 0;
+        if (colon)
+                *colon = 0;
+        if (!value_is_name(name, sizeof(seat->name) - 1) ||
+            (colon && (value_whole(colon + 1, &port, NULL) < 0 || port < 1 || port > 65535)))
+                return dog_err_set(e, -EINVAL, "\"%s\" is not an instance: write its name, or NAME:PORT",
+                                   text);
+        *seat = (struct dog_config_seat){.port = (uint16_t)port};
+        memcpy(seat->name, name, strlen(name));
+        return 0;
+}
+
+static int value_word_of_list(enum config_type type, const char *text, struct dog_config_word *word,
+                              struct dog_err *e)
+{
+        size_t most = type == CONFIG_DEVICES ? 15 : sizeof(word->text) - 1;
+        if (!value_is_name(text, most))
+                return dog_err_set(
+                        e, -EINVAL, "\"%s\" is not %s: it has 1 to %zu letters, digits, '-', '_' and '.'",
+                        text, type == CONFIG_DEVICES ? "the name of a network device" : "a name", most);
+        *word = (struct dog_config_word){0};
+        memcpy(word->text, text, strlen(text));
+        return 0;
+}
+
 static int value_choice(const struct config_key *key, const char *text, int64_t *at, struct dog_err *e)
 {
         char known[128] = "";
@@ -252,6 +335,8 @@ static void value_word(const struct config_key *key, void *at)
         uint32_t address = (uint32_t)key->word_value;
         if (key->type == CONFIG_IPV4)
                 memcpy(at, &address, sizeof(address));
+        else if (key->type == CONFIG_ADDRESS)
+                memset(at, 0, sizeof(struct dog_config_address));
         else if (key->type == CONFIG_SHARE || key->type == CONFIG_RATE || key->type == CONFIG_NUMBER)
                 memcpy(at, &d, sizeof(d));
         else
@@ -269,6 +354,7 @@ int dog_config_value_read(const struct config_key *key, const char *text, void *
         case CONFIG_NAME:
         case CONFIG_DEVICE:
         case CONFIG_FILE:
+        case CONFIG_URL:
                 return value_text(key, text, at, pool, e);
         case CONFIG_TIME:
         case CONFIG_SHARE:
@@ -285,9 +371,14 @@ int dog_config_value_read(const struct config_key *key, const char *text, void *
                 return value_ipv4(text, at, e);
         case CONFIG_NET:
                 return value_prefix(text, true, at, e);
+        case CONFIG_ADDRESS:
+                return value_address(text, at, e);
         case CONFIG_PREFIXES:
         case CONFIG_PORTS:
         case CONFIG_DSCPS:
+        case CONFIG_WORDS:
+        case CONFIG_DEVICES:
+        case CONFIG_SEATS:
         case CONFIG_SECTION:
         case CONFIG_LIST:
                 break;
@@ -297,10 +388,12 @@ int dog_config_value_read(const struct config_key *key, const char *text, void *
 
 size_t dog_config_entry_size(enum config_type type)
 {
-        return type == CONFIG_PREFIXES ? sizeof(struct dog_config_prefix)
-               : type == CONFIG_PORTS  ? sizeof(struct dog_config_range)
-               : type == CONFIG_DSCPS  ? sizeof(uint8_t)
-                                       : 0;
+        return type == CONFIG_PREFIXES                          ? sizeof(struct dog_config_prefix)
+               : type == CONFIG_PORTS                           ? sizeof(struct dog_config_range)
+               : type == CONFIG_DSCPS                           ? sizeof(uint8_t)
+               : type == CONFIG_SEATS                           ? sizeof(struct dog_config_seat)
+               : type == CONFIG_WORDS || type == CONFIG_DEVICES ? sizeof(struct dog_config_word)
+                                                                : 0;
 }
 
 int dog_config_entry_read(const struct config_key *key, const char *text, void *at, struct dog_err *e)
@@ -309,6 +402,10 @@ int dog_config_entry_read(const struct config_key *key, const char *text, void *
                 return value_prefix(text, false, at, e);
         if (key->type == CONFIG_PORTS)
                 return value_ports(text, at, e);
+        if (key->type == CONFIG_SEATS)
+                return value_seat(text, at, e);
+        if (key->type == CONFIG_WORDS || key->type == CONFIG_DEVICES)
+                return value_word_of_list(key->type, text, at, e);
         return value_dscp(text, at, e);
 }
 
@@ -365,6 +462,13 @@ static void write_address(uint32_t address, FILE *to)
         fprintf(to, "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
 }
 
+/* In quotes, because YAML takes a colon at the end for a mapping. */
+static void write_either(const struct dog_config_address *a, FILE *to)
+{
+        char text[INET6_ADDRSTRLEN];
+        fprintf(to, "\"%s\"", inet_ntop(a->version == 6 ? AF_INET6 : AF_INET, a->bytes, text, sizeof(text)));
+}
+
 static void write_quoted(const char *text, FILE *to)
 {
         putc('"', to);
@@ -398,8 +502,10 @@ static void write_protocol(int64_t protocol, FILE *to)
 
 static bool value_is_word(const struct config_key *key, const void *at)
 {
-        uint8_t word[8] = {0};
-        size_t size = key->type == CONFIG_IPV4 ? sizeof(uint32_t) : sizeof(int64_t);
+        uint8_t word[sizeof(struct dog_config_address)] = {0};
+        size_t size = key->type == CONFIG_IPV4      ? sizeof(uint32_t)
+                      : key->type == CONFIG_ADDRESS ? sizeof(struct dog_config_address)
+                                                    : sizeof(int64_t);
         value_word(key, word);
         return memcmp(word, at, size) == 0;
 }
@@ -417,13 +523,18 @@ void dog_config_value_write(const struct config_key *key, const void *at, FILE *
                 struct dog_config_range range;
                 const char *text;
                 uint8_t dscp;
+                struct dog_config_address either;
+                struct dog_config_word word;
+                struct dog_config_seat seat;
         } v = {0};
         size_t entry = dog_config_entry_size(key->type);
-        size_t size = entry                      ? entry
-                      : key->type == CONFIG_IPV4 ? sizeof(v.address)
-                      : key->type == CONFIG_NET  ? sizeof(v.prefix)
-                      : key->type <= CONFIG_FILE ? sizeof(v.text)
-                                                 : sizeof(v.any);
+        bool is_text = key->type <= CONFIG_FILE || key->type == CONFIG_URL;
+        size_t size = entry                         ? entry
+                      : key->type == CONFIG_IPV4    ? sizeof(v.address)
+                      : key->type == CONFIG_NET     ? sizeof(v.prefix)
+                      : key->type == CONFIG_ADDRESS ? sizeof(v.either)
+                      : is_text                     ? sizeof(v.text)
+                                                    : sizeof(v.any);
         memcpy(&v, at, size);
         switch (key->type) {
         case CONFIG_NAME:
@@ -431,6 +542,7 @@ void dog_config_value_write(const struct config_key *key, const void *at, FILE *
                 fputs(v.text, to);
                 return;
         case CONFIG_FILE:
+        case CONFIG_URL:
                 write_quoted(v.text, to);
                 return;
         case CONFIG_TIME:
@@ -468,6 +580,18 @@ void dog_config_value_write(const struct config_key *key, const void *at, FILE *
                 return;
         case CONFIG_DSCPS:
                 write_dscp(v.dscp, to);
+                return;
+        case CONFIG_ADDRESS:
+                write_either(&v.either, to);
+                return;
+        case CONFIG_WORDS:
+        case CONFIG_DEVICES:
+                fputs(v.word.text, to);
+                return;
+        case CONFIG_SEATS:
+                fputs(v.seat.name, to);
+                if (v.seat.port)
+                        fprintf(to, ":%u", v.seat.port);
                 return;
         case CONFIG_SECTION:
         case CONFIG_LIST:

@@ -6,6 +6,7 @@
 #include "daemon/decision.h"
 #include "daemon/plan_config.h"
 #include "daemon/view.h"
+#include "daemon/view_instance.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
 #include "hands/privilege.h"
@@ -13,6 +14,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,10 +33,25 @@ struct track {
         int loss[PATH_PATHS_MAX];
 };
 
-/* A descriptor of a link that is polled. */
+/* Telemetry of one instance. */
+#define INSTANCE_SERIES(X)                                                                                   \
+        X(RTT, "rtt_ms")                                                                                     \
+        X(LOSS, "loss")                                                                                      \
+        X(CPU, "cpu")                                                                                        \
+        X(MEMORY, "memory")                                                                                  \
+        X(PRESSURE, "pressure")                                                                              \
+        X(QUEUE, "queue")
+
+struct machine_track {
+        int series[DOG_SIGNAL_COUNT]; /* -1: none */
+        int64_t kept_ns;              /* of the newest point that was kept */
+};
+
+/* A descriptor of a link, or of the front, that is polled. */
 struct watch {
-        uv_poll_t poll; /* first: a handle is its watch */
-        struct path_link *link;
+        uv_poll_t poll;         /* first: a handle is its watch */
+        struct path_link *link; /* NULL: the front's */
+        struct decider *d;
         int fd;
         struct watch *next;
 };
@@ -50,13 +67,15 @@ struct decider {
         struct watch *watched; /* descriptors of the links */
         uv_signal_t term, interrupt;
         uv_work_t store_work;
-        bool is_storing, is_stopping;
+        bool is_storing, is_stopping, is_running;
 
         struct dog_loop *loop;
         struct path_host *host;
         struct path_link *link[LINKS_MAX];
         struct track track[LINKS_MAX];
         size_t links;
+        struct instance_service *service; /* NULL: no vips */
+        struct machine_track *machine_track;
         struct dog_netlink_watch *watch;
         struct dog_store *store;
         struct dog_api *api;
@@ -107,21 +126,41 @@ static void set_words(const struct dog_group *g, uint16_t set, char *to, size_t 
                                  g->member[m].name);
 }
 
+/* "a=60% b=40%" */
+static void weight_words(const struct dog_group *g, const uint8_t weight[DOG_MEMBERS_MAX], char *to,
+                         size_t room)
+{
+        double sum = dog_plan_weights(weight);
+        to[0] = 0;
+        for (unsigned m = 0; m < g->members; m++)
+                if (weight[m])
+                        snprintf(to + strlen(to), room - strlen(to), "%s%s=%.0f%%", to[0] ? " " : "",
+                                 g->member[m].name, 100 * weight[m] / sum);
+}
+
 static void decision_new(struct decider *d, const struct dog_ledger_row *row, const struct dog_group *g)
 {
         const struct dog_plan *p = &row->plan;
         char before[128];
         char after[128];
         char text[400];
-        set_words(g, p->hot_was, before, sizeof(before));
-        set_words(g, p->hot, after, sizeof(after));
+        if (g->policy.spread) {
+                weight_words(g, p->weight_was, before, sizeof(before));
+                weight_words(g, p->weight, after, sizeof(after));
+        } else {
+                set_words(g, p->hot_was, before, sizeof(before));
+                set_words(g, p->hot, after, sizeof(after));
+        }
         snprintf(text, sizeof(text), "d-%llu %s: %s %s -> %s  %s  p(bad) %.0f%% -> %.0f%%",
                  (unsigned long long)p->decision, g->name, dog_act_name(p->act),
                  before[0] ? before : "nothing", after, dog_reason_name(p->why), 100 * (double)p->p_without,
                  100 * (double)p->p_with);
-        dog_log(DOG_LOG_INFO, "group=%s event=%s decision=%llu from=%s to=%s reason=%s p=%.3f", g->name,
-                dog_act_name(p->act), (unsigned long long)p->decision, before[0] ? before : "-", after,
-                dog_reason_name(p->why), (double)p->p_without);
+        if (g->policy.spread && p->about < g->members)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "  (%s)",
+                         g->member[p->about].name);
+        dog_log(DOG_LOG_INFO, "group=%s event=%s decision=%llu from=\"%s\" to=\"%s\" reason=%s p=%.3f",
+                g->name, dog_act_name(p->act), (unsigned long long)p->decision, before[0] ? before : "-",
+                after, dog_reason_name(p->why), (double)p->p_without);
         json_t *json = decision_json(row, g);
         json_object_set_new(json, "at_wall_ns", json_integer((json_int_t)wall_of(p->at_ns)));
         char *plan = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
@@ -197,6 +236,40 @@ static void decider_sample(void *user, unsigned path, const struct dog_sample *s
                 dog_store_sample(t->d->store, t->loss[path], at_ns, s->value[DOG_SIGNAL_LOSS]);
 }
 
+/* ---- what the front tells ---- */
+
+static void service_news(void *user, const struct instance_news *n)
+{
+        struct decider *d = user;
+        json_t *more = json_object();
+        if (n->vip)
+                json_object_set_new(more, "vip", json_string(n->vip));
+        if (n->from)
+                json_object_set_new(more, "from", json_string(n->from));
+        if (n->to)
+                json_object_set_new(more, "to", json_string(n->to));
+        if (n->count)
+                json_object_set_new(more, "connections", json_integer(n->count));
+        if (isfinite(n->quiet_ms))
+                json_object_set_new(more, "quiet_ms", json_real(n->quiet_ms));
+        dog_log(n->is_warning ? DOG_LOG_WARN : DOG_LOG_INFO, "subject=%s event=%s text=\"%s\"", n->subject,
+                n->event, n->text);
+        decider_tell(d, n->at_ns, n->event, n->subject, more, n->text);
+}
+
+/* Probes come every few milliseconds; what is kept of them is one point in a quarter of a second. */
+static void service_sample(void *user, unsigned machine, const struct dog_sample *s)
+{
+        struct decider *d = user;
+        struct machine_track *t = &d->machine_track[machine];
+        if (!d->store || s->at_ns - t->kept_ns < 250 * DOG_MS)
+                return;
+        t->kept_ns = s->at_ns;
+        for (int i = 0; i < DOG_SIGNAL_COUNT; i++)
+                if (t->series[i] >= 0 && !isnan(s->value[i]))
+                        dog_store_sample(d->store, t->series[i], wall_of(s->at_ns), s->value[i]);
+}
+
 /* ---- answering ---- */
 
 static json_t *answer_events(const struct decider *d, const json_t *question)
@@ -244,6 +317,77 @@ static json_t *answer_explain(struct decider *d, const json_t *question, struct 
         return found;
 }
 
+/* ---- drained instances outlive a restart ---- */
+
+/* Beside the store: one name a line. The flags in the data plane cannot tell a drain from a forecast. */
+static const char *drained_file(const struct decider *d, char *to, size_t room)
+{
+        snprintf(to, room, "%s.drained", d->config->store.path);
+        return to;
+}
+
+static void drained_keep(struct decider *d)
+{
+        char path[4200];
+        FILE *to = fopen(drained_file(d, path, sizeof(path)), "we");
+        for (size_t i = 0; to && i < d->config->instances; i++)
+                if (instance_service_is_drained(d->service, (unsigned)i))
+                        fprintf(to, "%s\n", d->config->instance[i].name);
+        if (!to || fclose(to) != 0)
+                dog_log(DOG_LOG_WARN, "event=drained-not-kept file=%s text=\"a restart will use them again\"",
+                        path);
+}
+
+static void drained_recall(struct decider *d)
+{
+        char path[4200];
+        char name[DOG_NAME_MAX + 2];
+        FILE *from = fopen(drained_file(d, path, sizeof(path)), "re");
+        while (from && fgets(name, sizeof(name), from)) {
+                struct dog_err e = {0};
+                name[strcspn(name, "\n")] = 0;
+                if (instance_service_drain_again(d->service, name, dog_clock_mono_ns(), &e) < 0)
+                        dog_log(DOG_LOG_WARN, "event=not-drained instance=%s text=\"%s\"", name, e.text);
+        }
+        if (from)
+                fclose(from);
+}
+
+/* What only a daemon with vips knows. *is_known: the question is one of these. */
+static json_t *answer_instance(struct decider *d, const struct view_instance *v, const char *ask,
+                               const json_t *question, int64_t now_ns, bool *is_known, struct dog_err *e)
+{
+        static const char *const asks[] = {"vips", "instances", "conns", "drain", "promote"};
+        for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
+                *is_known |= strcmp(ask, asks[i]) == 0;
+        if (!*is_known)
+                return NULL;
+        if (!d->service && strcmp(ask, "drain") != 0 && strcmp(ask, "promote") != 0)
+                return json_array();
+        if (!d->service) {
+                dog_err_set(e, -ENOENT, "this daemon serves no vips");
+                return NULL;
+        }
+        if (strcmp(ask, "vips") == 0)
+                return view_vips(v, now_ns);
+        if (strcmp(ask, "instances") == 0)
+                return view_instances(v, now_ns);
+        if (strcmp(ask, "conns") == 0)
+                return view_conns(v, question, now_ns, e);
+        if (strcmp(ask, "promote") == 0)
+                return view_promote(v, question, e);
+        const char *name = json_string_value(json_object_get(question, "instance"));
+        bool is_undone = json_is_true(json_object_get(question, "undo"));
+        if (!name) {
+                dog_err_set(e, -EINVAL, "name the instance: {\"ask\":\"drain\",\"instance\":\"a\"}");
+                return NULL;
+        }
+        if (instance_service_drain(d->service, name, is_undone, now_ns, e) < 0)
+                return NULL;
+        drained_keep(d);
+        return view_drained(v, name, now_ns);
+}
+
 static json_t *decider_answer(void *user, const json_t *question, struct dog_err *e)
 {
         struct decider *d = user;
@@ -256,8 +400,9 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                          .started_ns = d->started_ns,
                          .notes = d->notes};
         int64_t now_ns = dog_clock_mono_ns();
+        struct view_instance vi = {.config = d->config, .loop = d->loop, .service = d->service};
         if (strcmp(ask, "status") == 0)
-                return view_status(&v, now_ns);
+                return view_instance_status(&vi, view_status(&v, now_ns), now_ns);
         if (strcmp(ask, "paths") == 0)
                 return view_paths(&v, now_ns);
         if (strcmp(ask, "forecast") == 0)
@@ -266,9 +411,14 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                 return answer_events(d, question);
         if (strcmp(ask, "explain") == 0)
                 return answer_explain(d, question, e);
-        dog_err_set(e, -EINVAL, "nobody here knows \"%s\"; ask status, paths, forecast, events or explain",
-                    ask);
-        return NULL;
+        bool is_known = false;
+        json_t *answer = answer_instance(d, &vi, ask, question, now_ns, &is_known, e);
+        if (!is_known)
+                dog_err_set(e, -EINVAL,
+                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, vips, "
+                            "instances, conns, drain or promote",
+                            ask);
+        return answer;
 }
 
 /* ---- the clock ---- */
@@ -284,6 +434,11 @@ static void decider_tick(uv_timer_t *timer)
         }
         int64_t loop_ns = dog_loop_step(d->loop, now_ns);
         due_ns = loop_ns < due_ns ? loop_ns : due_ns;
+        /* After the loop: what a plan has just made leave is woken in the same turn. */
+        if (d->service) {
+                int64_t service_ns = instance_service_on_timer(d->service, now_ns);
+                due_ns = service_ns < due_ns ? service_ns : due_ns;
+        }
         int64_t wait_ns = due_ns - dog_clock_mono_ns();
         uint64_t wait_ms = wait_ns <= 0 ? 1 : (uint64_t)((wait_ns + DOG_MS - 1) / DOG_MS);
         uv_update_time(&d->uv);
@@ -292,8 +447,8 @@ static void decider_tick(uv_timer_t *timer)
 
 static void decider_readable(uv_poll_t *poll, int status, int events)
 {
-        const struct watch *w = (const struct watch *)poll;
         (void)events;
+        const struct watch *w = (const struct watch *)poll;
         path_link_on_readable(w->link, w->fd, dog_clock_mono_ns());
         /*
          * A far end that is not there yet answers a probe with "port unreachable", which epoll tells as an
@@ -301,6 +456,20 @@ static void decider_readable(uv_poll_t *poll, int status, int events)
          */
         if (status < 0)
                 uv_poll_start(poll, UV_READABLE, decider_readable);
+}
+
+static void service_hurry(void *user);
+
+static void service_ready(uv_poll_t *poll, int status, int events)
+{
+        struct watch *w = (struct watch *)poll;
+        (void)events;
+        /* An error is read like anything else; the owner then lets the descriptor go, or goes on. */
+        if (status < 0)
+                uv_poll_start(poll, UV_READABLE, service_ready);
+        struct decider *d = w->d;
+        instance_service_on_ready(d->service, w->fd, dog_clock_mono_ns());
+        service_hurry(d);
 }
 
 static void watch_closed(uv_handle_t *handle)
@@ -337,14 +506,59 @@ static void decider_watch(void *user, struct path_link *l, int fd, bool is_on)
         uv_close((uv_handle_t *)&gone->poll, watch_closed);
 }
 
+/* The front's descriptors; one may be polled for reading, then for writing. */
+static void service_watch(void *user, int fd, short events)
+{
+        struct decider *d = user;
+        struct watch **at = &d->watched;
+        while (*at && ((*at)->fd != fd || (*at)->link))
+                at = &(*at)->next;
+        struct watch *w = *at;
+        if (!events) {
+                if (!w)
+                        return;
+                *at = w->next;
+                uv_poll_stop(&w->poll);
+                uv_close((uv_handle_t *)&w->poll, watch_closed);
+                return;
+        }
+        if (!w) {
+                w = calloc(1, sizeof(*w));
+                if (!w || uv_poll_init(&d->uv, &w->poll, fd) < 0) {
+                        dog_log(DOG_LOG_ERROR,
+                                "event=not-polled text=\"what comes in on it will not be seen\"");
+                        free(w);
+                        return;
+                }
+                *w = (struct watch){.poll = w->poll, .d = d, .fd = fd, .next = d->watched};
+                d->watched = w;
+        }
+        uv_poll_start(&w->poll, (events & POLLIN ? UV_READABLE : 0) | (events & POLLOUT ? UV_WRITABLE : 0),
+                      service_ready);
+}
+
+/* Something should not wait for its time. */
+static void service_hurry(void *user)
+{
+        struct decider *d = user;
+        if (d->is_running)
+                uv_timer_start(&d->timer, decider_tick, 0, 0);
+}
+
 static void netlink_readable(uv_poll_t *poll, int status, int events)
 {
         struct decider *d = poll->data;
         struct dog_netlink_change change;
         bool has_changed = false;
         (void)status, (void)events;
-        while (dog_netlink_watch_next(d->watch, &change) > 0)
+        while (dog_netlink_watch_next(d->watch, &change) > 0) {
                 has_changed = true;
+                if (d->service && change.what == DOG_CHANGE_LINK)
+                        instance_service_on_link(d->service, change.index, dog_clock_mono_ns());
+        }
+        /* Connections first: a lost carrier ends them, a path is one of several. */
+        if (has_changed && d->service)
+                instance_service_refresh(d->service, dog_clock_mono_ns());
         for (size_t i = 0; has_changed && i < d->links; i++)
                 path_link_refresh(d->link[i], dog_clock_mono_ns());
 }
@@ -532,6 +746,54 @@ static int links_begin(struct decider *d, struct dog_err *e)
         return rc;
 }
 
+static void note_config(void *user, const char *text)
+{
+        note_add(user, text);
+}
+
+static void machine_track_begin(struct decider *d)
+{
+        for (size_t i = 0; i < d->config->instances; i++) {
+                struct machine_track *t = &d->machine_track[i];
+                char name[100];
+                for (int k = 0; k < DOG_SIGNAL_COUNT; k++)
+                        t->series[k] = -1;
+#define X(signal, word)                                                                                      \
+        snprintf(name, sizeof(name), "instance/%s/" word, d->config->instance[i].name);                      \
+        t->series[DOG_SIGNAL_##signal] = d->store ? dog_store_series(d->store, name) : -1;
+                INSTANCE_SERIES(X)
+#undef X
+        }
+}
+
+static int service_begin(struct decider *d, struct dog_err *e)
+{
+        struct instance_service_settings s;
+        int rc = plan_service(d->config, &s, e);
+        if (rc < 0)
+                return rc;
+        d->machine_track = calloc(d->config->instances + 1, sizeof(*d->machine_track));
+        if (!d->machine_track) {
+                plan_service_fini(&s);
+                return dog_err_set(e, -ENOMEM, "out of memory");
+        }
+        machine_track_begin(d);
+        dog_config_notes(d->config, note_config, d);
+        s.sample = service_sample;
+        s.watch = service_watch;
+        s.news = service_news;
+        s.hurry = service_hurry;
+        s.user = d;
+        rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
+        plan_service_fini(&s);
+        if (rc < 0)
+                return rc;
+        drained_recall(d);
+        dog_log(DOG_LOG_INFO, "event=front-open vips=%zu instances=%zu adopted=%u", d->config->vips,
+                d->config->instances, instance_front_adopted(instance_service_front(d->service)));
+        return 0;
+}
+
 static int decider_begin(struct decider *d, const struct decider_options *o, struct dog_err *e)
 {
         struct dog_loop_options options = {
@@ -553,6 +815,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
                 rc = host_begin(d, e);
         if (rc == 0)
                 rc = links_begin(d, e);
+        if (rc == 0 && d->config->vips)
+                rc = service_begin(d, e);
         if (rc == 0)
                 rc = dog_netlink_watch_open(&d->watch, e);
         if (rc < 0)
@@ -565,6 +829,7 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
         uv_signal_init(&d->uv, &d->interrupt);
         d->timer.data = d->store_timer.data = d->hands_poll.data = d->netlink_poll.data = d;
         d->term.data = d->interrupt.data = d;
+        d->is_running = true;
         uv_timer_start(&d->timer, decider_tick, 0, 0);
         uv_timer_start(&d->store_timer, store_tick, 1000, 1000);
         uv_poll_start(&d->hands_poll, UV_READABLE | UV_DISCONNECT, hands_readable);
@@ -577,7 +842,10 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
 static void decider_end(struct decider *d)
 {
         /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
+        d->is_running = false;
         dog_loop_free(d->loop);
+        instance_service_close(d->service);
+        free(d->machine_track);
         for (size_t i = 0; i < d->links; i++)
                 path_link_close(d->link[i]);
         path_host_close(d->host);
@@ -625,6 +893,23 @@ int decider_main(struct dog_hands_client *hands, void *data)
 
 /* ---- undoing it ---- */
 
+static int front_remove(const struct dog_config *config, struct dog_hands_client *hands, struct dog_err *e)
+{
+        struct instance_service_settings s;
+        struct instance_front *front = NULL;
+        int rc = plan_service(config, &s, e);
+        if (rc < 0)
+                return rc;
+        rc = instance_front_open(&front, &s.front, hands, e);
+        if (rc == 0)
+                rc = instance_front_remove(front, e);
+        plan_service_fini(&s);
+        if (rc == 0)
+                dog_log(DOG_LOG_INFO, "event=front-removed devices=%zu vips=%zu", config->front.devices,
+                        config->vips);
+        return rc;
+}
+
 int decider_remove(struct dog_hands_client *hands, void *data)
 {
         const struct dog_config *config = ((const struct decider_options *)data)->config;
@@ -647,6 +932,8 @@ int decider_remove(struct dog_hands_client *hands, void *data)
                         rc = path_host_detach(d.host, config->tunnel[i].path[p].device, &e);
         }
         path_host_close(d.host);
+        if (rc == 0 && config->vips)
+                rc = front_remove(config, hands, &e);
         json_decref(d.notes);
         if (rc < 0)
                 dog_log(DOG_LOG_ERROR, "cannot remove: %s", e.text);
@@ -654,6 +941,30 @@ int decider_remove(struct dog_hands_client *hands, void *data)
 }
 
 /* ---- what root prepares ---- */
+
+static int front_policy(const struct dog_config *config, struct dog_hands_policy *policy, struct dog_err *e)
+{
+        const struct dog_config_front *f = &config->front;
+        int rc = 0;
+        bool has_agent = false;
+        for (size_t i = 0; rc == 0 && config->vips && i < f->devices; i++)
+                rc = dog_hands_policy_device(policy, f->device[i].text, DOG_DEVICE_UNDERLAY, e);
+        for (size_t i = 0; rc == 0 && config->vips && i < config->instances; i++) {
+                char name[DOG_HANDS_NAME];
+                if (!config->instance[i].agent_key_file)
+                        continue;
+                has_agent = true;
+                rc = dog_hands_policy_secret(policy, plan_agent_secret(i, name),
+                                             config->instance[i].agent_key_file, e);
+        }
+        if (rc == 0 && has_agent)
+                rc = dog_hands_policy_port(policy, (uint16_t)f->agent_port, (uint16_t)f->agent_port, e);
+        if (rc == 0 && config->vips && f->tell_port)
+                rc = dog_hands_policy_secret(policy, PLAN_TELL_SECRET, f->key_file, e);
+        if (rc == 0 && config->vips && f->tell_port && f->role == DOG_CONFIG_GATEWAY)
+                rc = dog_hands_policy_port(policy, (uint16_t)f->tell_port, (uint16_t)f->tell_port, e);
+        return rc;
+}
 
 int decider_policy(const struct dog_config *config, struct dog_hands_policy *policy, struct dog_err *e)
 {
@@ -673,7 +984,7 @@ int decider_policy(const struct dog_config *config, struct dog_hands_policy *pol
                 if (rc < 0)
                         return rc;
         }
-        return 0;
+        return front_policy(config, policy, e);
 }
 
 /* Make the folder a file is in, if it is missing, and give it to the user. */

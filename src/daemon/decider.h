@@ -18,7 +18,8 @@ struct decider_options {
  */
 int decider_main(struct dog_hands_client *hands, void *data);
 
-/** Take the data plane of the configuration off instead: devices, programs and pins; then it forwards no more. */
+/** Take the data plane of the configuration off instead: devices, programs and pins; then it forwards no
+ * more. */
 int decider_remove(struct dog_hands_client *hands, void *data);
 
 /** What hands may touch for this configuration: its devices, ports and key files. */

@@ -24,7 +24,17 @@ static json_t *set_json(const struct dog_group *g, uint16_t set)
         return list;
 }
 
-static json_t *belief_json(const struct dog_belief *b)
+/* A spread group: each member's part of new traffic. */
+static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_MEMBERS_MAX])
+{
+        json_t *o = json_object();
+        double sum = dog_plan_weights(weight);
+        for (unsigned m = 0; m < g->members; m++)
+                json_object_set_new(o, g->member[m].name, json_real(weight[m] / sum));
+        return o;
+}
+
+static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
         json_t *drivers = json_array();
         for (int i = 0; i < DOG_DRIVERS; i++)
@@ -38,7 +48,7 @@ static json_t *belief_json(const struct dog_belief *b)
                 "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                 real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
                 "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(b->hint), "drivers", drivers);
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -59,9 +69,26 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         if (!d)
                 return json_object();
         json_object_set_new(d, "chosen", json_string(member_name(g, row->chosen_member)));
-        json_object_set_new(d, "belief_before", belief_json(&row->active_was));
-        json_object_set_new(d, "belief_chosen", belief_json(&row->chosen));
+        json_object_set_new(d, "belief_before", belief_json(g, &row->active_was));
+        json_object_set_new(d, "belief_chosen", belief_json(g, &row->chosen));
         json_object_set_new(d, "members", others);
+        if (g->policy.spread) {
+                json_object_set_new(d, "weights_was", weights_json(g, p->weight_was));
+                json_object_set_new(d, "weights", weights_json(g, p->weight));
+                json_object_set_new(d, "leaves", set_json(g, p->leave & (uint16_t)~p->leave_was));
+                json_object_set_new(d, "leaving", set_json(g, p->leave));
+                json_object_set_new(d, "dies", set_json(g, p->dead & (uint16_t)~p->dead_was));
+                json_object_set_new(
+                        d, "returns",
+                        set_json(g, (p->leave_was | p->dead_was) & (uint16_t) ~(p->leave | p->dead)));
+                json_object_set_new(d, "protected_share", json_real((double)p->share / DOG_SHARE_ONE));
+                json_object_set_new(d, "protected_share_was",
+                                    json_real((double)p->share_was / DOG_SHARE_ONE));
+                if (p->about < g->members) {
+                        json_object_set_new(d, "about", json_string(g->member[p->about].name));
+                        json_object_set_new(d, "from", json_string(g->member[p->about].name));
+                }
+        }
         if (p->refused != DOG_WHY_NONE)
                 json_object_set_new(d, "refused", json_string(dog_reason_name(p->refused)));
         json_object_set_new(d, "grade", json_string(dog_grade_name(row->grade)));
@@ -122,6 +149,46 @@ static void say_set(struct text *t, const json_t *set)
                 say(t, "nothing");
 }
 
+/* "a 60% b 40%", those without a part left out. */
+static void say_weights(struct text *t, const json_t *weights)
+{
+        const char *name;
+        json_t *part;
+        unsigned said = 0;
+        json_object_foreach((json_t *)(uintptr_t)weights, name, part) if (json_number_value(part) > 0)
+                say(t, "%s%s %.0f%%", said++ ? " " : "", name, 100 * json_number_value(part));
+        if (!said)
+                say(t, "nobody");
+}
+
+/* What happens to the connections that exist. */
+static void say_existing(struct text *t, const json_t *d)
+{
+        static const struct {
+                const char *key, *words;
+        } row[] = {{"dies", "connections of %s are their standbys' at once"},
+                   {"leaves", "connections of %s are carried over as clients have their bytes"},
+                   {"returns", "%s serves again"}};
+        unsigned said = 0;
+        for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+                const json_t *set = json_object_get(d, row[i].key);
+                size_t k;
+                const json_t *name;
+                json_array_foreach(set, k, name)
+                {
+                        say(t, "%s", said++ ? "; " : "\nexisting  ");
+                        const char *at = strstr(row[i].words, "%s");
+                        say(t, "%.*s%s%s", (int)(at - row[i].words), row[i].words, json_string_value(name),
+                            at + 2);
+                }
+        }
+        double was = number(d, "protected_share_was");
+        double is = number(d, "protected_share");
+        if (isfinite(is) && isfinite(was) && fabs(is - was) > 0.005)
+                say(t, "%sof new connections %.0f%% are protected, %.0f%% before",
+                    said ? "; " : "\nexisting  ", 100 * is, 100 * was);
+}
+
 static void say_belief(struct text *t, const char *who, const json_t *b)
 {
         say(t, "%s: %.0f%% to break the promise within the near horizon", who, 100 * number(b, "p_near"));
@@ -162,16 +229,25 @@ char *decision_text(const json_t *d)
         const json_t *before = json_object_get(d, "belief_before");
         const json_t *chosen = json_object_get(d, "belief_chosen");
         bool has_moved = strcmp(word(d, "act"), "move") == 0;
-        say(&t, "d-%lld %s class %s: %s ", (long long)json_integer_value(json_object_get(d, "id")),
-            json_object_get(d, "time") ? word(d, "time") : "", word(d, "group"), word(d, "act"));
-        say_set(&t, json_object_get(d, "carried"));
-        say(&t, " -> ");
-        say_set(&t, json_object_get(d, "carries"));
+        const json_t *weights = json_object_get(d, "weights");
+        say(&t, "d-%lld %s %s %s: %s ", (long long)json_integer_value(json_object_get(d, "id")),
+            json_object_get(d, "time") ? word(d, "time") : "", weights ? "vip" : "class", word(d, "group"),
+            word(d, "act"));
+        if (weights) {
+                say_weights(&t, json_object_get(d, "weights_was"));
+                say(&t, " -> ");
+                say_weights(&t, weights);
+                say_existing(&t, d);
+        } else {
+                say_set(&t, json_object_get(d, "carried"));
+                say(&t, " -> ");
+                say_set(&t, json_object_get(d, "carries"));
+        }
         say(&t, "\nwhy       %s: %s\nbecause   ", word(d, "why"), dog_reason_help(reason_of(word(d, "why"))));
         say_belief(&t, word(d, "from"), before);
         say_drivers(&t, before);
         if (strcmp(word(d, "chosen"), word(d, "from")) != 0) {
-                say(&t, "\n%s ", has_moved ? "chosen   " : "copy     ");
+                say(&t, "\n%s ", weights ? "instead of" : has_moved ? "chosen   " : "copy     ");
                 say_belief(&t, word(d, "chosen"), chosen);
         }
         say(&t, "\ninstead  ");

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ struct dog_policy plan_policy(const struct dog_config_policy *p, const struct do
         struct dog_policy to = dog_policy_default();
         to.margin = p->margin;
         to.move_price = p->move_price;
+        to.backup_price = p->backup_price;
         to.hold_ns = p->hold_ns;
         to.overlap_ns = p->overlap_ns;
         to.dead_ns = p->dead_ns;
@@ -212,4 +214,168 @@ void plan_link_fini(struct path_link_settings *s)
         free(s->rule);
         s->class = NULL;
         s->rule = NULL;
+}
+
+/* ---- vips ---- */
+
+const char *plan_agent_secret(size_t instance, char *to)
+{
+        snprintf(to, DOG_HANDS_NAME, "agent.%zu", instance);
+        return to;
+}
+
+static struct dog_hands_address either_of(const struct dog_config_address *a)
+{
+        struct dog_hands_address to = {.version = a->version,
+                                       .prefix = a->version == 6   ? 128
+                                                 : a->version == 4 ? 32
+                                                                   : 0};
+        memcpy(to.bytes, a->bytes, sizeof(to.bytes));
+        return to;
+}
+
+static const enum dog_role roles[] = {[DOG_CONFIG_PRIMARY] = DOG_ROLE_PRIMARY,
+                                      [DOG_CONFIG_BACKUP] = DOG_ROLE_BACKUP,
+                                      [DOG_CONFIG_NEVER] = DOG_ROLE_NEVER};
+
+static struct dog_promise vip_promise(const struct dog_config_vip *v)
+{
+        struct dog_promise to = v->promise ? plan_promise(v->promise) : dog_promise_default();
+        if (v->priority >= 0)
+                to.priority = (int)v->priority;
+        return to;
+}
+
+static struct dog_policy vip_policy(const struct dog_config *c, const struct dog_config_vip *v)
+{
+        static const enum dog_mirror_mode mode[] = {[DOG_CONFIG_PROTECT_AUTO] = DOG_MIRROR_AUTO,
+                                                    [DOG_CONFIG_PROTECT_ALWAYS] = DOG_MIRROR_ALWAYS,
+                                                    [DOG_CONFIG_PROTECT_NEVER] = DOG_MIRROR_NEVER,
+                                                    [DOG_CONFIG_PROTECT_SHARE] = DOG_MIRROR_SHARE};
+        struct dog_policy to = plan_policy(&c->policy, NULL);
+        to.spread = true;
+        to.mirror = mode[v->protect];
+        if (v->protect == DOG_CONFIG_PROTECT_SHARE)
+                to.mirror_share = v->share;
+        if (v->budget >= 0)
+                to.mirror_budget = v->budget;
+        return to;
+}
+
+static struct instance_vip_settings vip_settings(const struct dog_config_vip *v)
+{
+        static const enum instance_protect protect[] = {[DOG_CONFIG_PROTECT_AUTO] = INSTANCE_PROTECT_SHARE,
+                                                        [DOG_CONFIG_PROTECT_ALWAYS] = INSTANCE_PROTECT_ALWAYS,
+                                                        [DOG_CONFIG_PROTECT_NEVER] = INSTANCE_PROTECT_NEVER,
+                                                        [DOG_CONFIG_PROTECT_SHARE] = INSTANCE_PROTECT_SHARE};
+        static const enum instance_return returns[] = {[DOG_CONFIG_RETURN_NAT] = INSTANCE_RETURN_NAT,
+                                                       [DOG_CONFIG_RETURN_L2] = INSTANCE_RETURN_L2,
+                                                       [DOG_CONFIG_RETURN_DIRECT] = INSTANCE_RETURN_DIRECT};
+        return (struct instance_vip_settings){.name = v->name,
+                                              .address = either_of(&v->address),
+                                              .port = (uint16_t)v->port,
+                                              .proto = v->protocol ? IPPROTO_UDP : IPPROTO_TCP,
+                                              .protect = protect[v->protect],
+                                              .returns = returns[v->returns],
+                                              .answer = v->answer == DOG_CONFIG_ANSWER_FIRST
+                                                                ? INSTANCE_ANSWER_FIRST
+                                                                : INSTANCE_ANSWER_PRIMARY,
+                                              .share = v->share >= 0                           ? v->share
+                                                       : v->protect == DOG_CONFIG_PROTECT_AUTO ? 0
+                                                                                               : 1,
+                                              .most = (uint32_t)v->most,
+                                              .is_aligned = v->mode == DOG_CONFIG_ALIGNED,
+                                              .has_guard = v->has_guard == 1,
+                                              .has_classes = v->has_classes == 1,
+                                              .lag_bytes = (uint32_t)v->lag_bytes,
+                                              .lag_ms = (uint32_t)(v->lag_ns / DOG_MS)};
+}
+
+static uint32_t power_of_two(int64_t least)
+{
+        uint32_t n = 1;
+        while (n < least)
+                n *= 2;
+        return n;
+}
+
+static void plan_machines(const struct dog_config *c, struct instance_machine *machine, char *secrets)
+{
+        static const enum instance_check check[] = {[DOG_CONFIG_CHECK_AUTO] = INSTANCE_CHECK_AUTO,
+                                                    [DOG_CONFIG_CHECK_ICMP] = INSTANCE_CHECK_ICMP,
+                                                    [DOG_CONFIG_CHECK_TCP] = INSTANCE_CHECK_TCP,
+                                                    [DOG_CONFIG_CHECK_AGENT] = INSTANCE_CHECK_AGENT};
+        for (size_t i = 0; i < c->instances; i++) {
+                const struct dog_config_instance *n = &c->instance[i];
+                machine[i] = (struct instance_machine){
+                        .name = n->name,
+                        .address = either_of(&n->address),
+                        .device = n->device,
+                        .weight = n->weight,
+                        .price = n->price,
+                        .role = roles[n->role],
+                        .fates = (unsigned)n->fates,
+                        .check = check[n->check],
+                        .check_port = (uint16_t)n->check_port,
+                        .secret =
+                                n->agent_key_file ? plan_agent_secret(i, secrets + i * DOG_HANDS_NAME) : NULL,
+                        .exporter = n->exporter};
+                for (size_t f = 0; f < n->fates; f++)
+                        machine[i].fate[f] = n->fate[f].text;
+        }
+}
+
+int plan_service(const struct dog_config *c, struct instance_service_settings *to, struct dog_err *e)
+{
+        static const enum instance_hook hook[] = {[DOG_CONFIG_HOOK_AUTO] = INSTANCE_HOOK_AUTO,
+                                                  [DOG_CONFIG_HOOK_TC] = INSTANCE_HOOK_TC,
+                                                  [DOG_CONFIG_HOOK_XDP] = INSTANCE_HOOK_XDP};
+        const struct dog_config_front *f = &c->front;
+        /* One piece: the instances, and behind them the names of their keys. */
+        struct instance_machine *machine = calloc(c->instances + 1, sizeof(*machine) + DOG_HANDS_NAME);
+        struct instance_address_plan *vip = calloc(c->vips + 1, sizeof(*vip));
+        *to = (struct instance_service_settings){.machine = machine, .vip = vip};
+        if (!machine || !vip) {
+                plan_service_fini(to);
+                return dog_err_set(e, -ENOMEM, "out of memory");
+        }
+        plan_machines(c, machine, (char *)(machine + c->instances + 1));
+        for (size_t i = 0; i < c->vips; i++) {
+                const struct dog_config_vip *v = &c->vip[i];
+                vip[i] = (struct instance_address_plan){.set = vip_settings(v),
+                                                        .promise = vip_promise(v),
+                                                        .policy = vip_policy(c, v),
+                                                        .seats = (unsigned)v->seats};
+                for (size_t k = 0; k < v->seats; k++) {
+                        vip[i].seat[k].machine = v->seat[k].instance;
+                        vip[i].seat[k].port = v->seat[k].port;
+                }
+        }
+        to->machines = (unsigned)c->instances;
+        to->vips = (unsigned)c->vips;
+        to->front = (struct instance_front_settings){.devices = (unsigned)f->devices,
+                                                     .is_host = f->role == DOG_CONFIG_HOST,
+                                                     .hook = hook[f->hook],
+                                                     .conns_most = power_of_two(f->connections),
+                                                     .syns_most = power_of_two(f->half_open),
+                                                     .idle_ns = (uint64_t)f->idle_ns};
+        for (size_t d = 0; d < f->devices; d++)
+                to->front.device[d] = f->device[d].text;
+        to->probe_interval_ns = f->probe_interval_ns;
+        to->probe_misses = (unsigned)f->probe_misses;
+        to->patience_ns = f->patience_ns;
+        to->agent_port = (uint16_t)f->agent_port;
+        to->tell_port = (uint16_t)f->tell_port;
+        to->told_by = either_of(&f->told_by);
+        to->tell_secret = f->tell_port ? PLAN_TELL_SECRET : NULL;
+        to->site = c->site;
+        return 0;
+}
+
+void plan_service_fini(struct instance_service_settings *s)
+{
+        free((void *)(uintptr_t)s->machine);
+        free((void *)(uintptr_t)s->vip);
+        s->machine = NULL;
+        s->vip = NULL;
 }

@@ -4,6 +4,7 @@
  * both forms.
  */
 #include "daemon/config.h"
+#include "kinds/instance/service.h"
 #include "kinds/path/link.h"
 
 struct dog_promise plan_promise(const struct dog_config_profile *p);
@@ -16,3 +17,11 @@ struct dog_hands_address plan_network(const struct dog_config_prefix *p);
 int plan_link(const struct dog_config *c, const struct dog_config_tunnel *t, struct path_link_settings *to,
               struct dog_err *e);
 void plan_link_fini(struct path_link_settings *s);
+
+/** What the service of all vips takes; callbacks are the caller's to fill. Strings are borrowed from the
+ * configuration; free with plan_service_fini. 0 or -ENOMEM. */
+int plan_service(const struct dog_config *c, struct instance_service_settings *to, struct dog_err *e);
+void plan_service_fini(struct instance_service_settings *s);
+/** The name of an instance's key among hands' secrets. `to` holds DOG_HANDS_NAME bytes. */
+const char *plan_agent_secret(size_t instance, char *to);
+#define PLAN_TELL_SECRET "front"

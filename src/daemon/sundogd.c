@@ -6,6 +6,7 @@
 #include "daemon/decider.h"
 #include "hands/policy.h"
 #include "hands/split.h"
+#include "kinds/instance/front.h"
 #include "kinds/path/host.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ static void usage(FILE *to)
         fputs("usage: sundogd [--config FILE] [--pins FOLDER] [--remove] [--debug] [--version]\n"
               "  --config FILE   the configuration (" DOG_CONFIG_FILE ")\n"
               "  --pins FOLDER   where the data plane is pinned (" DOG_HANDS_PIN_FOLDER ")\n"
-              "  --remove        take the tunnels of the configuration off again, and end\n"
+              "  --remove        take the tunnels and the front of the configuration off again, and end\n"
               "  --debug         say more\n"
               "Ask it with sundog(1). Try a configuration with: sundog check FILE\n",
               to);
@@ -113,10 +114,24 @@ int main(int argc, char **argv)
                                   .user = config->user && config->user[0] ? config->user : NULL,
                                   .decider_main = is_removing ? decider_remove : decider_main,
                                   .data = &decider};
-        split.n_objects = path_objects(&split.objects);
+        /* Hands knows no kind: it is given the objects of all of them as one list. */
+        const struct dog_hands_object *of_paths;
+        const struct dog_hands_object *of_instances;
+        size_t n_paths = path_objects(&of_paths);
+        size_t n_instances = instance_objects(&of_instances);
+        struct dog_hands_object *objects = calloc(n_paths + n_instances, sizeof(*objects));
+        if (!objects) {
+                dog_log(DOG_LOG_ERROR, "out of memory");
+                return EXIT_FAILED;
+        }
+        memcpy(objects, of_paths, n_paths * sizeof(*objects));
+        memcpy(objects + n_paths, of_instances, n_instances * sizeof(*objects));
+        split.objects = objects;
+        split.n_objects = n_paths + n_instances;
         int status = dog_split_run(&split, &e);
         if (e.text[0])
                 dog_log(DOG_LOG_ERROR, "%s", e.text);
+        free(objects);
         free(text);
         dog_config_free(config);
         return status;

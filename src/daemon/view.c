@@ -245,7 +245,9 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                 const struct dog_group *g = dog_loop_group(v->loop, i);
                 if (!g)
                         continue;
-                json_array_append_new(classes, class_row(v, g));
+                /* A vip is shown with the vips. */
+                if (!g->policy.spread)
+                        json_array_append_new(classes, class_row(v, g));
                 all.decisions += g->tally.decisions;
                 all.helped += g->tally.helped;
                 all.neutral += g->tally.neutral;
@@ -253,7 +255,10 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                 all.bad_saved_ns += g->tally.bad_saved_ns;
                 if (g->is_alerting) {
                         is_degraded = true;
-                        snprintf(text, sizeof(text), "class %s: every path breaks its promise or is dead",
+                        snprintf(text, sizeof(text),
+                                 g->policy.spread ? "vip %s: too few of its instances are healthy; health is "
+                                                    "ignored if any lives"
+                                                  : "class %s: every path breaks its promise or is dead",
                                  g->name);
                         json_array_append_new(notes, json_string(text));
                 }
@@ -261,7 +266,7 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                         if (dog_brier_is_armed(&g->member[m].outlook.brier))
                                 continue;
                         snprintf(text, sizeof(text),
-                                 "class %s on %s: the risk model lost against persistence over 200 outcomes "
+                                 "%s on %s: the risk model lost against persistence over 200 outcomes "
                                  "and is disarmed",
                                  g->name, g->member[m].name);
                         json_array_append_new(notes, json_string(text));

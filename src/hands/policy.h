@@ -17,7 +17,7 @@
 #define DOG_HANDS_DEVICES    64
 #define DOG_HANDS_PORTS      64
 #define DOG_HANDS_PREFIXES   64
-#define DOG_HANDS_SECRETS    32
+#define DOG_HANDS_SECRETS    192
 
 enum dog_hands_role {
         /**

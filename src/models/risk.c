@@ -83,10 +83,17 @@ struct dog_risk_config dog_risk_config_default(void)
         return (struct dog_risk_config){
                 .horizon_ns = {INT64_C(1000000000), INT64_C(5000000000), INT64_C(30000000000)},
                 .learn_rate = 0.02F,
+                .load_rate = 0.25F,
                 .prior_pull = 1e-4F,
                 .gap_s = 5.0F,
                 .is_calibrating = true};
 }
+
+static const float risk_loaded_prior[DOG_RISK_LOADED] = {
+#define X(id, words, prior) prior,
+        DOG_RISK_LOADED_LIST(X)
+#undef X
+};
 
 void dog_risk_model_init(struct dog_risk_model *m, const struct dog_risk_config *c)
 {
@@ -95,6 +102,10 @@ void dog_risk_model_init(struct dog_risk_model *m, const struct dog_risk_config 
                 /* Between two horizons of the prior the weights go with the logarithm of time. */
                 int low = 0;
                 float share = 0;
+                for (int i = 0; i < DOG_RISK_LOADED; i++) {
+                        m->loaded[t][i] = risk_loaded_prior[i];
+                        m->loaded_slope2[t][i] = 1.0F;
+                }
                 if (t < DOG_RISK_HORIZONS) {
                         float at = logf((float)((double)c->horizon_ns[t] * 1e-9));
                         low = DOG_RISK_H0;
@@ -127,8 +138,38 @@ static float risk_dot(const float *a, const float *b)
         return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/* What only members with load need is out of the way of the others. */
+__attribute__((cold, noinline)) static float risk_loaded_dot(const float *weight, const float *loaded)
+{
+        float sum = 0;
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                sum += weight[i] * loaded[i];
+        return sum;
+}
+
+__attribute__((cold, noinline)) static void risk_load_unpack(const int8_t *packed,
+                                                             float loaded[DOG_RISK_LOADED])
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                loaded[i] = (float)packed[i] * risk_pending_step;
+}
+
+__attribute__((cold, noinline)) static void risk_load_learn(struct dog_risk_model *m,
+                                                            const struct dog_risk_config *c, int target,
+                                                            const float loaded[DOG_RISK_LOADED], float error)
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++) {
+                float slope = error * loaded[i];
+                float *sum = &m->loaded_slope2[target][i];
+                *sum += slope * slope;
+                m->loaded[target][i] += c->load_rate * slope / sqrtf(*sum) +
+                                        c->prior_pull * (risk_loaded_prior[i] - m->loaded[target][i]);
+        }
+}
+
+/* `packed_loaded` is NULL for a member that has never told its load. */
 static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c, int target,
-                       const int8_t *packed, bool happened)
+                       const int8_t *packed, const int8_t *packed_loaded, bool happened)
 {
         float feature[DOG_RISK_FEATURES];
         m->outcomes[target] += m->outcomes[target] < UINT32_MAX;
@@ -139,7 +180,13 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
         float *weight = m->weight[target];
         float *slope2 = m->slope2[target];
         const float *prior = m->prior[target];
-        float z = risk_clamp(risk_dot(weight, feature), risk_log_odds_most);
+        float odds = risk_dot(weight, feature);
+        float loaded[DOG_RISK_LOADED];
+        if (packed_loaded) {
+                risk_load_unpack(packed_loaded, loaded);
+                odds += risk_loaded_dot(m->loaded[target], loaded);
+        }
+        float z = risk_clamp(odds, risk_log_odds_most);
         float error = (happened ? 1.0F : 0.0F) - risk_sigmoid(z);
         for (int i = 0; i < DOG_RISK_FEATURES; i++) {
                 float slope = error * feature[i];
@@ -147,6 +194,8 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
                 weight[i] +=
                         c->learn_rate * slope / sqrtf(slope2[i]) + c->prior_pull * (prior[i] - weight[i]);
         }
+        if (packed_loaded)
+                risk_load_learn(m, c, target, loaded, error);
 }
 
 /* ---- one member: taking samples ------------------------------------------------------------ */
@@ -174,7 +223,8 @@ static struct dog_risk_outcome risk_grade(struct dog_risk *r, struct dog_risk_mo
                                        .p_persistence = q->was_bad ? 1.0F : 0.0F,
                                        .is_bad = q->is_bad,
                                        .target = (uint8_t)target};
-        risk_learn(m, c, target, q->feature, q->is_bad);
+        risk_learn(m, c, target, q->feature, r->loads.has_load ? r->pending_loaded[q - r->pending] : NULL,
+                   q->is_bad);
         if (c->is_calibrating)
                 dog_calib_learn(&r->calib[target], (double)risk_sigmoid(q->raw), q->is_bad);
         q->t_ns = INT64_MIN;
@@ -314,6 +364,48 @@ static void risk_take_margin(struct dog_risk *r, float x, const float decay[DOG_
         r->lag[r->at] = x;
 }
 
+/* A mean that forgets half in so many seconds. */
+static void risk_load_mean(float *mean, float value, float dt_s, float half_s)
+{
+        *mean += (1.0F - dog_fast_exp2(-dt_s / half_s)) * (value - *mean);
+}
+
+/* 0 up to `from`, 4 at 1. */
+static float risk_load_high(float value, float from)
+{
+        float high = (value - from) / (1.0F - from);
+        return high > 0 ? (high < 1 ? 4.0F * high : 4.0F) : 0;
+}
+
+__attribute__((cold, noinline)) static void risk_take_load(struct dog_risk_loads *l, const float *load,
+                                                           int64_t t_ns)
+{
+        bool is_any = false;
+        for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++) {
+                if (load[i] != load[i])
+                        continue;
+                l->value[i] = load[i] > 0 ? (load[i] < 1 ? load[i] : 1) : 0;
+                is_any = true;
+        }
+        if (!is_any)
+                return;
+        float cpu = l->value[DOG_RISK_LOAD_CPU];
+        float memory = l->value[DOG_RISK_LOAD_MEMORY];
+        if (!l->has_load) {
+                l->cpu_1s = l->cpu_8s = cpu;
+                l->memory_4s = l->memory_32s = memory;
+        } else {
+                float dt_s = risk_seconds(t_ns, l->seen_ns);
+                risk_load_mean(&l->cpu_1s, cpu, dt_s, 1);
+                risk_load_mean(&l->cpu_8s, cpu, dt_s, 8);
+                risk_load_mean(&l->full_4s, risk_load_high(cpu, 0.85F), dt_s, 4);
+                risk_load_mean(&l->memory_4s, memory, dt_s, 4);
+                risk_load_mean(&l->memory_32s, memory, dt_s, 32);
+        }
+        l->has_load = true;
+        l->seen_ns = t_ns;
+}
+
 int dog_risk_observe(struct dog_risk *r, struct dog_risk_model *m, const struct dog_risk_config *c,
                      const struct dog_risk_sample *sample, struct dog_risk_outcome *out)
 {
@@ -346,6 +438,8 @@ int dog_risk_observe(struct dog_risk *r, struct dog_risk_model *m, const struct 
         risk_take_margin(r, x, decay);
         for (int k = 0; k < DOG_RISK_JUMP_SPANS; k++)
                 risk_take_jump(r, c, k, x, sample->t_ns);
+        if (sample->load)
+                risk_take_load(&r->loads, sample->load, sample->t_ns);
         r->last_ns = sample->t_ns;
         return graded;
 }
@@ -482,6 +576,32 @@ static void risk_peer_features(const struct dog_risk *r, const struct dog_risk_p
         f[DOG_RISK_F_PEERS_BEHIND] = 1.5F * (best - own);
 }
 
+/* Load that is no longer told says nothing. */
+__attribute__((cold, noinline)) static bool risk_load_features(const struct dog_risk *r,
+                                                               const struct dog_risk_config *c,
+                                                               int64_t now_ns, float f[DOG_RISK_LOADED])
+{
+        const struct dog_risk_loads *l = &r->loads;
+        if (!l->has_load || (now_ns > l->seen_ns && risk_seconds(now_ns, l->seen_ns) > c->gap_s))
+                return false;
+        float cpu = l->value[DOG_RISK_LOAD_CPU];
+        float memory = l->value[DOG_RISK_LOAD_MEMORY];
+        f[DOG_RISK_L_CPU_HIGH] = risk_load_high(cpu, 0.6F);
+        f[DOG_RISK_L_CPU_FULL] = risk_load_high(cpu, 0.85F);
+        f[DOG_RISK_L_CPU_LONG] = l->full_4s;
+        f[DOG_RISK_L_CPU_AHEAD] = risk_load_high(cpu + l->cpu_1s - l->cpu_8s, 0.85F);
+        f[DOG_RISK_L_MEMORY_FULL] = risk_load_high(memory, 0.85F);
+        f[DOG_RISK_L_MEMORY_AHEAD] = risk_load_high(memory + 2 * (l->memory_4s - l->memory_32s), 0.85F);
+        f[DOG_RISK_L_PRESSURE] = 4.0F * l->value[DOG_RISK_LOAD_PRESSURE];
+        /* One in a hundred is little, one in ten is much: 0.6 and 2.1 of 4. */
+        f[DOG_RISK_L_RETRANS] = 0.867F * dog_fast_log(1.0F + 100.0F * l->value[DOG_RISK_LOAD_RETRANS]);
+        f[DOG_RISK_L_QUEUE] = 4.0F * l->value[DOG_RISK_LOAD_QUEUE];
+        f[DOG_RISK_L_ERRORS] = 4.0F * sqrtf(l->value[DOG_RISK_LOAD_ERRORS]);
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                f[i] = risk_clamp(f[i], risk_feature_most);
+        return true;
+}
+
 /* ---- believing ----------------------------------------------------------------------------- */
 
 void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
@@ -490,6 +610,7 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
 {
         float *f = out->feature;
         out->t_ns = now_ns;
+        out->has_load = r->loads.has_load && risk_load_features(r, c, now_ns, out->loaded);
         if (r->count == 0) {
                 memcpy(f, risk_prior_mean, sizeof(out->feature));
         } else {
@@ -506,10 +627,20 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                 float odds = risk_dot(m->weight[t], f);
                 if (c->opinion && r->count)
                         odds += c->opinion_share * (c->opinion->log_odds(c->opinion->data, t, f) - odds);
+                if (out->has_load)
+                        odds += risk_loaded_dot(m->loaded[t], out->loaded);
                 out->raw[t] = risk_clamp(odds, risk_log_odds_most);
                 double p = (double)risk_sigmoid(out->raw[t]);
                 out->p[t] = (float)(c->is_calibrating ? dog_calib_apply(&r->calib[t], p) : p);
         }
+}
+
+__attribute__((cold, noinline)) static void risk_keep_load(struct dog_risk *r,
+                                                           const struct dog_risk_belief *belief, int slot)
+{
+        for (int i = 0; i < DOG_RISK_LOADED; i++)
+                r->pending_loaded[slot][i] =
+                        belief->has_load ? (int8_t)rintf(belief->loaded[i] / risk_pending_step) : 0;
 }
 
 static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, int slot, int target)
@@ -524,6 +655,8 @@ static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, 
         for (int i = 0; i < DOG_RISK_FEATURES; i++)
                 q->feature[i] =
                         (int8_t)((int)(belief->feature[i] * (1.0F / risk_pending_step) + 128.5F) - 128);
+        if (r->loads.has_load)
+                risk_keep_load(r, belief, slot);
 }
 
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
@@ -562,6 +695,16 @@ const char *dog_risk_feature_name(int i)
         return i >= 0 && i < DOG_RISK_FEATURES ? name[i] : "unknown";
 }
 
+const char *dog_risk_loaded_name(int i)
+{
+        static const char *const name[DOG_RISK_LOADED] = {
+#define X(id, words, prior) words,
+                DOG_RISK_LOADED_LIST(X)
+#undef X
+        };
+        return i >= 0 && i < DOG_RISK_LOADED ? name[i] : "unknown";
+}
+
 const char *dog_risk_group_name(int g)
 {
         static const char *const name[DOG_RISK_GROUPS] = {
@@ -570,6 +713,22 @@ const char *dog_risk_group_name(int g)
 #undef X
         };
         return g >= 0 && g < DOG_RISK_GROUPS ? name[g] : "unknown";
+}
+
+/* Into the list of the largest so far, which holds `count`; returns how many it holds then. */
+static int drivers_take(struct dog_driver *out, int count, int most, int group, float log_odds)
+{
+        int at = count;
+        while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(log_odds))
+                at--;
+        if (at >= most)
+                return count;
+        int last = count < most ? count : most - 1;
+        for (int i = last; i > at; i--)
+                out[i] = out[i - 1];
+        out[at] = (struct dog_driver){
+                .name = dog_risk_group_name(group), .group = (uint8_t)group, .log_odds = log_odds};
+        return last + 1;
 }
 
 int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belief *belief,
@@ -586,18 +745,11 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
                 return 0;
         for (int i = 0; i < DOG_RISK_FEATURES; i++)
                 sum[group[i]] += m->weight[target][i] * (belief->feature[i] - risk_prior_mean[i]);
-        for (int g = 0; g < DOG_RISK_GROUPS; g++) {
-                int at = count;
-                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(sum[g]))
-                        at--;
-                if (at >= most)
-                        continue;
-                int last = count < most ? count : most - 1;
-                memmove(out + at + 1, out + at, (size_t)(last - at) * sizeof(*out));
-                out[at] = (struct dog_driver){
-                        .name = dog_risk_group_name(g), .group = (uint8_t)g, .log_odds = sum[g]};
-                count = last + 1;
-        }
+        for (int g = 0; g < DOG_RISK_G_LOAD; g++)
+                count = drivers_take(out, count, most, g, sum[g]);
+        if (belief->has_load)
+                count = drivers_take(out, count, most, DOG_RISK_G_LOAD,
+                                     risk_loaded_dot(m->loaded[target], belief->loaded));
         return count;
 }
 

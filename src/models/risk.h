@@ -15,6 +15,9 @@
  *     for each member:  dog_risk_peers_add(&peers, &m->risk);
  *     for each member:  dog_risk_step(&m->risk, &model, &config, &peers, now_ns, &belief);
  *
+ * A sample may carry the member's own load (CPU, memory ...): ten more features in the same regression,
+ * that join it when load is first measured. A member without load is computed as if there were none.
+ *
  * Same calls in the same order, same bits. A prediction at t uses nothing later than t.
  * Method: path-degradation features by margin and history; online logistic regression with
  * per-weight step sizes (Duchi, Hazan, Singer, JMLR 12, 2011) pulled towards the prior.
@@ -63,24 +66,29 @@ struct dog_risk_sample {
         int64_t t_ns;
         float margin; /**< NaN: not measured this time */
         bool is_bad;  /**< the promise is broken at this sample */
+        const float
+                *load; /**< DOG_RISK_LOAD_SIGNALS shares, NaN where not measured; or NULL: none; borrowed */
 };
 
 struct dog_risk_config {
-        int64_t horizon_ns[DOG_RISK_HORIZONS];  /**< rising */
-        float learn_rate;                       /**< 0: the weights never change */
-        float prior_pull;                       /**< share of the way back to the prior per outcome */
-        float gap_s;                            /**< silence after which outcomes are not graded */
-        bool is_calibrating;                    /**< per-member calibration on */
-        float opinion_share;                    /**< 0 logistic only .. 1 the opinion only */
+        int64_t horizon_ns[DOG_RISK_HORIZONS]; /**< rising */
+        float learn_rate;                      /**< 0: the weights never change */
+        float load_rate;     /**< learn_rate of the weights of load: there are few of them */
+        float prior_pull;    /**< share of the way back to the prior per outcome */
+        float gap_s;         /**< silence after which outcomes are not graded */
+        bool is_calibrating; /**< per-member calibration on */
+        float opinion_share; /**< 0 logistic only .. 1 the opinion only */
         const struct dog_risk_opinion *opinion; /**< NULL: none */
 };
 
-/** Shared weights. About 1.5 KB; a value. */
+/** Shared weights. About 2.7 KB; a value. */
 struct dog_risk_model {
         float weight[DOG_RISK_TARGETS][DOG_RISK_FEATURES];
         float prior[DOG_RISK_TARGETS][DOG_RISK_FEATURES];
         float slope2[DOG_RISK_TARGETS][DOG_RISK_FEATURES]; /**< sums of squared gradients */
         uint32_t outcomes[DOG_RISK_TARGETS];               /**< graded so far */
+        float loaded[DOG_RISK_TARGETS][DOG_RISK_LOADED];   /**< weights of load */
+        float loaded_slope2[DOG_RISK_TARGETS][DOG_RISK_LOADED];
 };
 
 /** One outcome that has just become known, for the ledger, for Brier scores and for pairs. */
@@ -106,6 +114,8 @@ struct dog_risk_belief {
         float p[DOG_RISK_TARGETS];   /**< 0..1, calibrated */
         float raw[DOG_RISK_TARGETS]; /**< log-odds before calibration */
         float feature[DOG_RISK_FEATURES];
+        float loaded[DOG_RISK_LOADED]; /**< only when has_load */
+        bool has_load;                 /**< load was measured lately */
 };
 
 /** One reason behind a prediction. */
@@ -151,6 +161,8 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
 
 /** Names of the groups that drivers speak of: 0 <= g < DOG_RISK_GROUPS. */
 const char *dog_risk_group_name(int g);
+/** "processor nearly full"; 0 <= i < DOG_RISK_LOADED. */
+const char *dog_risk_loaded_name(int i);
 /** Names of features, for tables: 0 <= i < DOG_RISK_FEATURES. */
 const char *dog_risk_feature_name(int i);
 

@@ -68,7 +68,8 @@
         X(FALLS, "falls this deep have happened here")                                                       \
         X(BEAT, "periodic dips")                                                                             \
         X(PEERS, "how the alternatives fare")                                                                \
-        X(MEASURE, "how it is measured")
+        X(MEASURE, "how it is measured")                                                                     \
+        X(LOAD, "load of the member")
 
 enum dog_risk_group {
 #define X(id, words) DOG_RISK_G_##id,
@@ -84,6 +85,42 @@ enum dog_risk_feature {
                 DOG_RISK_FEATURES
 };
 
+/** Load that a member tells of itself, as shares of 0..1. It is never promised; the risk learns from it. */
+#define DOG_RISK_LOAD_LIST(X) X(CPU) X(MEMORY) X(PRESSURE) X(RETRANS) X(QUEUE) X(ERRORS)
+
+enum dog_risk_load_signal {
+#define X(id) DOG_RISK_LOAD_##id,
+        DOG_RISK_LOAD_LIST(X)
+#undef X
+                DOG_RISK_LOAD_SIGNALS
+};
+
+/**
+ * What is made of it: 0 while there is room, 4 when there is none left, so that without load nothing is
+ * added and nothing learned. The last column is the weight before any outcome (log-odds at 1; 4 at most):
+ * small, by reasoning alone. A full queue refuses soon (a factor of 3 in the odds), failing requests and
+ * repeated segments are symptoms already, a busy processor by itself is ordinary work. Experience with a
+ * group's own members outweighs it within a few breaches.
+ */
+#define DOG_RISK_LOADED_LIST(X)                                                                              \
+        X(CPU_HIGH, "processor busy", 0.0F)                                                                  \
+        X(CPU_FULL, "processor nearly full", 0.1F)                                                           \
+        X(CPU_LONG, "processor nearly full for seconds", 0.05F)                                              \
+                X(CPU_AHEAD, "processor full soon, at this pace", 0.05F)                                     \
+                        X(MEMORY_FULL, "memory nearly full", 0.1F)                                           \
+                                X(MEMORY_AHEAD, "memory full soon, at this pace", 0.05F)                     \
+                                        X(PRESSURE, "work waits for resources", 0.05F)                       \
+                                                X(RETRANS, "segments are sent again", 0.2F)                  \
+                                                        X(QUEUE, "connections wait to be accepted", 0.3F)    \
+                                                                X(ERRORS, "requests fail", 0.3F)
+
+enum dog_risk_loaded {
+#define X(id, words, prior) DOG_RISK_L_##id,
+        DOG_RISK_LOADED_LIST(X)
+#undef X
+                DOG_RISK_LOADED
+};
+
 enum { DOG_RISK_SCALES = 7 /**< half-lives 1, 2, 4 .. 64 s */, DOG_RISK_BEATS = 8, DOG_RISK_JUMP_SPANS = 2 };
 
 /** A prediction that waits for its outcome. Features in steps of 1/31. */
@@ -94,6 +131,14 @@ struct dog_risk_pending {
         bool was_bad;  /**< at the time of the prediction */
         bool is_bad;   /**< a bad sample has come */
         int8_t feature[DOG_RISK_FEATURES];
+};
+
+/** One member's load. Untouched, and not looked at, until load has been measured. */
+struct dog_risk_loads {
+        int64_t seen_ns;                    /**< the last sample with load in it */
+        float value[DOG_RISK_LOAD_SIGNALS]; /**< the newest of each */
+        float cpu_1s, cpu_8s, full_4s, memory_4s, memory_32s;
+        bool has_load;
 };
 
 struct dog_risk {
@@ -115,4 +160,6 @@ struct dog_risk {
         bool is_bad, is_measured;
         struct dog_calib calib[DOG_RISK_TARGETS];
         struct dog_risk_pending pending[DOG_RISK_PENDING + 1]; /**< the last one is for the next sample */
+        struct dog_risk_loads loads;
+        int8_t pending_loaded[DOG_RISK_PENDING + 1][DOG_RISK_LOADED]; /**< of each pending; 0: no load then */
 };

@@ -8,14 +8,16 @@ static const double score_headroom_most = 20;
 
 const char *dog_metric_name(enum dog_metric metric)
 {
-        static const char *const name[DOG_METRIC_COUNT] = {"latency", "jitter", "loss", "rate"};
+        static const char *const name[DOG_METRIC_COUNT] = {"latency", "jitter", "loss", "rate", "response"};
         return (unsigned)metric < DOG_METRIC_COUNT ? name[metric] : "unknown";
 }
 
 struct dog_score_promise dog_score_promise_default(void)
 {
-        return (struct dog_score_promise){
-                .limit = {NAN, NAN, NAN, NAN}, .weight = {4, 2, 3, 2}, .forecast_share = 0.5, .doubt = 0.5};
+        return (struct dog_score_promise){.limit = {NAN, NAN, NAN, NAN, NAN},
+                                          .weight = {4, 2, 3, 2, 4},
+                                          .forecast_share = 0.5,
+                                          .doubt = 0.5};
 }
 
 /* What is measured and what is expected, the doubt on the side that hurts; NaN when neither is known. */

@@ -135,7 +135,55 @@ def hands():
     put("hands", "socket_ping", request(20, name("eth1"), struct.pack("<I", 6)))
 
 
+def agent():
+    def mode(kind, to_agent=False):
+        return bytes([1 | (2 if to_agent else 0) | (kind - 1) << 2])
+
+    def flow(v6):
+        local, remote = (bytes([0xfd]) + bytes(14) + b"\1", bytes([0xfd]) + bytes(14) + b"\2") if v6 else (
+            bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
+        return struct.pack(">HH", 80, 40000) + local + remote
+
+    def conn(v6, closed=0):
+        return bytes([v6 | closed << 1, 1]) + flow(v6) + struct.pack(">IQQIII", 500, 1 << 40, 1000, 200, 3, 9)
+
+    echo = struct.pack(">QQQ", 1700000000 * 10**9 - 10**7, 10**6, 4)
+    vitals = b"".join(bytes([n]) + struct.pack(">d", v) for n, v in ((0, .5), (3, 2.0), (25, float("inf")), (200, 1.0)))
+    put("agent", "report", mode(1) + struct.pack(">IHI", 1000, 4, 2) + echo + b"\4" + vitals)
+    put("agent", "conns", mode(2) + struct.pack(">IH", 7, 3) + conn(0) + conn(1) + conn(0, 1))
+    put("agent", "answer", mode(3, True) + echo + b"\1\2" + struct.pack(">IId", 2000, 50, .75))
+    put("agent", "status", mode(4, True) + struct.pack(">H", 2) + b"\0\2" + flow(0) + b"\1\3" + flow(1))
+    put("agent", "wrong-way", mode(3) + echo + b"\1\2" + struct.pack(">IId", 2000, 50, .75))
+    put("agent", "unsealed", b"\0SDA1\1\0\0\0" + struct.pack(">QQQ", 1, 1, 1700000000 * 10**9) + b"web1".ljust(32, b"\0")
+        + bytes(20))
+
+
+def exporter():
+    body = (b'# TYPE node_cpu_seconds_total counter\nnode_cpu_seconds_total{cpu="0",mode="idle"} 10\n'
+            b'node_cpu_seconds_total{cpu="0",mode="user"} 7.5e0\nnode_load1 0.5\n'
+            b'node_filesystem_size_bytes{fstype="ext4",mountpoint="/"} 100\n'
+            b'node_filesystem_avail_bytes{fstype="ext4",mountpoint="/"} 40 1395066363000\n'
+            b'node_network_receive_bytes_total{device="eth0"} 1e9\nx{a="\\\\\\"\\n",} +Inf\n')
+    put("exporter", "answer", b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    put("exporter", "metrics", body)
+    put("exporter", "redirect", b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n")
+    put("exporter", "open-quote", b'a{b="c} 1\n')
+
+
+def agent_host():
+    put("agent_host", "stat", b"\0cpu  5 1 2 3 4 5 6 7 8 9\ncpu0 1 2\n")
+    put("agent_host", "diskstats", b"\3 254 0 vda 1 2 3 4 5 6 7 8 9 10 11\n")
+    put("agent_host", "net-dev", b"\4  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13\n")
+    put("agent_host", "pressure", b"\6some avg10=1.50 avg60=0 total=77\n")
+    put("agent_host", "mib", b"\6Tcp: A OutSegs\nTcp: 1 2\n")
+    put("agent_host", "mounts", b"\0061 2 0:1 / /a\\040b rw - ext4 /dev/x rw\n")
+    put("agent_host", "config", b"\7name: a\nfronts: [10.0.0.1, '[fd00::1]:9']\nports: [80]\nperiod: 2s\nrate: 9\n")
+
+
 stamp()
+agent()
+exporter()
+agent_host()
 tunnel()
 trace()
 config()

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 SUNDOG, FOLDER = sys.argv[1:3]
 
@@ -70,6 +71,41 @@ def never_and_always_mean_what_they_say():
     return "never %.3f, always %.3f" % (never["overhead"], always["overhead"])
 
 
+def servers_trace(file):
+    """Three servers, 10 minutes; once a minute the second creeps to its limit and is over it for 8 s."""
+    with open(file, "w") as f:
+        f.write("t_ms,path,rtt_ms,loss,rate_kbps\n")
+        for t in range(0, 600000, 200):
+            phase = t % 60000 / 1000
+            creep = 20 if phase < 30 else 20 + 7 * (phase - 30) if phase < 40 else 140 if phase < 48 else 20
+            for server in range(3):
+                rtt = (creep if server == 1 else 20) + (t * (server + 3) // 200 * 7919 % 100) / 50
+                f.write("%d,s%d,%.2f,0,\n" % (t, server, rtt))
+
+
+def servers_behind_an_address_are_a_spread_group():  # I8 I11 I12
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "servers.csv")
+        servers_trace(file)
+
+        def run(*words):
+            done = subprocess.run([SUNDOG, "-o", "json", "replay", "--rtt-factor", "0", "--budget", "20%", *words, file],
+                                  capture_output=True, text=True, timeout=60)
+            need(done.returncode == 0, done.stderr)
+            return done.stdout
+        text = run("--spread", "--decisions")
+        need(text == run("--spread", "--decisions"), "two runs differ")
+        s = scores(text)
+        why = [d["why"] for d in json.loads(text)["decisions"]]
+        need(s["sundog"]["bad_s"] < s["any-path"]["bad_s"] / 3, "%s against even shares %s" % (s["sundog"], s["any-path"]))
+        need(1 < s["sundog"]["overhead"] <= 1.21, "copies of a share, within the budget: %s" % s["sundog"]["overhead"])
+        need(any(w.startswith("avoid") for w in why), "new traffic avoids it: %s" % sorted(set(why)))
+        need("recovered" in why and "slow-start" in why, "and comes back slowly: %s" % sorted(set(why)))
+        need(why.count("rebalance") < 60, "without restlessness: %d times" % why.count("rebalance"))
+        return "bad: even shares %.1f s, spread by health %.1f s, %.3f of the traffic; %d decisions" % (
+            s["any-path"]["bad_s"], s["sundog"]["bad_s"], s["sundog"]["overhead"], len(why))
+
+
 def main(*tests):
     failed = 0
     print("1..%d" % len(tests))
@@ -88,4 +124,5 @@ def main(*tests):
 if __name__ == "__main__":
     sys.exit(main(the_same_telemetry_gives_the_same_decisions_to_the_byte, any_order_of_traces_gives_each_the_same,
                   sundog_is_better_than_chance_and_cannot_beat_every_copy, a_larger_budget_does_not_make_it_worse,
-                  never_and_always_mean_what_they_say))
+                  never_and_always_mean_what_they_say,
+                  servers_behind_an_address_are_a_spread_group))

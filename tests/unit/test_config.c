@@ -293,6 +293,183 @@ static void bad_input_gets_one_sentence_with_its_place(void)
         }
 }
 
+/* ---- the front, instances, vips ---- */
+
+#define FRONT     "front: {devices: [eth1, eth2]}\n"
+#define A         "{name: a, address: 10.0.1.1, device: eth1}"
+#define B         "{name: b, address: 10.0.1.2, device: eth2}"
+#define SIX       "{name: six, address: 'fd00::6', device: eth2}"
+#define INSTANCES "instances: [" A ", " B ", " SIX "]\n"
+#define WEB       "name: web, address: 192.0.2.80, port: 80"
+#define VIP(more) SITE PROFILES FRONT INSTANCES "vips:\n  - {" WEB ", " more "}\n"
+
+static void a_vip_is_what_was_written(void)
+{
+        struct dog_config *c = parsed(
+                SITE PROFILES
+                "front:\n"
+                "  devices: [eth1, eth2]\n"
+                "  hook: tc\n"
+                "  connections: 100000\n"
+                "  probe_interval: 20ms\n"
+                "  probe_misses: 5\n"
+                "instances:\n"
+                "  - {name: a, address: 10.0.1.1, device: eth1, weight: 2.5, price: 0.25, fates: [host1, "
+                "rack1]}\n"
+                "  - {name: b, address: 10.0.1.2, device: eth2, role: backup, check: tcp}\n"
+                "  - {name: c, address: 'fd00::', device: eth2, check: agent, agent_key_file: /k}\n"
+                "  - {name: d, address: 10.0.1.4, device: eth2, exporter: 'http://10.0.1.4:9100/metrics'}\n"
+                "vips:\n"
+                "  - {name: web, address: 192.0.2.80, port: 80, instances: [a, 'b:8080'], profile: voice,\n"
+                "     protect: share, share: 20%, classes: yes, guard: no, most: 500, priority: 6, "
+                "lag_bytes: "
+                "32KiB}\n"
+                "  - {name: dns, address: 192.0.2.80, port: 53, protocol: udp, instances: d, protect: auto, "
+                "budget: 5%, answer: first}\n"
+                "  - {name: all6, address: 'fd00:1::', port: any, instances: [c], protect: never, return: "
+                "direct}\n");
+        NEED(c->front.devices == 2 && c->instances == 4 && c->vips == 3, "lists");
+        OK(!strcmp(c->front.device[1].text, "eth2") && c->front.hook == DOG_CONFIG_HOOK_TC &&
+                   c->front.connections == 100000 && c->front.probe_interval_ns == 20 * DOG_MS &&
+                   c->front.probe_misses == 5 && c->front.role == DOG_CONFIG_GATEWAY,
+           "the front");
+        const struct dog_config_instance *n = c->instance;
+        OK(n[0].address.version == 4 && n[0].address.bytes[3] == 1 && NEAR(n[0].weight, 2.5, 1e-12) &&
+                   NEAR(n[0].price, 0.25, 1e-12) && n[0].fates == 2 && !strcmp(n[0].fate[1].text, "rack1"),
+           "a");
+        OK(n[1].role == DOG_CONFIG_BACKUP && n[1].check == DOG_CONFIG_CHECK_TCP && n[1].check_port == 8080,
+           "b is asked where it serves: %lld", (long long)n[1].check_port);
+        OK(n[2].address.version == 6 && n[2].address.bytes[0] == 0xfd && !strcmp(n[2].agent_key_file, "/k"),
+           "c");
+        OK(!strcmp(n[3].exporter, "http://10.0.1.4:9100/metrics"), "d");
+        const struct dog_config_vip *v = c->vip;
+        OK(v[0].seats == 2 && v[0].seat[1].port == 8080 && v[0].seat[1].instance == 1 &&
+                   v[0].promise == c->profile && v[0].protect == DOG_CONFIG_PROTECT_SHARE &&
+                   NEAR(v[0].share, 0.2, 1e-12) && v[0].has_classes == 1 && v[0].has_guard == 0 &&
+                   v[0].most == 500 && v[0].priority == 6 && v[0].lag_bytes == 32768,
+           "web");
+        OK(v[1].protocol == 1 && v[1].answer == DOG_CONFIG_ANSWER_FIRST && NEAR(v[1].budget, 0.05, 1e-12) &&
+                   v[1].priority == -1 && !v[1].promise,
+           "dns");
+        OK(v[2].port == 0 && v[2].address.version == 6 && v[2].returns == DOG_CONFIG_RETURN_DIRECT, "all6");
+        dog_config_free(c);
+        c = parsed(SITE "front: {devices: lan}\ninstances: [{name: a, address: 10.0.0.1}]\n");
+        OK(c->instance && !strcmp(c->instance[0].device, "lan"), "the only device need not be named");
+        dog_config_free(c);
+}
+
+static void a_wrong_vip_gets_one_sentence_with_its_place(void)
+{
+        static const struct {
+                const char *text, *say;
+        } row[] = {
+                {SITE "vips: [{" WEB ", instances: a}]\n", "vip \"web\" needs a front"},
+                {VIP("instances: [a, x]"), "x.yaml:7:59: vip \"web\": there is no instance \"x\""},
+                {VIP("instances: [a, a]"), "names instance \"a\" twice"},
+                {VIP("instances: []"), "the list is empty; name at least one"},
+                {VIP("instances: [a, six]"), "is IPv4 and instance \"six\" is IPv6"},
+                {VIP("instances: 'a:0'"), "\"a:0\" is not an instance: write its name, or NAME:PORT"},
+                {VIP("instances: 'a:http'"), "is not an instance"},
+                {VIP("instances: 'a:81', return: l2"), "only \"return: nat\" rewrites it"},
+                {VIP("instances: [a, b], return: direct"), "so nothing can be protected"},
+                {VIP("instances: [a, b], protect: share"), "needs a \"share\", such as 20%"},
+                {VIP("instances: [a, b], share: 10%"), "\"share\" needs \"protect: share\""},
+                {VIP("instances: [a, b], budget: 10%"), "\"budget\" needs \"protect: auto\""},
+                {VIP("instances: [a, b], answer: first"), "\"answer\" is for UDP"},
+                {VIP("instances: [a, b], protocol: udp, mode: aligned"), "is for protected TCP"},
+                {VIP("instances: [a, b], protect: sometimes"), "\"sometimes\" is none of auto, always"},
+                {VIP("instances: [a, b], profile: vice"), "there is no profile \"vice\""},
+                {VIP("instances: [a, b], guard: maybe"), "\"maybe\" is none of no, yes"},
+                {VIP("instances: a") "  - {name: two, address: 192.0.2.80, port: 80, instances: b}\n",
+                 "has the address, protocol and port of vip \"web\" at x.yaml:7:5"},
+                {VIP("instances: a") "  - {name: two, address: 10.0.1.2, port: 80, instances: b}\n",
+                 "is the own address of instance \"b\""},
+                {VIP("instances: a") "  - {name: two, address: 127.0.0.1, port: 80, instances: b}\n",
+                 "127.0.0.1 is no host's address"},
+                {VIP("instances: a") "  - {name: two, address: 'fe80::1', port: 80, instances: six}\n",
+                 "fe80::1 is no host's address"},
+                {VIP("instances: a") "  - {name: two, address: '::ffff:1.2.3.4', port: 80, instances: b}\n",
+                 "in IPv6 dress"},
+                {VIP("instances: a") "  - {name: two, address: 10.0.0.0/8, port: 80, instances: b}\n",
+                 "leave the prefix length out"},
+                {VIP("instances: a") "  - {name: two, address: 192.0.2.81, port: any, instances: 'b:80'}\n",
+                 "serves every port"},
+                {SITE FRONT "instances: [" A ", {name: b, address: 10.0.1.1, device: eth1}]\n",
+                 "instance \"b\" has the address 10.0.1.1 of instance \"a\" at x.yaml:3:13"},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1}]\n", "the front has 2 devices"},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth9}]\n",
+                 "\"eth9\" is none of the front's \"devices\""},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, check: agent}]\n",
+                 "needs an \"agent_key_file\""},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, check: tcp}]\n",
+                 "needs a \"check_port\""},
+                {SITE FRONT
+                 "instances: [{name: a, address: 10.0.1.1, device: eth1, check: icmp, check_port: 80}]\n",
+                 "\"check_port\" needs \"check: tcp\""},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, fates: [x, y, x]}]\n",
+                 "the fate \"x\" is named twice"},
+                {SITE FRONT
+                 "instances: [{name: a, address: 10.0.1.1, device: eth1, agent_key_file: /k, exporter: "
+                 "'http://1.2.3.4:1/m'}]\n",
+                 "keep one of them"},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, exporter: "
+                            "'https://1.2.3.4:1/m'}]\n",
+                 "begins with http://"},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, exporter: "
+                            "'http://host:1/m'}]\n",
+                 "the host must be an address"},
+                {SITE FRONT "instances: [{name: a, address: 10.0.1.1, device: eth1, exporter: "
+                            "'http://1.2.3.4/m'}]\n",
+                 "lacks a port or a path"},
+                {SITE "front: {devices: [eth1, eth1]}\n", "\"eth1\" is named twice"},
+                {SITE "front: {devices: [eth1/2]}\n", "is not the name of a network device"},
+                {SITE "front: {told_by: 192.0.2.1}\n", "\"told_by\" is for \"role: host\""},
+                {SITE "front: {role: host, told_by: 192.0.2.1}\n", "needs the gateway's \"tell_port\""},
+                {SITE "front: {tell_port: 7483}\n", "needs a \"key_file\""},
+                {SITE "front: {role: host, tell_port: 7483, key_file: /k}\n", "needs \"told_by\""},
+                {SITE "front: {tell_port: 7866, key_file: /k}\n", "are both 7866"},
+                {SITE PROFILES FRONT INSTANCES CLASSES "vips: [{name: all, address: 192.0.2.1, port: 1, "
+                                                       "instances: a}]\n",
+                 "vip \"all\" has the name of the class"},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                struct dog_config *c = NULL;
+                struct dog_err e = {0};
+                int rc = dog_config_parse(row[i].text, strlen(row[i].text), "x.yaml", &c, &e);
+                OK(rc < 0 && !c, "refused: %s", row[i].text);
+                OK(strstr(e.text, row[i].say) && !strncmp(e.text, "x.yaml:", 7), "wanted: %s\n#   got: %s",
+                   row[i].say, e.text);
+                dog_config_free(c);
+        }
+}
+
+static void note_keep(void *user, const char *text)
+{
+        char *kept = user;
+        strncat(kept, text, 2000 - strlen(kept) - 1);
+}
+
+static void what_may_not_be_meant_is_noted(void)
+{
+        char text[2000] = "";
+        struct dog_config *c = parsed(VIP("instances: a"));
+        OK(dog_config_notes(c, note_keep, text) == 3 &&
+                   strstr(text, "has one instance: nobody can stand by") &&
+                   strstr(text, "instance \"b\" serves no vip") && strstr(text, "x.yaml:7:"),
+           "%s", text);
+        dog_config_free(c);
+        text[0] = 0;
+        c = parsed(SITE "front: {devices: e}\ninstances: [{name: a, address: 10.0.0.1, fates: r}, {name: b, "
+                        "address: 10.0.0.2, fates: [p, r]}]\nvips: [{" WEB ", instances: [a, b]}]\n");
+        OK(dog_config_notes(c, note_keep, text) == 1 && strstr(text, "share a fate"), "%s", text);
+        dog_config_free(c);
+        c = parsed(VIP(
+                "instances: [a, b]") "  - {name: s, address: 'fd00::1', port: 1, instances: six, protect: "
+                                     "never}\n");
+        OK(dog_config_notes(c, note_keep, text) == 0, "nothing to note");
+        dog_config_free(c);
+}
+
 static void the_table_agrees_with_itself_(const struct config_section *in, unsigned *rows)
 {
         OK(in->keys <= 32, "%s: the reader notes keys in 32 bits", in->what);
@@ -353,6 +530,10 @@ static void the_effective_configuration_reads_back_as_itself(void)
                 "classes:\n  - {name: c, id: 200, profile: voice, tunnel: t, mirror: never, mirror_budget: "
                 "0%,\n"
                 "     match: {prefix: [0.0.0.0/0, 1.2.3.4], protocol: 200, dscp: [3, le, cs0]}}\n",
+                SITE "front: {devices: e, role: host, told_by: 'fd00::', tell_port: 7483, key_file: /k}\n"
+                     "instances: [{name: a, address: 'fd00:2::', check: tcp}]\n"
+                     "vips: [{name: v, address: 'fd00:1::', port: 443, instances: 'a:8443', share: 0.125,\n"
+                     "        protect: share}]\n",
         };
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
                 struct dog_err e = {0};
@@ -520,7 +701,7 @@ static void a_key_file_is_there_and_closed_to_others(void)
 
 static void the_examples_are_right(void)
 {
-        static const char *const names[] = {"site-a.yaml", "site-b.yaml"};
+        static const char *const names[] = {"site-a.yaml", "site-b.yaml", "vips.yaml"};
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 char path[512];
                 snprintf(path, sizeof(path), "%s/%s", EXAMPLES, names[i]);
@@ -532,8 +713,13 @@ static void the_examples_are_right(void)
                 struct dog_config *c = NULL;
                 struct dog_err e = {0};
                 OK(dog_config_parse(text, size, names[i], &c, &e) == 0, "%s", e.text);
-                OK(c && c->tunnels == 1 && c->tunnel[0].paths == 3 && c->classes == 4,
-                   "two sites, three paths");
+                if (i < 2)
+                        OK(c && c->tunnels == 1 && c->tunnel[0].paths == 3 && c->classes == 4,
+                           "two sites, three paths");
+                else
+                        OK(c && c->tunnels == 0 && c->vips == 3 && c->instances == 3 &&
+                                   dog_config_notes(c, NULL, NULL) == 0,
+                           "vips alone");
                 dog_config_free(c);
         }
 }
@@ -616,8 +802,9 @@ static int load_all(void *user, struct dog_err *e)
 
 static void every_allocation_may_fail(void)
 {
-        char text[] = SITE PROFILES TUNNELS "classes:\n  - {name: c, profile: voice, match: {prefix: "
-                                            "[10.0.0.0/8], protocol: tcp, ports: 80, dscp: ef}}\n";
+        char text[] = SITE PROFILES FRONT INSTANCES "vips: [{" WEB ", instances: [a, 'b:81']}]\n" TUNNELS
+                                                    "classes:\n  - {name: c, profile: voice, match: {prefix: "
+                                                    "[10.0.0.0/8], protocol: tcp, ports: 80, dscp: ef}}\n";
         size_t n = alloc_fail_each(parse_all, text);
         OK(n > 20, "%zu allocations, each survived", n);
         snprintf(folder, sizeof(folder), "/tmp/sundog-config-XXXXXX");
@@ -639,7 +826,8 @@ int main(void)
 {
         return CHECK_RUN(TEST(what_is_written_is_what_is_meant),
                          TEST(bad_input_gets_one_sentence_with_its_place), TEST(the_table_agrees_with_itself),
-                         TEST(defaults_are_those_of_the_core),
+                         TEST(a_vip_is_what_was_written), TEST(a_wrong_vip_gets_one_sentence_with_its_place),
+                         TEST(what_may_not_be_meant_is_noted), TEST(defaults_are_those_of_the_core),
                          TEST(the_effective_configuration_reads_back_as_itself),
                          TEST(drop_ins_are_merged_in_the_order_of_their_names),
                          TEST(a_key_file_is_there_and_closed_to_others), TEST(the_examples_are_right),

@@ -21,6 +21,9 @@
 #define INSTANCE_SERVERS_MAX 512
 #define INSTANCE_TABLE       65537 /* entries of one Maglev table, a prime (Eisenbud et al., NSDI 2016, 3.4) */
 #define INSTANCE_NOBODY      0xffff
+/** Ports that the front's own TCP checks come from: answers to them are this host's. */
+#define INSTANCE_CHECK_PORT_LOW  61000
+#define INSTANCE_CHECK_PORT_HIGH 61999
 #define INSTANCE_TICK_SHIFT  20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
 #define INSTANCE_BLOCK_SHIFT 16 /* content is compared in blocks of 64 KiB of the stream */
 #define INSTANCE_MARK        0x5d060000 /* of skb->mark: made by us, already decided on */
@@ -192,7 +195,7 @@ struct instance_conn {
         __u32 seen;   /**< tick of the last packet from anybody */
         __u32 a_seen; /**< ... from the server that serves */
         __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
-        __u8 spare;
+        __u8 is_gated; /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
         __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
                             not */
 };

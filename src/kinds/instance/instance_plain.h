@@ -151,6 +151,14 @@ INSTANCE_INLINE void instance_count_to_client(__u32 vip, __u32 bytes)
         }
 }
 
+/** May this be an answer to one of the front's own checks? Then the sockets of this host decide. */
+INSTANCE_INLINE _Bool instance_may_be_check(const struct instance_packet *p)
+{
+        __u16 port = bpf_ntohs(p->dport);
+        return p->proto == INSTANCE_PROTO_TCP && port >= INSTANCE_CHECK_PORT_LOW &&
+               port <= INSTANCE_CHECK_PORT_HIGH;
+}
+
 /** A packet came from this server. heard_ns is that of the last jiffy: it is for people and for probes. */
 INSTANCE_INLINE void instance_count_from(__u32 server, __u32 bytes, __u8 tcp_flags)
 {

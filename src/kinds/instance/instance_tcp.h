@@ -8,14 +8,20 @@
  */
 #include "instance_decide.h"
 #include "instance_plain.h"
+#include "instance_shim_abi.h"
 
 #define INSTANCE_ECN         0xc0 /* ECE and CWR: two servers cannot share one state of congestion marks */
 #define INSTANCE_SYN_WORDS   3    /* MSS, SACK permitted, window shift: all that two servers can share */
 #define INSTANCE_STALE_SHIFT 6    /* a connection without a packet for 2^6 s gives way to a new SYN */
+#define INSTANCE_HEAD        256  /* bytes of an answer in which its date is looked for */
+#define INSTANCE_DATE        29   /* an HTTP date: RFC 9110, 5.6.7 */
 #define INSTANCE_LINE        56   /* of a request's first line, as much as is looked at */
 
 /** On the client's own host: its sockets are the clients, and the stack of this host is where they are. */
 const volatile __u32 instance_is_host = 0;
+
+/** Code point of copies for a standby that gates by itself; its shim must be told the same. */
+const volatile __u8 instance_dscp = INSTANCE_SHIM_DSCP;
 
 struct instance_ends {
         struct instance_address src, dst;
@@ -23,6 +29,13 @@ struct instance_ends {
 };
 
 #define INSTANCE_MAIN_ONLY 2 /* of has_options: a reset goes before a SYN */
+
+/* Where A's newest answers have their dates, in the stream: what is nobody's fault if it differs. */
+struct instance_dates {
+        __u32 delta; /* of the connection, as in struct instance_sum */
+        __u32 next;
+        __u32 at[4];
+};
 
 /* Everything about the packet in hand; too much for the stack. */
 struct instance_work {
@@ -33,7 +46,9 @@ struct instance_work {
         struct instance_action act;
         struct instance_address vip_address;
         __be16 vip_port;
-        __u8 is_nat, is_cut, is_partial, pad[3];
+        __u8 is_nat, is_cut, is_partial;
+        __u8 is_gated, is_marked; /* B's host gates by itself; and B is the standby */
+        __u8 pad;
         __u32 vip, vip_flags, seed;
         __u32 primary, standby;
         __u32 class;
@@ -41,7 +56,8 @@ struct instance_work {
         struct instance_sum_key sum_key;
         struct instance_sum sum;
         __u32 sum_at, sum_left, sum_offset; /* while bytes are added up */
-        __u32 options[INSTANCE_SYN_WORDS];  /* for packets of a handshake */
+        struct instance_dates dates;
+        __u32 options[INSTANCE_SYN_WORDS]; /* for packets of a handshake */
         __u32 has_options;
         __u64 conn[sizeof(struct instance_conn) / 8]; /* a lock may not be in a map of this type */
         struct instance_syn syn;
@@ -91,6 +107,13 @@ struct {
         __type(key, struct instance_sum_key);
         __type(value, struct instance_sum);
 } instance_sums SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 65536);
+        __type(key, struct instance_flow);
+        __type(value, struct instance_dates);
+} instance_dates SEC(".maps");
 
 /* A piece of a packet, aligned as it is in the stream; a word of room at either end. */
 #define INSTANCE_PIECE 4096
@@ -353,6 +376,34 @@ static __noinline int instance_write_over(struct __sk_buff *skb, struct instance
         return (int)bpf_l4_csum_replace(skb, check, 0, instance_sum_fold(inner), 0);
 }
 
+/*
+ * DSCP of a packet of a connection whose standby gates by itself: the mark for the standby, and the client's
+ * own for all others; an earlier clone may have changed it. No client may choose the mark.
+ */
+static __noinline int instance_write_mark(struct __sk_buff *skb, struct instance_work *w, __u32 is_marked)
+{
+        __u8 own = w->p.tos >> 2 == instance_dscp ? 0 : w->p.tos & 0xfc, now;
+
+        now = (__u8)((is_marked ? instance_dscp << 2 : own) | (w->is_cut ? 0 : w->p.tos & 3));
+        if (w->p.is_v6) {
+                __u8 first[2];
+
+                if (bpf_skb_load_bytes(skb, INSTANCE_L2, first, 2))
+                        return -1;
+                first[0] = (first[0] & 0xf0) | now >> 4;
+                first[1] = (first[1] & 0x0f) | (__u8)(now << 4);
+                return (int)bpf_skb_store_bytes(skb, INSTANCE_L2, first, 2, BPF_F_RECOMPUTE_CSUM);
+        }
+        __u8 was;
+        if (bpf_skb_load_bytes(skb, INSTANCE_L2 + offsetof(struct instance_ip4, tos), &was, 1))
+                return -1;
+        if (was == now)
+                return 0;
+        bpf_l3_csum_replace(skb, INSTANCE_L2 + offsetof(struct instance_ip4, check), bpf_htons(was),
+                            bpf_htons(now), 2);
+        return (int)bpf_skb_store_bytes(skb, INSTANCE_L2 + offsetof(struct instance_ip4, tos), &now, 1, 0);
+}
+
 /* ---- sending ------------------------------------------------------------------------------- */
 
 INSTANCE_INLINE int instance_out_client(struct __sk_buff *skb, struct instance_work *w, __u32 clone)
@@ -387,6 +438,8 @@ static __noinline int instance_send(struct __sk_buff *skb, struct instance_work 
         }
         instance_ends_of(w, o, server);
         rc = o->is_bare ? instance_write_bare(skb, w, o) : instance_write_over(skb, w, o);
+        if (!rc && w->is_gated)
+                rc = instance_write_mark(skb, w, o->to == INSTANCE_TO_B && w->is_marked);
         if (rc)
                 return instance_leave(INSTANCE_DROP_NO_ROOM, INSTANCE_TC_DROP);
         struct instance_vip_stats *stats = bpf_map_lookup_elem(&instance_vip_stats, &w->vip);
@@ -451,8 +504,9 @@ static __noinline int instance_act(struct __sk_buff *skb, struct instance_work *
         return instance_send(skb, w, 0);
 }
 
-#define INSTANCE_GO_PLAIN (-100) /* without state */
-#define INSTANCE_GO_ON    (-101) /* work.act says how */
+#define INSTANCE_GO_PLAIN  (-100) /* without state */
+#define INSTANCE_GO_ON     (-101) /* work.act says how */
+#define INSTANCE_GO_DECIDE (-102) /* a connection's packet: instance_conn_packet */
 
 /* ---- the decision -------------------------------------------------------------------------- */
 
@@ -496,7 +550,20 @@ INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struc
 struct instance_summing {
         struct __sk_buff *skb;
         struct instance_work *w;
+        __u32 lead, bytes;
 };
+
+/* One character of one of the dates, if it is in this piece. */
+static long instance_date_blank(__u32 i, void *ctx)
+{
+        struct instance_summing *is = ctx;
+        __u32 zero = 0, k = i & 31, pos = is->w->dates.at[i >> 5 & 3] + k - is->w->sum_at;
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (b && k < INSTANCE_DATE && pos < is->bytes)
+                ((__u8 *)b->word)[(is->lead + pos) & (INSTANCE_PIECE - 1)] = 0;
+        return 0;
+}
 
 /*
  * Up to 4 KiB more: copied out of the packet, whose pages cannot be read in place, and summed. Words of the
@@ -508,6 +575,7 @@ static long instance_sum_piece(__u32 i, void *ctx)
         struct instance_work *w = is->w;
         __u32 zero = 0, lead = w->sum_at & 3, n = w->sum_left, words, sum = w->span.sum, k;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+        _Bool has_date = 0;
 
         if (!b || !n)
                 return 1;
@@ -519,6 +587,13 @@ static long instance_sum_piece(__u32 i, void *ctx)
         if (n > INSTANCE_PIECE || bpf_skb_load_bytes(is->skb, w->sum_offset, (__u8 *)b->word + lead, n)) {
                 w->span.is_blind = 1;
                 return 1;
+        }
+        for (__u32 d = 0; d < 4; d++)
+                has_date |= w->dates.at[d] - w->sum_at + INSTANCE_DATE < n + INSTANCE_DATE;
+        if (has_date && w->dates.delta == w->act.delta) {
+                is->lead = lead;
+                is->bytes = n;
+                bpf_loop(4 * 32, instance_date_blank, is, 0);
         }
         w->sum_at += n;
         w->sum_left -= n;
@@ -544,26 +619,84 @@ static long instance_sum_piece(__u32 i, void *ctx)
         return 0;
 }
 
-INSTANCE_INLINE void instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
+/* "date:" at the beginning of a line. */
+static long instance_date_letter(__u32 i, void *ctx)
+{
+        struct instance_summing *is = ctx;
+        __u32 zero = 0, at = i & (INSTANCE_HEAD - 1);
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (!b)
+                return 1;
+        const __u8 *c = (const __u8 *)b->word + at;
+        if (c[0] != '\n' || (c[1] | 32) != 'd' || (c[2] | 32) != 'a' || (c[3] | 32) != 't' ||
+            (c[4] | 32) != 'e' || c[5] != ':' || c[6] != ' ')
+                return 0;
+        is->w->dates.at[is->w->dates.next++ & 3] = is->w->span.from + at + 7;
+        is->w->dates.delta = is->w->act.delta;
+        bpf_map_update_elem(&instance_dates, &is->w->flow, &is->w->dates, BPF_ANY);
+        return 1;
+}
+
+/*
+ * Two servers answer the same request in two different seconds, now and then. An answer's date (RFC 9110,
+ * 6.6.1) has a fixed length, so it may be either's: it is summed as zeros. It is looked for where an answer
+ * of A's begins with its packet, as it does unless requests are pipelined; B's is in the same place.
+ */
+static __noinline int instance_date_find(struct __sk_buff *skb, struct instance_work *w)
+{
+        struct instance_summing is = {.skb = skb, .w = w};
+        __u32 zero = 0, n = w->s.bytes;
+        struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
+
+        if (!b || n < 64)
+                return 0;
+        if (n > INSTANCE_HEAD)
+                n = INSTANCE_HEAD;
+        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, 5))
+                return 0;
+        if (b->word[0] != bpf_htonl(0x48545450) /* HTTP */)
+                return 0;
+        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, n))
+                return 0;
+        bpf_loop(n - 8, instance_date_letter, &is, 0);
+        return 0;
+}
+
+/* A global function: the verifier looks at it once, not in every state in which it is called. */
+__noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
 {
         struct instance_summing is = {.skb = skb, .w = w};
 
+        if (!w)
+                return 0;
         w->sum_at = at;
         w->sum_left = bytes;
         w->sum_offset =
                 w->p.payload + (at - (w->s.from == INSTANCE_FROM_B ? w->s.seq - w->act.delta : w->s.seq));
         if (bytes)
                 bpf_loop(17, instance_sum_piece, &is, 0);
+        return 0;
 }
 
-/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. */
-static __noinline int instance_guard(struct __sk_buff *skb, struct instance_work *w, struct instance_conn *c)
+/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. Global: see
+ * instance_conn_packet. */
+__noinline int instance_guard(struct __sk_buff *skb)
 {
-        _Bool is_b = w->s.from == INSTANCE_FROM_B, is_blind;
-        struct instance_span *p = &w->span;
+        __u32 zero = 0, summed, sum, block;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+        struct instance_conn *c;
+        struct instance_span *p;
         struct instance_sum *theirs;
-        __u32 summed, sum, block;
+        _Bool is_b, is_blind;
 
+        if (!w)
+                return 0;
+        c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, w->p.is_v6);
+        if (!c || !instance_plausible(c, &w->s))
+                return 0;
+        p = &w->span;
+        is_b = w->s.from == INSTANCE_FROM_B;
         bpf_spin_lock(&c->lock);
         summed = is_b ? c->b_summed : c->a_summed;
         sum = is_b ? c->b_sum : c->a_sum;
@@ -573,6 +706,17 @@ static __noinline int instance_guard(struct __sk_buff *skb, struct instance_work
         instance_span_of(p, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq, w->s.bytes);
         if (!p->is_any || p->is_blind)
                 return 0;
+        if (w->vip_flags & INSTANCE_VIP_CLASSES) {
+                struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
+                if (known)
+                        w->dates = *known;
+                if (!known || w->dates.delta != w->act.delta)
+                        __builtin_memset(&w->dates, 0, sizeof(w->dates));
+                if (!is_b && p->from == w->s.seq)
+                        instance_date_find(skb, w);
+        }
+        if (!(w->vip_flags & INSTANCE_VIP_CLASSES))
+                w->dates.delta = ~w->act.delta;
         block = p->from >> INSTANCE_BLOCK_SHIFT;
         instance_sum_add(skb, w, p->from, p->first);
         if (!p->has_block)
@@ -674,28 +818,39 @@ INSTANCE_INLINE void instance_class_bar(__u32 class)
         known->is_barred = 1;
 }
 
-/* A connection's packet. */
-INSTANCE_INLINE int instance_conn_packet(struct __sk_buff *skb, struct instance_work *w,
-                                         const struct instance_vip *vip, struct instance_conn *c)
+/*
+ * A connection's packet; whose it is stands in the work. Global, like the other long functions here: those
+ * the verifier looks at once, not at each call.
+ */
+__noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance_vip *vip)
 {
+        __u32 zero = 0;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+        struct instance_conn *c;
+
+        if (!w || !vip)
+                return INSTANCE_TC_DROP;
+        c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, w->p.is_v6);
+        if (!c)
+                return INSTANCE_TC_DROP;
         _Bool is_client = w->s.from == INSTANCE_FROM_CLIENT;
         _Bool is_mirrored =
                 w->s.bytes && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)); /* or soon not */
 
-        __builtin_memset(&w->act, 0, sizeof(w->act));
         w->span.is_any = 0;
         instance_circumstances(w, vip);
         if (is_mirrored && is_client && (vip->flags & INSTANCE_VIP_CLASSES) && w->s.seq == c->c_high)
                 w->now.is_barred = (__u8)instance_class_read(skb, w);
-        else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD) &&
-                 instance_plausible(c, &w->s))
-                instance_guard(skb, w, c);
+        else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD))
+                instance_guard(skb);
         bpf_spin_lock(&c->lock);
         w->now.is_different = instance_guard_note(c, w->s.from == INSTANCE_FROM_B, &w->span);
         if (w->class)
                 c->class = w->class;
         instance_decide(c, &w->s, &w->now, &w->act);
         w->class = c->class;
+        w->is_gated = c->is_gated;
+        w->is_marked = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         bpf_spin_unlock(&c->lock);
         if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
                 instance_class_bar(w->class);
@@ -974,12 +1129,14 @@ static __noinline int instance_conn_open(struct instance_work *w)
 }
 
 /* What was left for later, so that the stack is not as deep as the whole way. */
-INSTANCE_INLINE int instance_go_on(struct __sk_buff *skb)
+__noinline int instance_go_on(struct __sk_buff *skb)
 {
         __u32 zero = 0;
         struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
         return w ? instance_act(skb, w) : INSTANCE_TC_DROP;
 }
+
+#include "instance_aligned.h"
 
 /* ---- the two ways in ----------------------------------------------------------------------- */
 
@@ -992,6 +1149,7 @@ INSTANCE_INLINE struct instance_work *instance_work_of(const struct instance_pac
                 return NULL;
         w->p = *p;
         w->is_cut = 0;
+        w->is_gated = 0;
         w->has_options = 0;
         w->class = 0;
         __builtin_memset(&w->act, 0, sizeof(w->act));
@@ -999,12 +1157,15 @@ INSTANCE_INLINE struct instance_work *instance_work_of(const struct instance_pac
 }
 
 /* A client's TCP packet to a protected vip. @return a verdict or INSTANCE_GO_* */
-static __noinline int instance_tcp_client(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip)
+__noinline int instance_tcp_client(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip)
 {
-        struct instance_work *w = instance_work_of(p);
+        struct instance_work *w;
         struct instance_conn *c;
 
+        if (!p || !vip)
+                return INSTANCE_TC_DROP;
+        w = instance_work_of(p);
         if (!w || p->ttl <= 1)
                 return INSTANCE_GO_PLAIN;
         w->flow.client = p->src;
@@ -1031,29 +1192,40 @@ static __noinline int instance_tcp_client(struct __sk_buff *skb, const struct in
                                 instance_live_add(w->vip, -1);
                         instance_conn_forget(w);
                 }
+                if (vip->flags & INSTANCE_VIP_ALIGNED) {
+                        int rc = instance_aligned_syn(skb, w, vip);
+                        if (rc != INSTANCE_GO_PLAIN)
+                                return rc;
+                }
                 return instance_syn_client(skb, w, vip);
         }
         if (!c) {
-                if (instance_conn_open(w))
-                        return INSTANCE_GO_PLAIN;
+                int rc = instance_conn_open(w);
+                if (rc && (vip->flags & INSTANCE_VIP_ALIGNED))
+                        rc = instance_aligned_open(w, vip);
+                if (rc)
+                        return rc < 0 ? INSTANCE_GO_PLAIN : rc;
                 c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, p->is_v6);
                 if (!c)
                         return INSTANCE_GO_PLAIN;
         }
         w->primary = c->primary;
         w->standby = c->standby;
-        return instance_conn_packet(skb, w, vip, c);
+        return INSTANCE_GO_DECIDE;
 }
 
 /* A server's. */
-static __noinline int instance_tcp_server(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip, const struct instance_back *back)
+__noinline int instance_tcp_server(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip, const struct instance_back *back)
 {
-        struct instance_work *w = instance_work_of(p);
+        struct instance_work *w;
         struct instance_conn *c;
         enum instance_from from;
         struct instance_pick pick;
 
+        if (!p || !vip || !back)
+                return INSTANCE_TC_DROP;
+        w = instance_work_of(p);
         if (!w || p->ttl <= 1)
                 return INSTANCE_GO_PLAIN;
         w->flow.client = p->dst;
@@ -1077,7 +1249,7 @@ static __noinline int instance_tcp_server(struct __sk_buff *skb, const struct in
                 instance_segment_of(w, from);
                 w->primary = c->primary;
                 w->standby = from == INSTANCE_FROM_B ? back->server : c->standby;
-                return instance_conn_packet(skb, w, vip, c);
+                return INSTANCE_GO_DECIDE;
         }
         instance_segment_of(w, INSTANCE_FROM_A);
         if (!p->payload_bytes) {

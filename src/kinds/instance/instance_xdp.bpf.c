@@ -123,6 +123,8 @@ int instance_xdp(struct xdp_md *ctx)
         case INSTANCE_TO_VIP:
                 return instance_xdp_request(data, end, &p, found.vip);
         case INSTANCE_FROM_SERVER:
+                if (INSTANCE_UNLIKELY(instance_may_be_check(&p)))
+                        return XDP_PASS; /* tc looks whether we have asked */
                 return instance_xdp_answer(ctx, data, end, &p, found.back);
         case INSTANCE_TO_ADDRESS:
                 if (p.wrong)

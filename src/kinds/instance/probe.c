@@ -24,8 +24,8 @@
 #define PROBE_RETRY_NS  DOG_S /* a socket that could not be opened is tried again */
 #define PROBE_ECHO      24    /* bytes: header, cookie, server, number */
 /* Ports that TCP checks come from, so that the data plane knows the answers from those to clients. */
-#define PROBE_PORT_LOW  61000
-#define PROBE_PORT_HIGH 61999
+#define PROBE_PORT_LOW  INSTANCE_CHECK_PORT_LOW
+#define PROBE_PORT_HIGH INSTANCE_CHECK_PORT_HIGH
 
 struct probe_flight {
         uint16_t number;

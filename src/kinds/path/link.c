@@ -110,7 +110,26 @@ static int path_steer(struct dog_group *g, const struct dog_plan *plan, struct d
         return path_steer_to(g, plan->hot, e);
 }
 
-static void belief_raise(struct dog_belief *b, float p, enum dog_hint hint)
+/* What a path knows besides the model. */
+#define PATH_HINTS(X)                                                                                        \
+        X(NONE, "")                                                                                          \
+        X(OVERDUE, "an answer is overdue")                                                                   \
+        X(SILENT, "the far end hears nothing any more")
+
+enum path_hint {
+#define X(id, words) PATH_HINT_##id,
+        PATH_HINTS(X)
+#undef X
+                PATH_HINT_COUNT
+};
+
+static const char *const path_hint_words[] = {
+#define X(id, words) words,
+        PATH_HINTS(X)
+#undef X
+};
+
+static void belief_raise(struct dog_belief *b, float p, enum path_hint hint)
 {
         if (p <= b->p_breach[0])
                 return;
@@ -134,7 +153,7 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                 const struct dog_stamp_session *session = m->link->probe[p].session;
                 struct dog_belief *b = &g->member[p].belief;
                 if (now_ns < warning->until_ns && (warning->paths & 1U << p))
-                        belief_raise(b, WARNING_SAYS, DOG_HINT_SILENT);
+                        belief_raise(b, WARNING_SAYS, PATH_HINT_SILENT);
                 double usual_ms = (double)b->rtt_ms[0].mean + 2 * (double)b->rtt_ms[0].spread + OVERDUE_MS;
                 if (!session || isnan(usual_ms))
                         continue;
@@ -144,7 +163,7 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                         continue;
                 double share = (waiting_ms - usual_ms) / (limit_ms - usual_ms);
                 float p_overdue = (float)fmin(0.95, OVERDUE_LEAST + (0.95 - OVERDUE_LEAST) * share);
-                belief_raise(b, p_overdue, DOG_HINT_OVERDUE);
+                belief_raise(b, p_overdue, PATH_HINT_OVERDUE);
         }
 }
 
@@ -158,6 +177,9 @@ const struct dog_kind path_kind = {
         .name = "path",
         .summary = "a traffic class between two gateways, over several underlay paths",
         .grain = DOG_GRAIN_PACKET,
+        .hint = path_hint_words,
+        .hints = PATH_HINT_COUNT,
+        .down = "the device or its carrier is down",
         .levels = 1U << DOG_COLD | 1U << DOG_READY | 1U << DOG_HOT,
         .period_ns = 20 * DOG_MS,
         .close = path_close,

@@ -1,0 +1,367 @@
+/* The commands about vips: vips, instances, conns, drain, promote. */
+#include "ctl/client.h"
+#include "ctl/command.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *word(const json_t *o, const char *key)
+{
+        const char *s = json_string_value(json_object_get(o, key));
+        return s ? s : "-";
+}
+
+static double number(const json_t *o, const char *key)
+{
+        const json_t *v = json_object_get(o, key);
+        return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
+
+static void append(char *to, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void append(char *to, size_t room, const char *format, ...)
+{
+        size_t used = strlen(to);
+        va_list args;
+        va_start(args, format);
+        vsnprintf(to + used, room - used, format, args);
+        va_end(args);
+}
+
+/* ---- vips ---- */
+
+void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
+{
+        static const struct out_column column[] = {{.key = "vip"},
+                                                   {.key = "address"},
+                                                   {.key = "state"},
+                                                   {.key = "new_to", .title = "NEW TO"},
+                                                   {.key = "connections", .title = "CONNS", .is_right = true},
+                                                   {.key = "safe", .unit = "%", .is_right = true},
+                                                   {.key = "promoted", .is_right = true},
+                                                   {.key = "evicted", .is_right = true},
+                                                   {.key = "unprotected", .title = "BARE", .is_right = true},
+                                                   {.key = NULL}};
+        out_rows(&ctl->out, rows, column);
+}
+
+int command_vips(struct ctl *ctl, int argc, char **argv)
+{
+        if (options_take(ctl, NULL, argc, argv) < 0)
+                return EXIT_USAGE;
+        int code;
+        json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "vips"), &code);
+        if (rows)
+                ctl_vips_print(ctl, rows);
+        json_decref(rows);
+        return code;
+}
+
+/* ---- instances ---- */
+
+/* Columns that join several numbers, for the table only. */
+static json_t *instances_for_people(const json_t *rows)
+{
+        json_t *list = json_array();
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                char path[48] = "";
+                char host[48] = "";
+                char risk[64];
+                double rtt = number(row, "rtt_ms");
+                double loss = number(row, "loss");
+                ctl_risk_bars(row, risk, sizeof(risk));
+                if (isnan(rtt))
+                        append(path, sizeof(path), "-");
+                else
+                        append(path, sizeof(path), rtt < 10 ? "%.1fms" : "%.0fms", rtt);
+                if (loss > 0)
+                        append(path, sizeof(path), " %.0f%%", 100 * loss);
+                if (isnan(number(row, "cpu")))
+                        append(host, sizeof(host), "-");
+                else
+                        append(host, sizeof(host), "%.0f/%.0f/%.0f%%", 100 * number(row, "cpu"),
+                               100 * number(row, "memory"), 100 * fmax(0, number(row, "stall")));
+                json_t *copy = json_copy((json_t *)(uintptr_t)row);
+                json_object_set_new(copy, "path", json_string(path));
+                json_object_set_new(copy, "host", json_string(host));
+                json_object_set_new(copy, "risk", json_string(risk));
+                json_array_append_new(list, copy);
+        }
+        return list;
+}
+
+void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
+{
+        static const struct out_column column[] = {{.key = "instance"},
+                                                   {.key = "state"},
+                                                   {.key = "health", .is_right = true},
+                                                   {.key = "risk", .title = "P(BAD) 1/5/30s"},
+                                                   {.key = "path", .title = "RTT/LOSS"},
+                                                   {.key = "host", .title = "CPU/MEM/STALL"},
+                                                   {.key = "serves", .is_right = true},
+                                                   {.key = "stands_by", .title = "STANDBY", .is_right = true},
+                                                   {.key = "why"},
+                                                   {.key = NULL}};
+        if (ctl->out.format != OUT_TABLE) {
+                out_rows(&ctl->out, rows, column);
+                return;
+        }
+        json_t *list = instances_for_people(rows);
+        out_rows(&ctl->out, list, column);
+        json_decref(list);
+}
+
+int command_instances(struct ctl *ctl, int argc, char **argv)
+{
+        if (options_take(ctl, NULL, argc, argv) < 0)
+                return EXIT_USAGE;
+        int code;
+        json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "instances"), &code);
+        if (rows)
+                ctl_instances_print(ctl, rows);
+        json_decref(rows);
+        return code;
+}
+
+/* ---- conns ---- */
+
+struct conns_args {
+        const char *vip, *instance;
+        unsigned most;
+};
+
+const struct option_row option_conns[] = {
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct conns_args, vip), "only of this vip"},
+        {"instance", "NAME", OPTION_TEXT, offsetof(struct conns_args, instance),
+         "only those that it serves or stands by for"},
+        {"n", "N", OPTION_COUNT, offsetof(struct conns_args, most), "at most N (50)"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+int command_conns(struct ctl *ctl, int argc, char **argv)
+{
+        static const struct out_column column[] = {
+                {.key = "vip"},
+                {.key = "client"},
+                {.key = "served_by", .title = "SERVED BY"},
+                {.key = "standby"},
+                {.key = "state"},
+                {.key = "lag_bytes", .title = "LAG", .unit = "bytes", .is_right = true},
+                {.key = "quiet_ms", .title = "QUIET", .unit = "ms", .is_right = true},
+                {.key = "why"},
+                {.key = NULL}};
+        struct conns_args a = {.most = 50};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words > 0)
+                return ctl_fail(EXIT_USAGE, "conns takes options only: --vip %s or --instance %s", argv[0],
+                                argv[0]);
+        json_t *question = json_pack("{s:s, s:i}", "ask", "conns", "most", (int)a.most);
+        if (a.vip)
+                json_object_set_new(question, "vip", json_string(a.vip));
+        if (a.instance)
+                json_object_set_new(question, "instance", json_string(a.instance));
+        int code;
+        json_t *rows = ctl_ask(ctl, question, &code);
+        if (!rows)
+                return code;
+        out_rows(&ctl->out, rows, column);
+        if (ctl->out.format == OUT_TABLE && json_array_size(rows) >= a.most)
+                fprintf(ctl->out.to, "the first %u; -n shows more\n", a.most);
+        json_decref(rows);
+        return code;
+}
+
+/* ---- drain ---- */
+
+struct drain_args {
+        bool is_undone, has_no_patience;
+        int64_t limit_ns;
+};
+
+const struct option_row option_drain[] = {
+        {"undo", NULL, OPTION_FLAG, offsetof(struct drain_args, is_undone), "use it again"},
+        {"no-wait", NULL, OPTION_FLAG, offsetof(struct drain_args, has_no_patience),
+         "do not wait until it is empty"},
+        {"limit", "TIME", OPTION_TIME, offsetof(struct drain_args, limit_ns),
+         "wait at most so long until it is empty (1min)"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+/* Follow the daemon's events until it says that the instance is empty. */
+static int drain_wait(struct ctl *ctl, struct client *c, const char *name, int64_t limit_ns)
+{
+        const enum out_format format = ctl->out.format;
+        json_t *event;
+        int code = EXIT_DEGRADED;
+        alarm((unsigned)((limit_ns + 999999999) / 1000000000));
+        while (code == EXIT_DEGRADED && (event = client_next(c))) {
+                bool is_ours = strcmp(word(event, "subject"), name) == 0;
+                if (is_ours && strcmp(word(event, "event"), "drained") == 0)
+                        code = EXIT_FINE;
+                else if (is_ours && strcmp(word(event, "event"), "undrain") == 0)
+                        code = EXIT_REFUSED;
+                bool is_worth_telling = is_ours || strcmp(word(event, "from"), name) == 0;
+                /* As one document of JSON it is the last word that counts. */
+                bool is_last = code != EXIT_DEGRADED;
+                if (is_worth_telling && format == OUT_TABLE)
+                        fprintf(ctl->out.to, "%s\n", word(event, "text"));
+                else if (is_worth_telling && (format == OUT_JSONL || is_last))
+                        out_object(&ctl->out, event);
+                fflush(ctl->out.to);
+                json_decref(event);
+        }
+        alarm(0);
+        return code;
+}
+
+static void drain_too_long(int signal)
+{
+        (void)signal;
+        static const char text[] =
+                "sundog: it is not empty yet; it goes on being emptied: sundog instances\n";
+        ssize_t unused = write(STDERR_FILENO, text, sizeof(text) - 1);
+        (void)unused;
+        _exit(EXIT_DEGRADED);
+}
+
+int command_drain(struct ctl *ctl, int argc, char **argv)
+{
+        struct drain_args a = {.limit_ns = 60 * INT64_C(1000000000)};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words != 1)
+                return ctl_fail(EXIT_USAGE,
+                                "name one instance: sundog drain INSTANCE; see: sundog instances");
+        struct dog_err e = {0};
+        struct client *c = NULL;
+        if (client_open(&c, ctl->socket, &e) < 0)
+                return ctl_fail(EXIT_UNREACHABLE, "%s", e.text);
+        int code;
+        json_t *question = json_pack("{s:s, s:s, s:b, s:b}", "ask", "drain", "instance", argv[0], "undo",
+                                     (int)a.is_undone, "follow", !a.is_undone && !a.has_no_patience);
+        json_t *answer = client_ask(c, question, &code, &e);
+        json_decref(question);
+        if (!answer) {
+                client_close(c);
+                return ctl_fail(code == EXIT_FAILED && strstr(e.text, "cannot be drained") ? EXIT_REFUSED
+                                                                                           : code,
+                                "%s", e.text);
+        }
+        bool is_waiting = !a.is_undone && !a.has_no_patience;
+        bool is_table = ctl->out.format == OUT_TABLE;
+        /* As JSON, who waits gets the end and not the beginning. */
+        if (!is_table && !is_waiting)
+                out_object(&ctl->out, answer);
+        if (is_table && a.is_undone)
+                fprintf(ctl->out.to, "%s is used again, once it has been well for a while\n", argv[0]);
+        if (is_table && !a.is_undone)
+                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n", argv[0],
+                        number(answer, "serves"), is_waiting ? " ..." : "");
+        fflush(ctl->out.to);
+        json_decref(answer);
+        if (is_waiting) {
+                signal(SIGALRM, drain_too_long);
+                code = drain_wait(ctl, c, argv[0], a.limit_ns);
+                if (code == EXIT_DEGRADED)
+                        code = ctl_fail(EXIT_UNREACHABLE, "sundogd has gone before %s was empty", argv[0]);
+        }
+        client_close(c);
+        return code;
+}
+
+/* ---- promote ---- */
+
+struct promote_args {
+        const char *vip;
+        bool is_sure, is_dry;
+};
+
+const struct option_row option_promote[] = {
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct promote_args, vip),
+         "of a client that has connections to several"},
+        {"yes", NULL, OPTION_FLAG, offsetof(struct promote_args, is_sure), "do not ask"},
+        {"dry", NULL, OPTION_FLAG, offsetof(struct promote_args, is_dry), "only say what would be done"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static json_t *promote_question(const struct promote_args *a, const char *what, bool is_dry)
+{
+        json_t *question = json_pack("{s:s, s:s, s:b}", "ask", "promote", "what", what, "dry", (int)is_dry);
+        if (a->vip)
+                json_object_set_new(question, "vip", json_string(a->vip));
+        return question;
+}
+
+static void promote_say(const struct ctl *ctl, const json_t *p, bool is_done)
+{
+        double movable = number(p, "movable");
+        double bound = number(p, "bound");
+        const char *verb = is_done ? "moved" : "would be moved";
+        if (json_object_get(p, "client"))
+                fprintf(ctl->out.to, "the connection of %s to %s %s from %s to %s\n", word(p, "client"),
+                        word(p, "vip"), is_done ? "was moved" : "would be moved", word(p, "from"),
+                        word(p, "to"));
+        else
+                fprintf(ctl->out.to, "%.0f connection%s of %s %s to their standbys now",
+                        movable - number(p, "failed"), movable == 1 ? "" : "s", word(p, "instance"), verb);
+        if (json_object_get(p, "instance"))
+                fprintf(ctl->out.to, bound > 0 ? "; %.0f without a standby stay\n" : "\n", bound);
+        if (number(p, "failed") > 0)
+                fprintf(ctl->out.to, "%.0f ended, or lost their standby, meanwhile\n", number(p, "failed"));
+}
+
+int command_promote(struct ctl *ctl, int argc, char **argv)
+{
+        struct promote_args a = {0};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words != 1)
+                return ctl_fail(
+                        EXIT_USAGE,
+                        "name an instance, or a client as ADDRESS:PORT: sundog promote a; see: sundog conns");
+        int code;
+        bool is_asking = !a.is_sure && !a.is_dry;
+        if (is_asking && !isatty(STDIN_FILENO))
+                return ctl_fail(EXIT_USAGE,
+                                "nobody is there to ask: add --yes, or --dry to see what would be done");
+        if (a.is_dry || is_asking) {
+                json_t *would = ctl_ask(ctl, promote_question(&a, argv[0], true), &code);
+                if (!would)
+                        return code;
+                if (ctl->out.format == OUT_TABLE || is_asking)
+                        promote_say(ctl, would, false);
+                else
+                        out_object(&ctl->out, would);
+                json_decref(would);
+                if (a.is_dry)
+                        return code;
+                fputs("go on? [y/N] ", ctl->out.to);
+                fflush(ctl->out.to);
+                char answer[8];
+                if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+                        return ctl_fail(EXIT_REFUSED, "nothing was done");
+        }
+        json_t *done = ctl_ask(ctl, promote_question(&a, argv[0], false), &code);
+        if (!done)
+                return code;
+        if (ctl->out.format == OUT_TABLE)
+                promote_say(ctl, done, true);
+        else
+                out_object(&ctl->out, done);
+        if (number(done, "failed") > 0)
+                code = EXIT_DEGRADED;
+        json_decref(done);
+        return code;
+}

@@ -1,0 +1,103 @@
+#pragma once
+/** What the files of the service share: service.c, measure.c, kind.c, operate.c. Private. */
+#include "kinds/instance/digest.h"
+#include "kinds/instance/probe.h"
+#include "kinds/instance/service.h"
+
+/** Descriptors that probes may have open at a time: a ping socket a device and family, and TCP connections.
+ */
+#define PROBE_FDS 1024
+
+/** One (vip, instance). */
+struct seat {
+        uint16_t number;                   /**< of the server in the front */
+        bool is_set;                       /**< the front knows its next hop */
+        bool is_dead;                      /**< we have told the front so, ahead of the plan */
+        bool is_refusing; /**< its port does not take connections */
+        bool is_checked;  /**< ... which is asked under check_number() */
+        struct instance_server_stats seen; /**< at the last sample */
+        int64_t seen_ns;
+        double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
+        uint64_t hangs;                    /**< promotions for a hang away from it */
+        int64_t hang_ns;                   /**< the newest; 0: none */
+        int64_t reset_ns;                  /**< the newest promotion by a reset or an early end; 0: none */
+};
+
+struct address {
+        struct instance_service *service;
+        unsigned index;
+        uint16_t number; /**< of the vip in the front */
+        struct instance_address_plan plan;
+        struct dog_group *group; /**< owned by the loop */
+        struct seat seat[INSTANCE_SEATS_MAX];
+        double share; /**< of new connections that are protected, as last told */
+};
+
+struct machine {
+        struct instance_service *service;
+        unsigned index;
+        struct instance_machine set;
+        bool has_carrier, is_answering, has_answered, has_settled;
+        bool is_unprobed; /**< its device was not there */
+        bool is_drained, is_empty_told;
+        int64_t drained_ns;
+        struct dog_sample newest;
+        int agent; /**< its number in the listener; -1: none */
+        struct dog_exporter *exporter;
+        int exporter_fd;
+        int64_t exporter_due_ns;
+        struct dog_vitals vitals;
+        int64_t vitals_ns;        /**< 0: none yet */
+        int64_t vitals_period_ns; /**< how often they come */
+        bool is_doubted, is_agent_silent;
+        unsigned serves, stands_by; /**< of the last count */
+        double told_health;
+        int64_t told_ns;
+};
+
+struct instance_service {
+        struct instance_service_settings settings;
+        char *words; /**< copies of the strings in settings */
+        struct dog_hands_client *hands;
+        struct dog_loop *loop;
+        struct instance_front *front;
+        struct machine *machine;
+        unsigned machines;
+        struct address *vip;
+        unsigned vips;
+        struct instance_digest digest;
+        int probe_fd[PROBE_FDS];      /**< -1: free */
+        struct instance_probe *probe; /**< of all machines, by index */
+        struct dog_agents *agents;
+        int agent_fd;
+        int64_t opened_ns, settle_ns;
+        int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
+};
+
+/* measure.c */
+int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
+void measure_close(struct instance_service *s);
+bool measure_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+void measure_refresh(struct instance_service *s);
+int64_t measure_on_timer(struct instance_service *s, int64_t now_ns);
+/** Can it carry traffic, as far as is known now? Tells groups and, when it cannot, the front at once. */
+void machine_judge(struct machine *m, int64_t now_ns);
+
+/* operate.c */
+/** When did any of its servers send last? 0: never. */
+int64_t machine_heard_ns(struct instance_service *s, const struct machine *m);
+void operate_on_timer(struct instance_service *s, int64_t now_ns);
+/** Count what each instance serves and stands by for; walks the table. */
+void operate_count(struct instance_service *s, int64_t now_ns);
+
+/* service.c */
+void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+const char *service_server_name(const struct instance_service *s, unsigned number);
+/** Probes beyond the machines' ask the ports of TCP vips: seat k of vip a, or -1 when there is no room. */
+int check_number(const struct instance_service *s, const struct address *a, unsigned k);
+/** For each seat of a machine. */
+#define SEATS_OF(s, m, a, k)                                                                                 \
+        for (struct address * (a) = (s)->vip; (a) < (s)->vip + (s)->vips; (a)++)                             \
+                for (unsigned(k) = 0; (k) < (a)->plan.seats; (k)++)                                          \
+                        if ((a)->plan.seat[k].machine == (m))

@@ -1,0 +1,414 @@
+#!/usr/bin/env python3
+"""The instance kind as an operator has it: a configuration file, sundogd, sundog, two nginx that know nothing of it.
+
+Usage: instance_daemon.py SUNDOGD SUNDOG [WORD...]     only statements whose name has one of the words
+
+Requirement ids stand beside what proves them. Clients read slowly enough to be in the middle of it whatever happens,
+look at every byte, and never try again.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from lab import Lab, need, run, sh, wait_for
+
+SUNDOGD, SUNDOG = (os.path.abspath(p) for p in sys.argv[1:3])
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOPOLOGY = os.path.join(HERE, "..", "..", "lab", "instance_topology.sh")
+VIP = "10.80.9.1"
+BYTES = 1200000
+lab = None
+
+# N connections, each at RATE bytes/s, all of the file, compared with the file itself.
+CLIENT = """
+import selectors, socket, sys, time
+to, n, rate, path = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+want = open(path, "rb").read()
+sel, live, kept, bad, broken, gap = selectors.DefaultSelector(), 0, 0, 0, 0, 0.0
+class C: pass
+for i in range(n):
+    c = C()
+    c.s = socket.socket()
+    c.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    c.s.settimeout(5)
+    c.s.connect((to, 80))
+    c.s.sendall(b"GET /file HTTP/1.0\\r\\nHost: x\\r\\n\\r\\n")
+    c.s.setblocking(False)
+    c.head, c.got, c.start, c.last, c.is_on = b"", 0, time.monotonic(), time.monotonic(), True
+    sel.register(c.s, selectors.EVENT_READ, c)
+    live += 1
+print("started", n, flush=True)
+paused, until = [], time.monotonic() + 60
+while live and time.monotonic() < until:
+    now = time.monotonic()
+    for c in [c for c in paused if c.got <= rate * (now - c.start)]:
+        paused.remove(c)
+        c.last = now
+        sel.register(c.s, selectors.EVENT_READ, c)
+    for key, _ in sel.select(0.005):
+        c, now = key.data, time.monotonic()
+        try:
+            d = c.s.recv(16384)
+        except OSError:
+            d = None
+        gap = max(gap, now - c.last)
+        c.last = now
+        if not d:
+            sel.unregister(c.s)
+            live -= 1
+            broken += d is None or c.got != len(want)
+            kept += d is not None and c.got == len(want)
+            continue
+        if c.head is not None:
+            c.head += d
+            if b"\\r\\n\\r\\n" not in c.head:
+                continue
+            d, c.head = c.head.split(b"\\r\\n\\r\\n", 1)[1], None
+        if want[c.got:c.got + len(d)] != d:
+            bad += 1
+        c.got += len(d)
+        if c.got > rate * (now - c.start):
+            sel.unregister(c.s)
+            paused.append(c)
+print("done kept=%d bad=%d broken=%d hung=%d gap_ms=%.0f" % (kept, bad, broken, live, gap * 1e3), flush=True)
+"""
+
+
+class Client:
+    def __init__(self, connections=30, rate=300000):
+        self.connections = connections
+        self.program = lab.start(sys.executable, "-c", CLIENT, VIP, str(connections), str(rate), lab.path("www/file"),
+                                 netns=lab.ns("cl"))
+        self.program.expect("started", 20)
+
+    def result(self):
+        w = dict(p.split("=") for p in self.program.expect("done", 70).split()[1:])
+        return {k: int(v) for k, v in w.items()}
+
+    def all_kept(self):
+        r = self.result()
+        need(r["kept"] == self.connections and r["bad"] == 0,
+             "%d connections: %s\n%s" % (self.connections, r, "\n".join(lab.daemon.told[-25:])))
+        return "%d of %d kept, longest gap %d ms" % (r["kept"], self.connections, r["gap_ms"])
+
+
+class Stage(Lab):
+    """The topology, nginx on a and b (and c when asked), and a sundogd."""
+
+    def __enter__(self):
+        super().__enter__()
+        sh(TOPOLOGY, "up", self.prefix)
+        os.chmod(self.folder, 0o755)
+        for folder in ("www", "run", "pins"):
+            os.makedirs(self.path(folder))
+        os.chmod(self.path("run"), 0o777)
+        with open(self.path("www/file"), "wb") as f:
+            f.write(os.urandom(BYTES))
+        sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", self.path("pins"))
+        self.nginx, self.daemon, self.files = {}, None, ("a", "b")
+        for name in "ab":
+            self.serve(name)
+        return self
+
+    def __exit__(self, *why):
+        super().__exit__(*why)
+        sh(TOPOLOGY, "down", self.prefix, check=False)
+
+    def ns(self, name):
+        return "%s-%s" % (self.prefix, name)
+
+    def serve(self, name):
+        os.makedirs(self.path(name), exist_ok=True)
+        with open(self.path(name + "/nginx.conf"), "w") as f:
+            f.write("daemon off; pid %(p)s/pid; error_log %(p)s/err; worker_processes 1;\n"
+                    "events { worker_connections 2048; }\n"
+                    "http { access_log off; sendfile on; etag off; client_body_temp_path %(p)s/t1; proxy_temp_path %(p)s/t2;"
+                    " fastcgi_temp_path %(p)s/t3; uwsgi_temp_path %(p)s/t4; scgi_temp_path %(p)s/t5;\n"
+                    " server { listen 80; root %(w)s; location = /who { return 200 %(n)s; } } }\n"
+                    % {"p": self.path(name), "w": self.path("www"), "n": name})
+        self.nginx[name] = self.start("nginx", "-c", self.path(name + "/nginx.conf"), netns=self.ns(name))
+        wait_for(lambda: "80" in sh("ip", "netns", "exec", self.ns(name), "ss", "-Hltn", "sport", "=", ":80"), 10,
+                 "nginx of %s listens" % name)
+
+    def kill_server(self, name):
+        """kill -9 of every process of this nginx."""
+        for pid in reversed(process_tree(self.nginx[name].process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        self.nginx[name].process.wait()
+
+    def configure(self, instances=("a", "b"), more="", front="", extra="", vip=""):
+        devices = {"a": "sa", "b": "sb", "c": "sc"}
+        rows = "".join("  - {name: %s, address: 10.80.%d.2, device: %s%s}\n" % (
+            n, "abc".index(n) + 1, devices[n], extra if n == "a" else "") for n in instances)
+        with open(self.path("edge.yaml"), "w") as f:
+            f.write("site: edge\nuser: nobody\nstore: {path: %s}\napi: {socket: %s}\n"
+                    "front: {devices: [c0, sa, sb, sc]%s}\ninstances:\n%s"
+                    "vips:\n  - {name: web, address: %s, port: 80, instances: [%s], protect: always%s}\n%s"
+                    % (self.path("run/store.db"), self.path("run/api.sock"), front, rows, VIP, ", ".join(instances),
+                       vip, more))
+
+    def sundogd(self):
+        self.daemon = self.start(SUNDOGD, "--config", self.path("edge.yaml"), "--pins", self.path("pins"),
+                                 netns=self.ns("lb"))
+        self.daemon.expect("event=started", 20)
+
+    def restart(self):
+        if self.daemon:
+            self.daemon.end()
+        self.sundogd()
+
+    def sundog(self, *words):
+        done = subprocess.run((SUNDOG, "--socket", self.path("run/api.sock")) + words, capture_output=True, text=True,
+                              timeout=90)
+        return done.returncode, done.stdout, done.stderr
+
+    def ask(self, *words):
+        code, out, err = self.sundog("-o", "json", *words)
+        return code, json.loads(out) if out else err
+
+    def instance(self, name):
+        return [r for r in self.ask("instances")[1] if r["instance"] == name][0]
+
+    def vip(self):
+        return self.ask("vips")[1][0]
+
+    def all_serve(self, *names):
+        wait_for(lambda: all(self.instance(n)["state"] == "SERVING" for n in names) and
+                 self.vip()["state"] == "FINE", 30, "%s serve: %s" % (names, self.ask("instances")[1]))
+
+    def who(self):
+        return sh("ip", "netns", "exec", self.ns("cl"), "curl", "-s", "-m", "2", "http://%s/who" % VIP, check=False)
+
+    def events(self, start):
+        return [e for e in self.ask("events", "-n", "200")[1] if e["event"].startswith(start)]
+
+
+def process_tree(pid):
+    todo, found = [pid], []
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        try:
+            for task in os.listdir("/proc/%d/task" % pid):
+                with open("/proc/%d/task/%s/children" % (pid, task)) as f:
+                    todo += [int(p) for p in f.read().split()]
+        except OSError:
+            pass
+    return found
+
+
+def fresh(**config):
+    lab.configure(**config)
+    for name in "ab":
+        if lab.nginx[name].process.poll() is not None:
+            lab.serve(name)
+    lab.restart()
+    lab.sundog("drain", "a", "--undo")
+    lab.all_serve("a", "b")
+
+
+def vips_conns_and_instances_show_what_is_there():  # I2 I3 I13
+    fresh()
+    c = Client(20)
+    wait_for(lambda: lab.vip()["protected"] == 20, 5, "20 protected connections: %s" % lab.vip())
+    code, rows = lab.ask("conns")
+    need(code == 0 and sum(r["state"] == "protected" for r in rows) == 20, str(rows[:3]))
+    open_now = [r for r in rows if r["state"] == "protected"]
+    need({(r["served_by"], r["standby"]) for r in open_now} <= {("a", "b"), ("b", "a")}, str(open_now[:3]))
+    need(len({r["served_by"] for r in open_now}) == 2, "new connections go to both: %s" % open_now)
+    seen = {n: lab.instance(n) for n in "ab"}
+    need(seen["a"]["serves"] + seen["b"]["serves"] == 20 and seen["a"]["stands_by"] == seen["b"]["serves"], str(seen))
+    need(all(0 < r["health"] <= 100 and 0 <= r["p_near"] <= r["p_far"] <= 1 for r in seen.values()), str(seen))
+    need(lab.ask("conns", "--vip", "nope")[0] == 1 and "no vip" in lab.sundog("conns", "--vip", "nope")[2], "a wrong name is told")
+    need(len(lab.ask("conns", "-n", "3")[1]) == 3, "-n")
+    for command in ("vips", "instances", "conns", "status", "forecast"):
+        code, text, _ = lab.sundog(command)
+        need(code in (0, 3) and "web" in text or command == "instances" and "SERVING" in text, "%s: %s" % (command, text))
+    return c.all_kept() + "\n" + lab.sundog("instances")[1]
+
+
+def killing_a_server_loses_no_connection():  # I8 I9 I12
+    fresh()
+    c = Client()
+    time.sleep(1)
+    at_a = lab.instance("a")["serves"]
+    lab.kill_server("a")
+    told = c.all_kept()
+    vip = lab.vip()
+    need(vip["promoted"] >= at_a > 0, "%d were on a: %s" % (at_a, vip))
+    need(lab.instance("a")["state"] == "REFUSING" and lab.instance("a")["health"] == 0, "nobody listens there: %s" % lab.instance("a"))
+    need({lab.who() for _ in range(10)} == {"b"}, "new connections go to b")
+    lines = [e for e in lab.events("promoted") if e["from"] == "a"]
+    need(lines and len(lines) <= 4 and sum(e["connections"] for e in lines) >= at_a, "told in a few lines: %s" % lines)
+    lab.serve("a")
+    lab.all_serve("a", "b")
+    wait_for(lambda: "a" in {lab.who() for _ in range(10)}, 10, "a gets new connections again")
+    return told + "\n" + "\n".join(e["text"] for e in lines)
+
+
+def a_lost_carrier_is_acted_on_at_once():  # I9
+    fresh()
+    c = Client()
+    time.sleep(1)
+    sh("ip", "-n", lab.ns("a"), "link", "set", "s0", "down")
+    try:
+        told = c.all_kept()
+        need(lab.instance("a")["state"] == "DEAD" and "carrier" in lab.instance("a")["why"], str(lab.instance("a")))
+        need(lab.sundog("status")[0] == 3, "status says that a person should look")
+    finally:
+        sh("ip", "-n", lab.ns("a"), "link", "set", "s0", "up")
+    sh("ip", "-n", lab.ns("a"), "route", "replace", "default", "via", "10.80.1.1")
+    lab.all_serve("a", "b")
+    return told + "\n" + "\n".join(e["text"] for e in lab.events("promoted-dead")[-2:])
+
+
+def draining_empties_a_server_and_says_so():  # I8 I9 I10
+    fresh()
+    c = Client()
+    time.sleep(1)
+    at_a = lab.instance("a")["serves"]
+    code, text, err = lab.sundog("drain", "a", "--limit", "20s")
+    need(code == 0 and "carries nothing any more" in text, "%d %s %s" % (code, text, err))
+    need(at_a > 0 and lab.instance("a")["serves"] == 0 and lab.instance("a")["state"] == "DRAINED", str(lab.instance("a")))
+    lab.kill_server("a")
+    told = c.all_kept()
+    need({lab.who() for _ in range(10)} == {"b"}, "new connections go to b")
+    code, _, err = lab.sundog("drain", "b", "--no-wait")
+    need(code == 6 and "last instance alive of vip web" in err, "%d %s" % (code, err))
+    need(lab.sundog("drain", "nobody")[0] == 1, "a wrong name is told")
+    # A restart remembers it; --undo ends it.
+    lab.serve("a")
+    lab.restart()
+    wait_for(lambda: lab.instance("a")["state"] == "DRAINED", 10, "drained over a restart: %s" % lab.instance("a"))
+    need(lab.sundog("drain", "a", "--undo")[0] == 0, "undo")
+    lab.all_serve("a", "b")
+    return told + "\n" + text
+
+
+def promote_moves_what_it_says():  # I9
+    fresh()
+    c = Client(12)
+    time.sleep(1)
+    at_a = lab.instance("a")["serves"]
+    code, would = lab.ask("promote", "a", "--dry")
+    need(code == 0 and would["movable"] == at_a > 0 and would["dry"], str(would))
+    need(lab.instance("a")["serves"] == at_a, "--dry does nothing")
+    need(lab.sundog("promote", "a")[0] == 2, "nobody is there to ask")
+    one = [r for r in lab.ask("conns", "--vip", "web")[1] if r["served_by"] == "a" and r["state"] == "protected"][0]
+    code, text, err = lab.sundog("promote", one["client"], "--yes")
+    need(code == 0 and "was moved from a to b" in text, "%s %s" % (text, err))
+    wait_for(lambda: lab.instance("a")["serves"] == at_a - 1, 5, "one less")
+    need(lab.sundog("promote", "1.2.3.4:5", "--yes")[0] == 1 and lab.sundog("promote", "x:y", "--yes")[0] == 1, "who is not there")
+    need(lab.sundog("promote", "a", "--yes")[0] == 0, "all of them")
+    wait_for(lambda: lab.instance("a")["serves"] == 0, 5, "none is left on a")
+    return c.all_kept()
+
+
+def the_decider_may_die():  # I9 I10
+    fresh()
+    c = Client()
+    time.sleep(0.7)
+    for _ in range(2):
+        decider = process_tree(lab.daemon.process.pid)[1]
+        os.kill(decider, signal.SIGKILL)
+        time.sleep(0.5)
+    # Nobody is there to see the server die, perhaps: the data plane does it by itself.
+    lab.kill_server("a")
+    told = c.all_kept()
+    wait_for(lambda: lab.sundog("vips")[0] == 0, 20, "it was started again: %s" % lab.daemon.told[-12:])
+    lab.serve("a")
+    lab.all_serve("a", "b")
+    return told
+
+
+def an_instance_can_be_added():  # I4 I12
+    fresh()
+    lab.files = ("a", "b", "c")
+    c = Client()
+    time.sleep(0.5)
+    lab.daemon.end()
+    lab.serve("c")
+    # In front of the others: who was there keeps its number, or connections would change servers.
+    lab.configure(instances=("c", "a", "b"))
+    lab.sundogd()
+    lab.all_serve("a", "b", "c")
+    need({lab.who() for _ in range(40)} == {"a", "b", "c"}, "all three get new connections")
+    lab.kill_server("b")
+    told = c.all_kept()
+    lab.kill_server("c")
+    return told
+
+
+def an_instance_that_is_not_there_is_waited_for():
+    for name in "ab":
+        if lab.nginx[name].process.poll() is not None:
+            lab.serve(name)
+    sh("ip", "-n", lab.ns("b"), "link", "set", "s0", "down")
+    try:
+        lab.configure()
+        lab.restart()
+        wait_for(lambda: lab.instance("b")["state"] in ("WAITING", "DEAD"), 5, str(lab.instance("b")))
+        need(lab.instance("b")["why"], "and why")
+        need({lab.who() for _ in range(5)} == {"a"}, "a serves alone")
+        need(lab.vip()["unprotected"] >= 5, "unprotected is counted: %s" % lab.vip())
+        code, status = lab.ask("status")
+        need(code == 3 and any("instance b" in n for n in status["notes"]), str(status["notes"]))
+    finally:
+        sh("ip", "-n", lab.ns("b"), "link", "set", "s0", "up")
+    sh("ip", "-n", lab.ns("b"), "route", "replace", "default", "via", "10.80.2.1")
+    lab.all_serve("a", "b")
+
+
+def bad_input_gets_a_sentence():
+    def refused(say, **config):
+        lab.configure(**config)
+        d = lab.start(SUNDOGD, "--config", lab.path("edge.yaml"), "--pins", lab.path("pins"), netns=lab.ns("lb"))
+        d.process.wait(20)
+        text = " ".join(d.told)
+        need(d.process.returncode != 0 and say in text, "wanted \"%s\": %s" % (say, text))
+    lab.daemon.end()
+    refused("cannot read key file", extra=", agent_key_file: /nonexistent/key")
+    with open(lab.path("key"), "w") as f:
+        f.write("short\n")
+    os.chmod(lab.path("key"), 0o600)
+    refused("too short", extra=", agent_key_file: %s" % lab.path("key"))
+    refused("so nothing can be protected", vip=", return: direct")
+    # A device that does not exist is waited for.
+    lab.configure()
+    lab.sundogd()
+    lab.all_serve("a", "b")
+
+
+def remove_takes_the_front_off():
+    fresh()
+    need(lab.who() in ("a", "b"), "served")
+    lab.daemon.end()
+    need(lab.who() in ("a", "b"), "served without any process")
+    told = subprocess.run(("ip", "netns", "exec", lab.ns("lb"), SUNDOGD, "--config", lab.path("edge.yaml"), "--pins",
+                           lab.path("pins"), "--remove"), capture_output=True, text=True, timeout=20)
+    need(told.returncode == 0 and "front-removed" in told.stdout + told.stderr, told.stdout + told.stderr)
+    need(lab.who() == "", "not served any more")
+    left = [n for _, _, names in os.walk(lab.path("pins")) for n in names if not n.endswith(".debug")]
+    need(not left, "nothing is pinned: %s" % left)
+    return told.stderr.strip()
+
+
+STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
+              a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
+              the_decider_may_die, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
+              bad_input_gets_a_sentence, remove_takes_the_front_off)
+
+
+def main():
+    global lab
+    if os.geteuid() != 0:
+        return run()
+    wanted = sys.argv[3:]
+    with Stage("dax") as lab:
+        return run(*[s for s in STATEMENTS if not wanted or any(w in s.__name__ for w in wanted)])
+
+
+sys.exit(main())
