@@ -1,7 +1,7 @@
 #pragma once
 /**
  * The decider's end of the conversation with hands. One call at a time, each a short wait (hands
- * does nothing that takes long; loading a program is the slowest, some ten milliseconds).
+ * does nothing that takes long but load programs: the verifier takes seconds for a large one).
  *
  * Poll dog_hands_client_fd() for reading: between calls it becomes readable only when hands is
  * gone, and then the decider should exit and be restarted together with it.
@@ -28,7 +28,7 @@ struct dog_hands_request dog_hands_request_of(enum dog_hands_op op);
 int dog_hands_ready(struct dog_hands_client *c, struct dog_err *e);
 
 /**
- * Ask, and wait for the answer, ten seconds at most.
+ * Ask, and wait for the answer, a minute at most.
  *
  * @param request  version and id are filled here
  * @param reply    filled on every outcome; reply->text may be worth telling on success too
