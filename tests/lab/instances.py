@@ -142,7 +142,8 @@ def a_standby_that_dies_is_replaced_for_new_connections():  # I12
     for name in ("b", "c"):
         stage.servers[name].repair()
     # Both serve as standbys again: the next failure is survived.
-    wait_for(lambda: sum(i.get("standing", 0) > 0 for i in front.ask("instances")[1]) >= 1, 20, "standbys are back")
+    wait_for(lambda: [i["state"] for i in front.ask("instances")[1]] == ["SERVING", "STANDBY", "STANDBY"], 20,
+             "standbys are back")
     all_kept(once(stage, front, "crash", **held()))
 
 

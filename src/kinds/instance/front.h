@@ -14,6 +14,7 @@
 #include "hands/policy.h"
 #include "hands/server.h"
 #include "kinds/instance/instance_abi.h"
+#include "kinds/instance/instance_cookie.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -131,6 +132,19 @@ void instance_front_unfit(struct instance_front *f, unsigned server, bool is_unf
 /** One connection. -ENOENT: it is not protected, or has no standby. */
 int instance_front_order(struct instance_front *f, const struct instance_flow *flow,
                          enum instance_order order, struct dog_err *e);
+
+/**
+ * Keys of an aligned vip, the same as its servers' shims have (cookie.h). Until they are set the vip is
+ * translated. Call again now and then, and after a step of the clock: it notes the wall clock.
+ * @param mss4, mss6  what clients may send in one segment, as it fits the servers' devices: MTU less 40 and
+ * 60
+ */
+int instance_front_cookies_set(struct instance_front *f, unsigned vip,
+                               const struct instance_cookie_keys *keys, uint16_t mss4, uint16_t mss6,
+                               struct dog_err *e);
+/** This server's host runs the shim, or no longer; is_gated: its filters keep a standby's bytes there. New
+ * connections of an aligned vip are aligned when both of their servers have one. One store. */
+void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated);
 
 /** The ring of events. */
 int instance_front_fd(const struct instance_front *f);

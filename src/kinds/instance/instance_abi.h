@@ -195,7 +195,7 @@ struct instance_conn {
         __u32 seen;   /**< tick of the last packet from anybody */
         __u32 a_seen; /**< ... from the server that serves */
         __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
-        __u8 spare;
+        __u8 is_gated; /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
         __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
                             not */
 };

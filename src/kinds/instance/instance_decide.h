@@ -128,9 +128,16 @@ INSTANCE_INLINE __u32 instance_b_edge(const struct instance_conn *c)
         return c->c_ack;
 }
 
-INSTANCE_INLINE __u32 instance_b_ack(const struct instance_conn *c)
+/** What B itself has been acknowledged: of what the client has, what B has sent. */
+INSTANCE_INLINE __u32 instance_b_una(const struct instance_conn *c)
 {
         return instance_lower(c->c_ack, c->b_high);
+}
+
+/** What a packet to B acknowledges. A shim on its host knows better than we how far B is. */
+INSTANCE_INLINE __u32 instance_b_ack(const struct instance_conn *c)
+{
+        return c->is_gated ? c->c_ack : instance_b_una(c);
 }
 
 /** What both have, and what both take; one that is gone has no say. */
@@ -614,7 +621,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
 INSTANCE_INLINE _Bool instance_is_probe(const struct instance_conn *c, const struct instance_segment *s)
 {
         __u32 at = s->seq - c->delta;
-        return (!s->bytes && instance_before(at, instance_b_ack(c))) || (s->bytes == 1 && at == c->c_ack);
+        return (!s->bytes && instance_before(at, instance_b_una(c))) || (s->bytes == 1 && at == c->c_ack);
 }
 
 /* Bytes that the client lacks, and has reason to want from B. @return 0, or 1 + the event */
