@@ -11,8 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["SUNDOG_SOURCE"], "lab"))
 
-from lab import Failed, sh, wait_for  # noqa: E402
-from instances import Client, Stage, Sundog, UPLOAD, many, short  # noqa: E402
+from instances import Client, Failed, Stage, Sundog, UPLOAD, many, sh, short, wait_for  # noqa: E402
 
 RUNS = int(os.environ.get("RUNS", 3))
 ROUNDS = int(os.environ.get("ROUNDS", 5))
