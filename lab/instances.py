@@ -418,8 +418,10 @@ class Sundog(Direct):
         return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % to), check=False)
 
     def is_all_on(self, server):
-        """Every address gives its new connections to this server, and it answers."""
-        rows = self.ask("vips")[1]
+        """Every address gives its new connections to this server, it answers, and all others stand by."""
+        rows, servers = self.ask("vips")[1], self.ask("instances")[1]
+        if not isinstance(servers, list) or any(i["state"] != "STANDBY" for i in servers if i["instance"] != server):
+            return False
         return isinstance(rows, list) and all(r["weights"].get(server, 0) > 0.99 for r in rows) and self.who() == server
 
     def ready(self):
