@@ -382,6 +382,45 @@ def bad_input_gets_a_sentence():
     lab.all_serve("a", "b")
 
 
+def a_clients_host_measures_by_itself_and_is_told():  # I5 I6 I11
+    for name in ("key", "other"):
+        with open(lab.path(name), "w") as f:
+            f.write(os.urandom(32).hex() + "\n")
+        os.chmod(lab.path(name), 0o600)
+    fresh(front=", tell_port: 7867, key_file: %s" % lab.path("key"))
+    os.makedirs(lab.path("pins-host"))
+    sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", lab.path("pins-host"))
+
+    def host(key):
+        with open(lab.path("host.yaml"), "w") as f:
+            f.write("site: laptop\nuser: nobody\nstore: {path: %s}\napi: {socket: %s}\n"
+                    "front: {role: host, devices: [c0], told_by: 10.80.0.1, tell_port: 7867, key_file: %s}\ninstances:\n"
+                    "  - {name: a, address: 10.80.1.2, check: icmp}\n  - {name: b, address: 10.80.2.2, check: icmp}\n"
+                    "vips:\n  - {name: side, address: 10.80.9.2, port: 8081, instances: [a, b], protect: never}\n"
+                    % (lab.path("run/host.db"), lab.path("run/host.sock"), lab.path(key)))
+        d = lab.start(SUNDOGD, "--config", lab.path("host.yaml"), "--pins", lab.path("pins-host"), netns=lab.ns("cl"))
+        d.expect("event=started", 20)
+        return d
+
+    def seen():
+        done = subprocess.run((SUNDOG, "--socket", lab.path("run/host.sock"), "-o", "json", "instances"),
+                              capture_output=True, text=True, timeout=20)
+        return {r["instance"]: r for r in json.loads(done.stdout)}
+    d = host("other")
+    time.sleep(2.5)
+    need(all(r["told_health"] is None for r in seen().values()), "a wrong key is told nothing: %s" % seen())
+    d.end()
+    d = host("key")
+    wait_for(lambda: all((r["told_health"] or 0) > 50 for r in seen().values()), 10, "both are told healthy: %s" % seen())
+    need(all(0 < r["rtt_ms"] < 50 and r["probes_sent"] > 10 for r in seen().values()), "measured from here: %s" % seen())
+    lab.kill_server("a")
+    wait_for(lambda: seen()["a"]["told_health"] == 0 and seen()["a"]["p_near"] > 0.5 and
+             "gateway" in seen()["a"]["why"], 10, "what this host cannot see it is told: %s" % seen()["a"])
+    need(seen()["b"]["told_health"] > 50 and seen()["b"]["p_near"] < 0.5, "b is well: %s" % seen()["b"])
+    d.end()
+    lab.serve("a")
+
+
 def remove_takes_the_front_off():
     fresh()
     need(lab.who() in ("a", "b"), "served")
@@ -399,7 +438,7 @@ def remove_takes_the_front_off():
 STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
               a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
               the_decider_may_die, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
-              bad_input_gets_a_sentence, remove_takes_the_front_off)
+              bad_input_gets_a_sentence, a_clients_host_measures_by_itself_and_is_told, remove_takes_the_front_off)
 
 
 def main():

@@ -146,6 +146,12 @@ int instance_front_cookies_set(struct instance_front *f, unsigned vip,
  * connections of an aligned vip are aligned when both of their servers have one. One store. */
 void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated);
 
+/**
+ * Make both servers of a connection say where they are: for one that the other balancer of a pair knew and
+ * that comes here now (INSTANCE_EVENT_TAKEN). @return 0, -ENOENT, -EHOSTUNREACH
+ */
+int instance_front_nudge(struct instance_front *f, const struct instance_flow *flow);
+
 /** The ring of events. */
 int instance_front_fd(const struct instance_front *f);
 void instance_front_on_readable(struct instance_front *f, int64_t now_ns);
@@ -173,6 +179,9 @@ int instance_front_conn_get(struct instance_front *f, const struct instance_flow
                             struct instance_conn *to);
 int instance_front_conn_put(struct instance_front *f, const struct instance_flow *flow,
                             const struct instance_conn *c);
+
+/** The other balancer says that it has ended. One that has come here meanwhile is our own, and stays. */
+void instance_front_conn_forget(struct instance_front *f, const struct instance_flow *flow);
 
 /** "promoted-dead" */
 const char *instance_event_word(enum instance_event_type t);

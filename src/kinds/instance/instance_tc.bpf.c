@@ -13,38 +13,44 @@
 
 #include <linux/if_packet.h>
 
-/* Frames of their own: the stack of one is 512 bytes, all callers included. */
-static __noinline int instance_tc_plainly(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip)
+/* Frames of their own: the stack is 512 bytes, all callers included. Global: verified once, not per caller.
+ */
+__noinline int instance_tc_plainly(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip)
 {
-        return instance_tc_plain(skb, p, vip);
+        return p && vip ? instance_tc_plain(skb, p, vip) : INSTANCE_TC_DROP;
 }
 
-static __noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_packet *p,
-                                       const struct instance_back *back)
+__noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_packet *p,
+                                const struct instance_back *back)
 {
-        return instance_tc_answer(skb, p, back);
+        return p && back ? instance_tc_answer(skb, p, back) : INSTANCE_TC_DROP;
 }
 
-/* Is there a socket of this host that has asked for it? A client behind us may have a port like ours. */
-static __noinline int instance_tc_is_check(struct __sk_buff *skb, const struct instance_packet *p)
+/*
+ * Is there a socket of this host that has asked for it? A client behind us may have a port like ours. A global
+ * function, so that it is verified once and by itself: what it does adds no states to its caller.
+ */
+__noinline int instance_tc_is_check(struct __sk_buff *skb)
 {
+        struct instance_packet p;
         struct bpf_sock_tuple tuple = {};
-        if (!p)
+        const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+        if (!instance_parse(data, end, skb->len, &p))
                 return 0;
-        if (p->is_v6) {
-                __builtin_memcpy(tuple.ipv6.saddr, p->src.word, sizeof(tuple.ipv6.saddr));
-                __builtin_memcpy(tuple.ipv6.daddr, p->dst.word, sizeof(tuple.ipv6.daddr));
-                tuple.ipv6.sport = p->sport;
-                tuple.ipv6.dport = p->dport;
+        if (p.is_v6) {
+                __builtin_memcpy(tuple.ipv6.saddr, p.src.word, sizeof(tuple.ipv6.saddr));
+                __builtin_memcpy(tuple.ipv6.daddr, p.dst.word, sizeof(tuple.ipv6.daddr));
+                tuple.ipv6.sport = p.sport;
+                tuple.ipv6.dport = p.dport;
         } else {
-                tuple.ipv4.saddr = p->src.word[3];
-                tuple.ipv4.daddr = p->dst.word[3];
-                tuple.ipv4.sport = p->sport;
-                tuple.ipv4.dport = p->dport;
+                tuple.ipv4.saddr = p.src.word[3];
+                tuple.ipv4.daddr = p.dst.word[3];
+                tuple.ipv4.sport = p.sport;
+                tuple.ipv4.dport = p.dport;
         }
-        struct bpf_sock *sk = bpf_skc_lookup_tcp(skb, &tuple, p->is_v6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4),
-                                                 BPF_F_CURRENT_NETNS, 0);
+        struct bpf_sock *sk = bpf_skc_lookup_tcp(
+                skb, &tuple, p.is_v6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
         if (!sk)
                 return 0;
         bpf_sk_release(sk);
@@ -74,6 +80,8 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
         case INSTANCE_TO_VIP:
                 if (p.proto == INSTANCE_PROTO_TCP && f.vip->protect != INSTANCE_PROTECT_NEVER) {
                         rc = instance_tcp_client(skb, &p, f.vip);
+                        if (rc == INSTANCE_GO_DECIDE)
+                                rc = instance_conn_packet(skb, f.vip);
                         if (rc == INSTANCE_GO_ON)
                                 return instance_go_on(skb);
                         if (rc != INSTANCE_GO_PLAIN)
@@ -83,7 +91,7 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                         return instance_udp_request(skb, &p, f.vip);
                 return instance_tc_plainly(skb, &p, f.vip);
         case INSTANCE_FROM_SERVER:
-                if (INSTANCE_UNLIKELY(instance_may_be_check(&p)) && instance_tc_is_check(skb, &p))
+                if (INSTANCE_UNLIKELY(instance_may_be_check(&p)) && instance_tc_is_check(skb))
                         return INSTANCE_TC_PASS;
                 instance_count_from(f.back->server, skb->len, p.tcp_flags);
                 vip = instance_vip_of(&f.back->address, f.back->port, p.proto);
@@ -91,6 +99,8 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                         if (p.proto == INSTANCE_PROTO_UDP)
                                 return instance_udp_reply(skb, &p, vip, f.back);
                         rc = instance_tcp_server(skb, &p, vip, f.back);
+                        if (rc == INSTANCE_GO_DECIDE)
+                                rc = instance_conn_packet(skb, vip);
                         if (rc == INSTANCE_GO_ON)
                                 return instance_go_on(skb);
                         if (rc != INSTANCE_GO_PLAIN)

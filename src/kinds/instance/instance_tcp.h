@@ -487,8 +487,9 @@ static __noinline int instance_act(struct __sk_buff *skb, struct instance_work *
         return instance_send(skb, w, 0);
 }
 
-#define INSTANCE_GO_PLAIN (-100) /* without state */
-#define INSTANCE_GO_ON    (-101) /* work.act says how */
+#define INSTANCE_GO_PLAIN  (-100) /* without state */
+#define INSTANCE_GO_ON     (-101) /* work.act says how */
+#define INSTANCE_GO_DECIDE (-102) /* a connection's packet: instance_conn_packet */
 
 /* ---- the decision -------------------------------------------------------------------------- */
 
@@ -596,14 +597,24 @@ __noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, 
         return 0;
 }
 
-/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. */
-static __noinline int instance_guard(struct __sk_buff *skb, struct instance_work *w, struct instance_conn *c)
+/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. Global: see
+ * instance_conn_packet. */
+__noinline int instance_guard(struct __sk_buff *skb)
 {
-        _Bool is_b = w->s.from == INSTANCE_FROM_B, is_blind;
-        struct instance_span *p = &w->span;
+        __u32 zero = 0, summed, sum, block;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+        struct instance_conn *c;
+        struct instance_span *p;
         struct instance_sum *theirs;
-        __u32 summed, sum, block;
+        _Bool is_b, is_blind;
 
+        if (!w)
+                return 0;
+        c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, w->p.is_v6);
+        if (!c || !instance_plausible(c, &w->s))
+                return 0;
+        p = &w->span;
+        is_b = w->s.from == INSTANCE_FROM_B;
         bpf_spin_lock(&c->lock);
         summed = is_b ? c->b_summed : c->a_summed;
         sum = is_b ? c->b_sum : c->a_sum;
@@ -714,22 +725,31 @@ INSTANCE_INLINE void instance_class_bar(__u32 class)
         known->is_barred = 1;
 }
 
-/* A connection's packet. */
-INSTANCE_INLINE int instance_conn_packet(struct __sk_buff *skb, struct instance_work *w,
-                                         const struct instance_vip *vip, struct instance_conn *c)
+/*
+ * A connection's packet; whose it is stands in the work. Global, like the other long functions here: those
+ * the verifier looks at once, not at each call.
+ */
+__noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance_vip *vip)
 {
+        __u32 zero = 0;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+        struct instance_conn *c;
+
+        if (!w || !vip)
+                return INSTANCE_TC_DROP;
+        c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, w->p.is_v6);
+        if (!c)
+                return INSTANCE_TC_DROP;
         _Bool is_client = w->s.from == INSTANCE_FROM_CLIENT;
         _Bool is_mirrored =
                 w->s.bytes && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)); /* or soon not */
 
-        __builtin_memset(&w->act, 0, sizeof(w->act));
         w->span.is_any = 0;
         instance_circumstances(w, vip);
         if (is_mirrored && is_client && (vip->flags & INSTANCE_VIP_CLASSES) && w->s.seq == c->c_high)
                 w->now.is_barred = (__u8)instance_class_read(skb, w);
-        else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD) &&
-                 instance_plausible(c, &w->s))
-                instance_guard(skb, w, c);
+        else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD))
+                instance_guard(skb);
         bpf_spin_lock(&c->lock);
         w->now.is_different = instance_guard_note(c, w->s.from == INSTANCE_FROM_B, &w->span);
         if (w->class)
@@ -1016,7 +1036,7 @@ static __noinline int instance_conn_open(struct instance_work *w)
 }
 
 /* What was left for later, so that the stack is not as deep as the whole way. */
-INSTANCE_INLINE int instance_go_on(struct __sk_buff *skb)
+__noinline int instance_go_on(struct __sk_buff *skb)
 {
         __u32 zero = 0;
         struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
@@ -1044,12 +1064,15 @@ INSTANCE_INLINE struct instance_work *instance_work_of(const struct instance_pac
 }
 
 /* A client's TCP packet to a protected vip. @return a verdict or INSTANCE_GO_* */
-static __noinline int instance_tcp_client(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip)
+__noinline int instance_tcp_client(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip)
 {
-        struct instance_work *w = instance_work_of(p);
+        struct instance_work *w;
         struct instance_conn *c;
 
+        if (!p || !vip)
+                return INSTANCE_TC_DROP;
+        w = instance_work_of(p);
         if (!w || p->ttl <= 1)
                 return INSTANCE_GO_PLAIN;
         w->flow.client = p->src;
@@ -1095,18 +1118,21 @@ static __noinline int instance_tcp_client(struct __sk_buff *skb, const struct in
         }
         w->primary = c->primary;
         w->standby = c->standby;
-        return instance_conn_packet(skb, w, vip, c);
+        return INSTANCE_GO_DECIDE;
 }
 
 /* A server's. */
-static __noinline int instance_tcp_server(struct __sk_buff *skb, const struct instance_packet *p,
-                                          const struct instance_vip *vip, const struct instance_back *back)
+__noinline int instance_tcp_server(struct __sk_buff *skb, const struct instance_packet *p,
+                                   const struct instance_vip *vip, const struct instance_back *back)
 {
-        struct instance_work *w = instance_work_of(p);
+        struct instance_work *w;
         struct instance_conn *c;
         enum instance_from from;
         struct instance_pick pick;
 
+        if (!p || !vip || !back)
+                return INSTANCE_TC_DROP;
+        w = instance_work_of(p);
         if (!w || p->ttl <= 1)
                 return INSTANCE_GO_PLAIN;
         w->flow.client = p->dst;
@@ -1130,7 +1156,7 @@ static __noinline int instance_tcp_server(struct __sk_buff *skb, const struct in
                 instance_segment_of(w, from);
                 w->primary = c->primary;
                 w->standby = from == INSTANCE_FROM_B ? back->server : c->standby;
-                return instance_conn_packet(skb, w, vip, c);
+                return INSTANCE_GO_DECIDE;
         }
         instance_segment_of(w, INSTANCE_FROM_A);
         if (!p->payload_bytes) {

@@ -426,8 +426,8 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
         s->measured_ns = now_ns + MEASURED_NS;
 }
 
-static int secret_read(struct instance_service *s, const char *name, uint8_t secret[DOG_SECRET_KEY],
-                       struct dog_err *e)
+int service_secret(struct instance_service *s, const char *name, uint8_t secret[DOG_SECRET_KEY],
+                   struct dog_err *e)
 {
         struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
         struct dog_hands_reply reply;
@@ -479,7 +479,7 @@ static int agents_open(struct instance_service *s, struct dog_err *e)
                 uint8_t secret[DOG_SECRET_KEY];
                 if (!m->set.secret)
                         continue;
-                rc = secret_read(s, m->set.secret, secret, e);
+                rc = service_secret(s, m->set.secret, secret, e);
                 if (rc == 0)
                         rc = dog_agents_add(s->agents, m->set.name, secret, m, e);
                 sodium_memzero(secret, sizeof(secret));
@@ -580,6 +580,8 @@ int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e)
         int rc = probes_open(s, e);
         if (rc == 0)
                 rc = agents_open(s, e);
+        if (rc == 0)
+                rc = told_open(s, e);
         for (unsigned i = 0; i < s->machines && rc == 0; i++) {
                 struct machine *m = &s->machine[i];
                 if (m->set.exporter)
@@ -593,6 +595,7 @@ void measure_close(struct instance_service *s)
         for (unsigned i = 0; s->machine && i < s->machines; i++)
                 dog_exporter_free(s->machine[i].exporter);
         instance_probe_close(s->probe);
+        told_close(s);
         dog_agents_free(s->agents);
         if (s->agent_fd >= 0) {
                 if (s->agents && s->settings.watch)
@@ -603,6 +606,8 @@ void measure_close(struct instance_service *s)
 
 bool measure_on_ready(struct instance_service *s, int fd, int64_t now_ns)
 {
+        if (told_on_ready(s, fd, now_ns))
+                return true;
         if (fd == s->agent_fd && s->agents) {
                 s->agents_ns = dog_agents_on_readable(s->agents, now_ns);
                 return true;
@@ -653,5 +658,5 @@ int64_t measure_on_timer(struct instance_service *s, int64_t now_ns)
         }
         if (now_ns >= s->probe_ns)
                 s->probe_ns = instance_probe_on_timer(s->probe, now_ns);
-        return earlier(due_ns, s->probe_ns);
+        return earlier(earlier(due_ns, s->probe_ns), told_on_timer(s, now_ns));
 }

@@ -13,8 +13,8 @@ struct seat {
         uint16_t number;                   /**< of the server in the front */
         bool is_set;                       /**< the front knows its next hop */
         bool is_dead;                      /**< we have told the front so, ahead of the plan */
-        bool is_refusing; /**< its port does not take connections */
-        bool is_checked;  /**< ... which is asked under check_number() */
+        bool is_refusing;                  /**< its port does not take connections */
+        bool is_checked;                   /**< ... which is asked under check_number() */
         struct instance_server_stats seen; /**< at the last sample */
         int64_t seen_ns;
         double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
@@ -32,6 +32,8 @@ struct address {
         struct seat seat[INSTANCE_SEATS_MAX];
         double share; /**< of new connections that are protected, as last told */
 };
+
+struct instance_told;
 
 struct machine {
         struct instance_service *service;
@@ -68,8 +70,11 @@ struct instance_service {
         struct instance_digest digest;
         int probe_fd[PROBE_FDS];      /**< -1: free */
         struct instance_probe *probe; /**< of all machines, by index */
+        struct instance_told *told;   /**< NULL: neither tells nor is told */
         struct dog_agents *agents;
         int agent_fd;
+        struct instance_pair *pair;                       /**< NULL: alone */
+        bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
         int64_t opened_ns, settle_ns;
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
 };
@@ -83,12 +88,28 @@ int64_t measure_on_timer(struct instance_service *s, int64_t now_ns);
 /** Can it carry traffic, as far as is known now? Tells groups and, when it cannot, the front at once. */
 void machine_judge(struct machine *m, int64_t now_ns);
 
+/** A key of hands, by its name there. */
+int service_secret(struct instance_service *s, const char *name, uint8_t secret[32], struct dog_err *e);
+
+/* told.c */
+int told_open(struct instance_service *s, struct dog_err *e);
+void told_close(struct instance_service *s);
+bool told_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+int64_t told_on_timer(struct instance_service *s, int64_t now_ns);
+
 /* operate.c */
 /** When did any of its servers send last? 0: never. */
 int64_t machine_heard_ns(struct instance_service *s, const struct machine *m);
 void operate_on_timer(struct instance_service *s, int64_t now_ns);
 /** Count what each instance serves and stands by for; walks the table. */
 void operate_count(struct instance_service *s, int64_t now_ns);
+
+/* pairing.c */
+int pairing_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
+void pairing_close(struct instance_service *s);
+void pairing_event(struct instance_service *s, const struct instance_event *ev);
+bool pairing_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+int64_t pairing_on_timer(struct instance_service *s, int64_t now_ns);
 
 /* service.c */
 void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
