@@ -356,6 +356,7 @@ api:
   socket: %(folder)s/store/api.sock
 front:
   devices: [%(devices)s]
+  role: %(role)s
   hook: %(hook)s
   connections: %(connections)d
   probe_interval: 5ms
@@ -374,29 +375,31 @@ class Sundog(Direct):
     plain = {4: "10.80.9.2", 6: "fd80:0:0:9::2"}
 
     def __init__(self, stage, hook=None, returns="nat", connections=65536, roles=("primary", "backup", "backup"),
-                 vip="", vips="", where="lb"):
+                 vip="", version=4, where="lb"):
         super().__init__(stage)
-        self.where = where
+        self.where, self.version = where, version
         self.pins, self.store = stage.path("pins"), stage.path("store")
         for folder in (self.pins, self.store):
             os.makedirs(folder, exist_ok=True)
         shutil.chown(self.store, "nobody")
         sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", self.pins)
         devices = {n: "c0" if where == "cl" else "sw" if "bridge" in stage.words else "s" + n for n in stage.names}
-        instances = ["  - {name: %s, address: 10.80.%d.2, device: %s, role: %s}" %
-                     (n, SERVERS[n], devices[n], role) for n, role in zip(stage.names, roles)]
+        own = "10.80.%d.2" if version == 4 else "'fd80:0:0:%d::2'"
+        instances = ["  - {name: %s, address: %s, device: %s, role: %s}" %
+                     (n, own % SERVERS[n], devices[n], role) for n, role in zip(stage.names, roles)]
         rows = []
         for name, target, protect in (("kept", Sundog.target, "always"), ("plain", Sundog.plain, "never")):
             for port in (WEB, UPLOAD):
-                rows.append("  - {name: %s-%d, address: %s, port: %d, instances: [%s], protect: %s, return: %s%s}" %
-                            (name, port, target[4], port, ", ".join(
+                rows.append("  - {name: %s-%d, address: '%s', port: %d, instances: [%s], protect: %s, return: %s%s}" %
+                            (name, port, target[version], port, ", ".join(
                                 n if protect == "always" or returns != "nat" else '"%s:%d"' % (n, PLAIN[port])
                                 for n in stage.names), protect, returns, vip if protect == "always" else ""))
         self.config = stage.path("sundog.yaml")
         with open(self.config, "w") as f:
             f.write(CONFIG % {"folder": stage.folder, "hook": hook or ("auto" if "wire" in stage.words else "tc"), "connections": connections,
                               "devices": ", ".join(sorted({"c0", *devices.values()})),
-                              "instances": "\n".join(instances), "vips": "\n".join(rows) + vips})
+                              "instances": "\n".join(instances), "vips": "\n".join(rows),
+                              "role": "host" if where == "cl" else "gateway"})
         self.daemon = stage.start(where, os.path.join(BUILD, "sundogd"), "--config", self.config, "--pins", self.pins)
 
     def ask(self, *words):
@@ -409,15 +412,16 @@ class Sundog(Direct):
         except ValueError:
             return done.returncode, done.stderr or done.stdout
 
-    def who(self, version=4):
+    def who(self):
         """Which server answers a new connection; "" for none."""
-        to = self.plain[version]
-        return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % ("[%s]" % to if version == 6 else to)),
-                  check=False)
+        to = ("[%s]" if self.version == 6 else "%s") % self.plain[self.version]
+        return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % to), check=False)
 
     def is_all_on(self, server):
-        """Every address gives its new connections to this server, and it answers."""
-        rows = self.ask("vips")[1]
+        """Every address gives its new connections to this server, it answers, and all others stand by."""
+        rows, servers = self.ask("vips")[1], self.ask("instances")[1]
+        if not isinstance(servers, list) or any(i["state"] != "STANDBY" for i in servers if i["instance"] != server):
+            return False
         return isinstance(rows, list) and all(r["weights"].get(server, 0) > 0.99 for r in rows) and self.who() == server
 
     def ready(self):
@@ -706,7 +710,7 @@ def main():
         if o.verb == "demo":
             return demo(o)
         with Stage(o.stage.split()) as stage:
-            front = FRONTS[o.mode](stage)
+            front = FRONTS[o.mode](stage, **({"version": 6} if getattr(o, "ip", 4) == 6 and o.mode not in ("nft", "direct") else {}))
             try:
                 front.ready()
                 {"run": run, "shell": shell}[o.verb](o, stage, front)

@@ -1,9 +1,10 @@
 #!/bin/bash
-# The long sweeps that "make test" leaves out: about two hours. Each part says OK or FAILED; the last line counts them.
-#   tools/run_soak.sh [PART]...     fuzz labs voice path; without a name all, in this order
+# The long sweeps that "make test" leaves out: about three hours. Each part says OK or FAILED; the last line counts them.
+#   tools/run_soak.sh [PART]...     fuzz labs voice path instance; without a name all, in this order
 #   FUZZ_SECONDS=600                for each fuzz target
 #   LAB_RUNS=20                     how often each lab runs
 #   TIMES=100                       cuts and kills in bench/path.sh
+#   RUNS=50                         of each failure of a server under 1,000 connections, in bench/instance.sh
 # What was measured stays in build-soak/*.jsonl, what was said in build-soak/*.log. Fuzzing keeps what it found
 # in build-asan/tests/fuzz/found-NAME, so the next soak starts from there.
 set -u
@@ -64,12 +65,17 @@ path() {
         local times=${TIMES:-100}
         TIMES=$times PACKETS=$((times * 50000)) part path measured path.jsonl bench/path.sh cut kill
 }
+instance() {
+        RUNS=${RUNS:-50} part instance_kept measured instance_kept.jsonl bench/instance.sh kept
+        RUNS=${RUNS:-50} part instance_stall measured instance_stall.jsonl bench/instance.sh stall
+        SECONDS_PER=600 part instance_false measured instance_false.jsonl bench/instance.sh false
+}
 
-[[ $# -gt 0 ]] || set -- fuzz labs voice path
+[[ $# -gt 0 ]] || set -- fuzz labs voice path instance
 for name in "$@"; do
         case $name in
-        fuzz | labs | voice | path) ;;
-        *) echo "there is no part \"$name\": fuzz, labs, voice, path" >&2; exit 2 ;;
+        fuzz | labs | voice | path | instance) ;;
+        *) echo "there is no part \"$name\": fuzz, labs, voice, path, instance" >&2; exit 2 ;;
         esac
 done
 for name in "$@"; do "$name"; done

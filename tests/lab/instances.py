@@ -68,7 +68,7 @@ def kept_through(failure, promoted, **more):
     """RUNS times: break a in the middle, nobody notices, and the counters say how it was done."""
     said = []
     for i in range(RUNS):
-        counted = Counted(more.pop("vip", "kept-80") if i == 0 else "kept-80")
+        counted = Counted()
         r = once(stage, front, failure, shuffle=i + 1, **held(**more))
         all_kept(r)
         counted.reach(promoted, 0.95 * r["open_at_mark"])
@@ -88,7 +88,7 @@ def without_a_standby_every_download_is_lost():  # the control
 
 
 def a_crash_loses_no_download():  # I3 I9
-    return kept_through("crash", "promoted-vote")
+    return kept_through("crash", "promoted")
 
 
 def a_dead_link_loses_no_download():  # I9
@@ -108,7 +108,7 @@ def a_planned_move_loses_no_download_and_new_ones_go_elsewhere():  # I8 I10
     need(c.until_mark(), "the downloads begin")
     counted = Counted()
     front.leave("a")
-    wait_for(lambda: front.who() in ("b", "c"), 2, "new connections leave a, which still runs")
+    wait_for(lambda: front.who() in ("b", "c"), 5, "new connections leave a, which still runs")
     all_kept(c.result())
     counted.reach("promoted-planned", 0.9 * CONNECTIONS)
     front.back("a")
@@ -142,7 +142,8 @@ def a_standby_that_dies_is_replaced_for_new_connections():  # I12
     for name in ("b", "c"):
         stage.servers[name].repair()
     # Both serve as standbys again: the next failure is survived.
-    wait_for(lambda: sum(i.get("standing", 0) > 0 for i in front.ask("instances")[1]) >= 1, 20, "standbys are back")
+    wait_for(lambda: [i["state"] for i in front.ask("instances")[1]] == ["SERVING", "STANDBY", "STANDBY"], 20,
+             "standbys are back")
     all_kept(once(stage, front, "crash", **held()))
 
 
@@ -320,9 +321,8 @@ def servers_with_the_address_on_themselves_are_kept_too():  # I9
 
 
 def the_same_over_ipv6():  # I9
-    vips = "\n  - {name: six, address: 'fd80:0:0:9::1', port: 80, instances: [a6, b6], protect: always}\n"
-    with On([], six=True):
-        return kept_through("crash", "promoted", version=6, vip="six")
+    with On([], version=6):
+        return kept_through("crash", "promoted", version=6)
 
 
 def on_the_clients_own_host():  # I5 I9
@@ -367,7 +367,7 @@ def https_through_haproxy_survives_the_server():  # the recipe of recipes/haprox
         wait_for(lambda: ":443 " in sh(*stage.run_in("cl", "ss", "-Hltn")), 5, "haproxy listens")
     except Failed as why:
         raise Failed("%s: %s" % (why, proxy.told))
-    got = stage.path("got")
+    got, counted = stage.path("got"), Counted()
     curl = stage.start("cl", "curl", "-sS", "--cacert", cert, "--resolve", "site.example:443:10.80.0.2", "--limit-rate",
                        "16M", "-o", got, "-w", "code=%{http_code} bytes=%{size_download} connects=%{num_connects}\n",
                        "https://site.example/pattern")
@@ -375,7 +375,7 @@ def https_through_haproxy_survives_the_server():  # the recipe of recipes/haprox
         wait_for(lambda: os.path.exists(got) and os.path.getsize(got) > 16e6, 20, "the download is on its way")
         stage.servers["a"].crash()
         said = curl.expect("code=", 30)
-        need("code=200 bytes=64000000 connects=1" in said, "curl: %s" % curl.told)
+        need("code=200 bytes=64000000 connects=1" in said, "curl: %s; %s" % (curl.told, counted.text()))
         need(subprocess.run(["cmp", got, stage.path("files/pattern")]).returncode == 0, "every byte is right")
     finally:
         proxy.end()
@@ -403,6 +403,16 @@ PARTS = {
 }
 
 
+def from_the_start(test):
+    """Each statement begins with everybody well and new connections on server a, whatever the one before left."""
+    def begin():
+        if front:
+            front.ready()
+        return test()
+    begin.__name__ = test.__name__
+    return begin
+
+
 def main():
     global stage, front
     parts = sys.argv[1:] or list(PARTS)
@@ -413,7 +423,7 @@ def main():
     if os.geteuid() != 0:
         return run()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    tests = [t for p in parts for t in PARTS[p]]
+    tests = [from_the_start(t) for p in parts for t in PARTS[p]]
     if parts == ["stages"]:
         return run(*tests)
     try:
