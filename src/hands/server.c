@@ -241,7 +241,9 @@ static int server_socket_bind(int fd, const struct dog_hands_socket *want, struc
 {
         struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)want->port)};
         struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)want->port)};
-        int on = 1;
+        static const uint8_t any[16];
+        /* Any address of IPv6 is any address at all; a certain one is that one alone. */
+        int on = memcmp(want->address.bytes, any, sizeof(any)) != 0;
         memcpy(&six.sin6_addr, want->address.bytes, 16);
         memcpy(&four.sin_addr, want->address.bytes, 4);
         bool is_four = want->address.version == 4;
