@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "hands/netlink.h"
 #include "hands/split.h"
+#include "kinds/instance/cookie.h"
 #include "kinds/instance/front.h"
 #include "kinds/instance/probe.h"
 
@@ -27,6 +28,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,8 @@ struct front_lab {
         struct dog_hands_policy policy;
         struct instance_front_settings is;
         struct instance_vip_settings vip;
+        struct instance_cookie_keys keys; /* with vip.is_aligned */
+        bool is_ungated;
         struct instance_probe_settings probing;
         enum instance_probe_how how;
         bool is_probing;
@@ -154,6 +158,18 @@ static int lab_netns(const char *name, struct dog_err *e)
         return 0;
 }
 
+/* What the servers' shims were given too, in hexadecimal. */
+static int lab_keys(struct front_lab *l, const char *text, struct dog_err *e)
+{
+        unsigned char secret[64];
+        size_t bytes = 0;
+        if (sodium_hex2bin(secret, sizeof(secret), text, strlen(text), NULL, &bytes, NULL) != 0)
+                return dog_err_set(e, -EINVAL, "--aligned %s: give a secret of 16 to 64 bytes in hexadecimal",
+                                   text);
+        l->keys.key[1].from = UINT64_MAX;
+        return instance_cookie_key_derive(&l->keys.key[0], secret, bytes, "vip", 0, e);
+}
+
 static int lab_option(struct front_lab *l, int option, char *value, struct dog_err *e)
 {
         static const char *const hooks[] = {"auto", "tc", "xdp", NULL};
@@ -197,6 +213,9 @@ static int lab_option(struct front_lab *l, int option, char *value, struct dog_e
                 return 0;
         case 'A':
                 l->vip.is_aligned = true;
+                return lab_keys(l, value, e);
+        case 'G':
+                l->is_ungated = true;
                 return 0;
         case 'U':
                 l->vip.proto = IPPROTO_UDP;
@@ -572,11 +591,15 @@ static int lab_attach(struct front_lab *l, struct dog_err *e)
                         dog_log(DOG_LOG_WARN, "server=%s event=no-next-hop why=\"%s\"", s->name, e->text);
                         rc = 0;
                 }
+                if (rc == 0 && l->vip.is_aligned)
+                        instance_front_shim_set(l->front, i, true, !l->is_ungated);
                 if (rc == 0 && s->is_dead)
                         instance_front_dead(l->front, i, dog_clock_mono_ns());
         }
         if (rc == 0)
                 rc = lab_table(l, e);
+        if (rc == 0 && l->vip.is_aligned)
+                rc = instance_front_cookies_set(l->front, 0, &l->keys, 1460, 1440, e);
         if (rc == 0)
                 rc = instance_front_commit(l->front, e);
         if (rc == 0)
@@ -758,7 +781,8 @@ int main(int argc, char **argv)
                 {"host", 0, NULL, 'H'},
                 {"guard", 0, NULL, 'g'},
                 {"classes", 0, NULL, 'c'},
-                {"aligned", 0, NULL, 'A'},
+                {"aligned", 1, NULL, 'A'},
+                {"ungated", 0, NULL, 'G'},
                 {"udp", 0, NULL, 'U'},
                 {"first", 0, NULL, 'F'},
                 {"most", 1, NULL, 'm'},

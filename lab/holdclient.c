@@ -521,7 +521,7 @@ static json_t *each_json(const struct client *c)
 {
         json_t *list = json_array();
         for (unsigned i = 0; i < c->o.connections; i++)
-                json_array_append_new(list, c->conn[i].end == END_KEPT
+                json_array_append_new(list, c->conn[i].end <= END_KEPT
                                                     ? json_real((double)c->conn[i].marked_ns / 1e6)
                                                     : json_null());
         return list;
@@ -530,7 +530,7 @@ static json_t *each_json(const struct client *c)
 static void client_report(struct client *c)
 {
         for (unsigned i = 0; i < c->o.connections; i++) {
-                if (c->conn[i].end != END_KEPT)
+                if (c->conn[i].end > END_KEPT || c->conn[i].asked == 0)
                         continue;
                 lab_hist_add(&c->gaps, c->conn[i].gap_ns);
                 lab_hist_add(&c->marked, c->conn[i].marked_ns);

@@ -46,6 +46,8 @@ FAILURES = ("crash", "link", "blackhole", "hang", "planned")
 SERVERS = {"a": 1, "b": 2, "c": 3}
 FILE_BYTES = 64 * 1000 * 1000
 WEB, UPLOAD = 80, 81
+# The same services on other ports of the servers: behind NAT an answer's port tells which address it is for.
+PLAIN = {WEB: 8080, UPLOAD: 8081}
 
 NGINX = """\
 daemon off;
@@ -63,7 +65,9 @@ http {
     open_file_cache max=100;
     server {
         listen 80 backlog=16384%(buffer)s;
+        listen 8080 backlog=16384%(buffer)s;
         listen [::]:80 backlog=16384 ipv6only=on%(buffer)s;
+        listen [::]:8080 backlog=16384 ipv6only=on%(buffer)s;
         root %(root)s;
         location = /who { return 200 "%(name)s"; }
         %(more)s
@@ -126,8 +130,8 @@ class Server:
             f.write(NGINX % {"folder": self.folder, "root": self.root, "more": self.more, "name": self.name,
                              "buffer": self.stage.buffer and " sndbuf=" + self.stage.buffer})
         log = open(os.path.join(self.folder, "log"), "ab")
-        for command in (["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", conf],
-                        [os.path.join(BUILD, "lab", "holdserver"), "--listen", str(UPLOAD)]):
+        for command in [["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", conf]] + [
+                [os.path.join(BUILD, "lab", "holdserver"), "--listen", str(port)] for port in (UPLOAD, PLAIN[UPLOAD])]:
             self.programs.append(subprocess.Popen(["ip", "netns", "exec", self.ns] + command, stdin=subprocess.DEVNULL,
                                                   stdout=log, stderr=log))
         log.close()
@@ -135,7 +139,7 @@ class Server:
 
     def listens(self):
         said = sh("ip", "netns", "exec", self.ns, "ss", "-Hltn")
-        return all(":%d " % port in said for port in (WEB, UPLOAD))
+        return all(":%d " % port in said for port in (*PLAIN, *PLAIN.values()))
 
     def log(self):
         said = ""
@@ -382,11 +386,12 @@ class Sundog(Direct):
         instances = ["  - {name: %s, address: 10.80.%d.2, device: %s, role: %s}" %
                      (n, SERVERS[n], devices[n], role) for n, role in zip(stage.names, roles)]
         rows = []
-        for name, target, protect in (("kept", self.target, "always"), ("plain", self.plain, "never")):
+        for name, target, protect in (("kept", Sundog.target, "always"), ("plain", Sundog.plain, "never")):
             for port in (WEB, UPLOAD):
                 rows.append("  - {name: %s-%d, address: %s, port: %d, instances: [%s], protect: %s, return: %s%s}" %
-                            (name, port, target[4], port, ", ".join(stage.names), protect, returns,
-                             vip if protect == "always" else ""))
+                            (name, port, target[4], port, ", ".join(
+                                n if protect == "always" or returns != "nat" else '"%s:%d"' % (n, PLAIN[port])
+                                for n in stage.names), protect, returns, vip if protect == "always" else ""))
         self.config = stage.path("sundog.yaml")
         with open(self.config, "w") as f:
             f.write(CONFIG % {"folder": stage.folder, "hook": hook or ("auto" if "wire" in stage.words else "tc"), "connections": connections,
@@ -410,8 +415,19 @@ class Sundog(Direct):
         return sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % ("[%s]" % to if version == 6 else to)),
                   check=False)
 
+    def is_all_on(self, server):
+        """Every address gives its new connections to this server, and it answers."""
+        rows = self.ask("vips")[1]
+        return isinstance(rows, list) and all(r["weights"].get(server, 0) > 0.99 for r in rows) and self.who() == server
+
     def ready(self):
-        wait_for(lambda: self.who() == "a", 20, "new connections go to a: %s" % self.daemon.told[-5:])
+        try:
+            wait_for(lambda: self.is_all_on("a") or self.daemon.process.poll() is not None, 30, "new connections go to a")
+            need(self.daemon.process.poll() is None, "sundogd ended")
+        except Failed as why:
+            rows = self.ask("vips")[1]
+            raise Failed("%s: %s %s" % (why, self.daemon.told[-5:], [(r["vip"], r["new_to"]) for r in rows]
+                                        if isinstance(rows, list) else rows))
 
     def leave(self, server):
         status, said = self.ask("drain", server)
@@ -433,7 +449,61 @@ class Plain(Sundog):
     target = Sundog.plain
 
 
-FRONTS = {"direct": Direct, "nft": Nft, "protected": Sundog, "plain": Plain}
+class Tool(Direct):
+    """The front alone (lab/front), without the daemon: one address, one port. New connections go to server a while it
+    lives; the others stand by."""
+    target = {4: "10.80.9.1", 6: "fd80:0:0:9::1"}
+    protect = "always"
+
+    def __init__(self, stage, hook=None, returns="nat", port=WEB, version=4, where="lb", more=()):
+        super().__init__(stage)
+        self.version = version
+        pins = stage.path("pins")
+        os.makedirs(pins, exist_ok=True)
+        sh("mount", "-t", "bpf", "-o", "mode=700", "bpf", pins)
+        address = "10.80.%d.2" if version == 4 else "fd80:0:0:%d::2"
+        device = {n: "c0" if where == "cl" else "sw" if "bridge" in stage.words else "s" + n for n in stage.names}
+        command = [os.path.join(BUILD, "lab", "front"), "--pins", pins, "--vip", self.at(port), "--return", returns,
+                   "--protect", self.protect, "--hook", hook or ("auto" if "wire" in stage.words else "tc")]
+        for name in sorted({"c0", *device.values()}):
+            command += ["--device", name]
+        for i, name in enumerate(stage.names):
+            command += ["--server", "%s,%s,%s,0,%s" % (name, address % SERVERS[name], device[name], 0 if i else 1)]
+        self.program = stage.start(where, *command, *(["--host"] if where == "cl" else []), *more)
+        self.program.expect("ready", 10)
+
+    def at(self, port):
+        return ("%s:%d" if self.version == 4 else "[%s]:%d") % (self.target[self.version], port)
+
+    def tell(self, line, answer="ok"):
+        return self.program.ask(line, answer)
+
+    def ready(self):
+        wait_for(lambda: sh(*self.stage.run_in("cl", "curl", "-s", "-m", "1", "http://%s/who" % self.at(WEB)),
+                            check=False) == "a", 10, "new connections go to a")
+
+    def leave(self, server):
+        self.tell("leave %s 100" % server)
+
+    def back(self, server):
+        self.tell("back %s" % server)
+        self.ready()
+
+    def counters(self):
+        return self.tell("counters", "counters")
+
+    def end(self):
+        if self.program.process.poll() is None:
+            self.tell("remove")
+        self.program.end()
+
+
+class ToolPlain(Tool):
+    """The same without protection."""
+    protect = "never"
+
+
+FRONTS = {"tool": Tool, "tool-plain": ToolPlain, "direct": Direct, "nft": Nft, "protected": Sundog, "plain": Plain}
 
 
 # ---- one run and many ----------------------------------------------------------------------------
@@ -504,7 +574,8 @@ def demo_run(stage, front, failure, series):
     """1,000 downloads, and 50 clients that keep asking, while server a is killed. @return both reports"""
     downloads = Client(stage, front.target[4], series=series, **STREAM)
     asking = Client(stage, front.target[4], **ASKING)
-    need(downloads.until_mark(), "the downloads never got half way: %s" % short(downloads.result()))
+    if not downloads.until_mark():
+        raise Failed("the downloads never got half way: %s" % short(downloads.result()))
     asking.mark()
     if failure == "crash":
         stage.servers["a"].crash()
@@ -531,9 +602,9 @@ def demo_table(columns):
             ("  connections kept", lambda d, q: "%d" % q["kept"]),
             ("  longest wait for an answer", lambda d, q: "%.0f ms" % q["marked_ms"]["max"] if q["kept"] else "never came")]
     width = max(len(r[0]) for r in rows) + 2
-    print("%-*s%s" % (width, "", "".join("%22s" % name for name, _, _ in columns)))
+    print("%-*s%s" % (width, "", "".join("%24s" % name for name, _, _ in columns)))
     for name, value in rows:
-        print("%-*s%s" % (width, name, "".join("%22s" % value(d, q) for _, d, q in columns)))
+        print(("%-*s%s" % (width, name, "".join("%24s" % value(d, q) for _, d, q in columns))).rstrip())
 
 
 def demo_sentence(plain, kept):

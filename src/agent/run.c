@@ -9,8 +9,10 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +24,7 @@ enum {
         RUN_CLIENTS = 16,
         RUN_LINE = 256,
         RUN_MORE_MS = 100,
+        RUN_LIMIT_MS = 20000,
         RUN_BATCH = 256,  /* datagrams taken in one call */
         RUN_TAKES = 1000, /* ... in one second from one front: more is a flood, and waits in the kernel */
 };
@@ -209,8 +212,13 @@ static void client_written(uv_write_t *write, int status)
         client_hang_up(write->handle->data);
 }
 
-static json_t *client_answer(struct run *r, const char *line, size_t size)
+/* @return a line, which the caller frees; NULL: no memory */
+static char *client_answer(struct run *r, const char *line, size_t size, size_t *length)
 {
+        char *text = NULL;
+        FILE *to = open_memstream(&text, length);
+        if (!to)
+                return NULL;
         json_t *question = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
         const char *ask = json_string_value(json_object_get(question, "ask"));
         struct agent_view view = {
@@ -225,23 +233,22 @@ static json_t *client_answer(struct run *r, const char *line, size_t size)
                 .missing = r->missing,
                 .sockets = r->sockets.text,
         };
-        json_t *answer = ask ? agent_view_answer(&view, ask) : NULL;
+        agent_view_write(&view, ask ? ask : "", to);
         json_decref(question);
-        return answer ? json_pack("{s:b, s:o}", "ok", 1, "answer", answer)
-                      : json_pack("{s:b, s:s}", "ok", 0, "error",
-                                  "a question is {\"ask\":\"status\"} or {\"ask\":\"conns\"}, in one line");
+        if (fclose(to) == 0)
+                return text;
+        free(text);
+        return NULL;
 }
 
 static void client_asked(struct run_client *c, size_t size)
 {
-        json_t *said = client_answer(c->run, c->line, size);
-        c->text = said ? json_dumps(said, JSON_COMPACT | JSON_REAL_PRECISION(10)) : NULL;
-        json_decref(said);
+        size_t length = 0;
+        c->text = client_answer(c->run, c->line, size, &length);
         uv_read_stop((uv_stream_t *)&c->pipe);
-        uv_buf_t buffer[2] = {uv_buf_init(c->text, c->text ? (unsigned)strlen(c->text) : 0), {.len = 0}};
-        static char end[] = "\n";
-        buffer[1] = uv_buf_init(end, 1);
-        if (!c->text || uv_write(&c->write, (uv_stream_t *)&c->pipe, buffer, 2, client_written) < 0)
+        uv_buf_t buffer = uv_buf_init(c->text, (unsigned)length);
+        if (!c->text || length > UINT32_MAX ||
+            uv_write(&c->write, (uv_stream_t *)&c->pipe, &buffer, 1, client_written) < 0)
                 client_hang_up(c);
 }
 
@@ -286,7 +293,7 @@ static void run_asked(uv_stream_t *listener, int status)
                 return;
         }
         /* Somebody who neither asks nor reads does not keep a place. */
-        uv_timer_start(&c->limit, client_limit, 5000, 0);
+        uv_timer_start(&c->limit, client_limit, RUN_LIMIT_MS, 0);
 }
 
 /* Is somebody answering there? A file that nobody listens at is what a killed agent leaves. */

@@ -176,7 +176,8 @@ void agent_table_end(struct agent_table *t, bool is_whole, struct dog_vitals *v)
         v->value[DOG_VITAL_CLOSING] = t->closing;
         if (t->rtts) {
                 qsort(t->rtt_us, t->rtts, sizeof(t->rtt_us[0]), table_compare);
-                v->value[DOG_VITAL_CONN_RTT] = t->rtt_us[t->rtts / 2] / 1000.0;
+                uint32_t middle = t->rtts / 2;
+                v->value[DOG_VITAL_CONN_RTT] = (double)t->rtt_us[middle] / 1000;
         }
         double passed_s = t->before_ns ? (double)(t->now_ns - t->before_ns) / (double)DOG_S : 0;
         if (!(passed_s > 0))

@@ -56,13 +56,23 @@ static json_t *view_conn(const struct agent_view *v, const struct dog_conn_entry
                 (json_int_t)entry->conn.resent, "unsent", (json_int_t)entry->conn.unsent_bytes);
 }
 
-static json_t *view_conns(const struct agent_view *v)
+enum { VIEW_JSON = JSON_COMPACT | JSON_REAL_PRECISION(10) };
+
+static void view_conns(const struct agent_view *v, FILE *to)
 {
-        json_t *list = json_array();
         const struct dog_conn_entry *entry;
-        for (uint32_t at = 0; list && (entry = dog_conn_map_next(agent_table_map(v->table), &at));)
-                json_array_append_new(list, view_conn(v, entry));
-        return list;
+        const char *between = "";
+        fputc('[', to);
+        for (uint32_t at = 0; (entry = dog_conn_map_next(agent_table_map(v->table), &at));) {
+                json_t *one = view_conn(v, entry);
+                if (!one)
+                        continue;
+                fputs(between, to);
+                json_dumpf(one, to, VIEW_JSON);
+                json_decref(one);
+                between = ",";
+        }
+        fputc(']', to);
 }
 
 static json_t *view_front(const struct agent_view *v, const struct agent_link_front *f)
@@ -103,13 +113,22 @@ static json_t *view_status(const struct agent_view *v)
                          (json_int_t)dog_conn_map_refused(agent_table_map(v->table)), "by_status", status);
 }
 
-json_t *agent_view_answer(const struct agent_view *v, const char *ask)
+void agent_view_write(const struct agent_view *v, const char *ask, FILE *to)
 {
-        if (strcmp(ask, "status") == 0)
-                return view_status(v);
-        if (strcmp(ask, "conns") == 0)
-                return view_conns(v);
-        return NULL;
+        json_t *status = strcmp(ask, "status") == 0 ? view_status(v) : NULL;
+        if (!status && strcmp(ask, "conns") != 0) {
+                fputs("{\"ok\":false,\"error\":\"there are the questions {\\\"ask\\\":\\\"status\\\"} and "
+                      "{\\\"ask\\\":\\\"conns\\\"}, in one line\"}\n",
+                      to);
+                return;
+        }
+        fputs("{\"ok\":true,\"answer\":", to);
+        if (status)
+                json_dumpf(status, to, VIEW_JSON);
+        else
+                view_conns(v, to);
+        fputs("}\n", to);
+        json_decref(status);
 }
 
 /* ---- printing ---- */

@@ -18,7 +18,7 @@ struct agent_view {
         const char *sockets; /**< why connections are not known; "" */
 };
 
-/** A new reference; NULL: no memory, or no such question. */
-json_t *agent_view_answer(const struct agent_view *v, const char *ask);
+/** The answer as one line of JSON. Connections are written one by one: a tree of 65,536 would take 100 MB. */
+void agent_view_write(const struct agent_view *v, const char *ask, FILE *to);
 void agent_view_status_print(const json_t *status, FILE *to);
 void agent_view_conns_print(const json_t *conns, FILE *to);

@@ -255,6 +255,6 @@ void dog_arbitrate(const struct dog_arbiter_input *in, struct dog_plan *plan, si
                                 continue;
                         }
                 }
-                moves += is_move;
+                moves += is_move && p->act != DOG_ACT_STAY;
         }
 }

@@ -41,10 +41,26 @@ static double member_threat(const struct dog_member *m)
 {
         double near = (double)m->belief.p_breach[0];
         double middle = (double)m->belief.p_breach[1];
-        return middle > near ? middle : near;
+        double threat = middle > near ? middle : near;
+        return threat >= 0 ? threat : 1; /* a chance that is none (NaN) is no good news */
 }
 
-static void member_watch(const struct dog_group *g, struct dog_member *m, int64_t now_ns)
+/*
+ * Below this a member counts as well again: half of what takes it out, or what the worst of those has who
+ * serve, if that is more. Where everybody's risk is high, none would ever come back otherwise.
+ */
+static double group_return_bar(const struct dog_group *g)
+{
+        double bar = g->policy.avoid_risk / 2;
+        for (unsigned i = 0; i < g->members; i++) {
+                const struct dog_member *m = &g->member[i];
+                if (m->weight && m->is_usable && m->is_well && member_threat(m) < g->policy.avoid_risk)
+                        bar = fmax(bar, member_threat(m));
+        }
+        return bar;
+}
+
+static void member_watch(const struct dog_group *g, struct dog_member *m, double bar, int64_t now_ns)
 {
         double threat = member_threat(m);
         if (!m->is_usable || threat >= g->policy.avoid_risk) {
@@ -56,7 +72,7 @@ static void member_watch(const struct dog_group *g, struct dog_member *m, int64_
                 m->is_well = true;
         if (m->is_well)
                 return;
-        if (threat >= g->policy.avoid_risk / 2 || m->belief.is_bad)
+        if (threat > bar || m->belief.is_bad)
                 m->well_ns = INT64_MAX;
         else if (m->well_ns == INT64_MAX)
                 m->well_ns = now_ns;
@@ -122,9 +138,10 @@ void dog_spread_watch(struct dog_group *g, int64_t now_ns)
         uint8_t weight[DOG_MEMBERS_MAX];
         weights_of(g, weight);
         double sum = dog_plan_weights(weight);
+        double bar = group_return_bar(g);
         double spent_s = g->stepped_ns > 0 ? (double)(now_ns - g->stepped_ns) / 1e9 : 0;
         for (unsigned i = 0; i < g->members; i++) {
-                member_watch(g, &g->member[i], now_ns);
+                member_watch(g, &g->member[i], bar, now_ns);
                 member_follow(&g->member[i], spent_s, weight[i] / sum, now_ns);
         }
         if (!g->is_started || g->members == 0)
@@ -245,6 +262,8 @@ static void sets_avoid(const struct dog_group *g, struct spread_sets *s)
         most = most >= living ? living - 1 : most;
         while (!s->is_panic && sick && count(s->avoid) < most) {
                 uint16_t worst = sick_worst(g, sick);
+                if (worst == NOBODY)
+                        break;
                 s->avoid |= bit(worst);
                 sick &= (uint16_t)~bit(worst);
         }
@@ -539,7 +558,12 @@ static struct dog_plan plan_end(const struct dog_group *g, struct dog_plan p, en
 void dog_spread_refuse(const struct dog_group *g, struct dog_plan *plan, enum dog_reason why)
 {
         uint8_t was = plan->why;
-        *plan = plan_end(g, plan_begin(g, plan->at_ns), (enum dog_reason)was);
+        /* Too many moves: what exists waits, but new traffic need not go where it would fail. */
+        if (why == DOG_WHY_MOVES)
+                plan->leave = plan->leave_was;
+        else
+                *plan = plan_begin(g, plan->at_ns);
+        *plan = plan_end(g, *plan, (enum dog_reason)was);
         plan->refused = (uint8_t)why;
 }
 
@@ -582,6 +606,8 @@ static enum dog_reason plan_reason(const struct dog_group *g, struct dog_plan *p
         }
         if (out) {
                 p->about = set_first(out);
+                if (member_is_forbidden(&g->member[p->about]))
+                        return DOG_WHY_OPERATOR;
                 return DOG_WHY_RECOVERED; /* the backups go, because the primaries can again */
         }
         return DOG_WHY_STANDBY;

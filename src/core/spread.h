@@ -32,7 +32,10 @@ void dog_spread_watch(struct dog_group *g, int64_t now_ns);
 /** The plan has been carried out: the group is as it says. */
 void dog_spread_apply(struct dog_group *g, const struct dog_plan *plan, int64_t now_ns);
 
-/** Leave everything as it was: for arbitration. */
+/**
+ * For arbitration: leave everything as it was; for MOVES only what exists, since new traffic that goes
+ * elsewhere is no move.
+ */
 void dog_spread_refuse(const struct dog_group *g, struct dog_plan *plan, enum dog_reason why);
 
 /**

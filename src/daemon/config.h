@@ -151,7 +151,11 @@ struct dog_config_front {
         int64_t tell_port;                 /**< UDP, where clients' hosts ask a gateway; 0: not told */
         const char *key_file;              /**< shared by a gateway and the hosts that it tells; NULL: none */
         struct dog_config_address told_by; /**< on a host: the gateway that tells; version 0: nobody */
+        struct dog_config_address pair;    /**< the other balancer; version 0: there is none */
+        int64_t pair_port;                 /**< UDP, of both */
+        const char *pair_key_file;         /**< the secret of both; NULL: none */
         struct dog_config_where devices_at, role_at, key_file_at, told_by_at, tell_port_at, agent_port_at;
+        struct dog_config_where pair_at, pair_port_at, pair_key_file_at;
 };
 
 enum dog_config_check {

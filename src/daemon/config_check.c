@@ -324,6 +324,30 @@ static bool front_has(const struct dog_config *c, const char *device)
         return false;
 }
 
+static int pair_check(const struct dog_config *c, struct dog_err *e)
+{
+        const struct dog_config_front *f = &c->front;
+        if (f->pair.version == 0)
+                return 0;
+        if (f->role != DOG_CONFIG_GATEWAY)
+                return dog_config_fail(
+                        front_where(c, &f->pair_at), e, -EINVAL,
+                        "the front: \"pair\" is for \"role: gateway\"; a host balances for itself");
+        if (!either_is_host(&f->pair))
+                return dog_config_fail(front_where(c, &f->pair_at), e, -EINVAL,
+                                       "the front: \"pair\" is no host's address");
+        if (!f->pair_key_file)
+                return dog_config_fail(
+                        front_where(c, &f->pair_at), e, -EINVAL,
+                        "the front: \"pair\" needs a \"pair_key_file\", the same at both; make one with: "
+                        "openssl rand -hex 32");
+        if (f->pair_port == f->agent_port || f->pair_port == f->tell_port)
+                return dog_config_fail(front_where(c, &f->pair_port_at), e, -EINVAL,
+                                       "the front: \"pair_port\" %lld is another's already",
+                                       (long long)f->pair_port);
+        return 0;
+}
+
 static int front_check(const struct dog_config *c, struct dog_err *e)
 {
         const struct dog_config_front *f = &c->front;
@@ -370,7 +394,7 @@ static int front_check(const struct dog_config *c, struct dog_err *e)
                 return dog_config_fail(front_where(c, &f->tell_port_at), e, -EINVAL,
                                        "the front: \"tell_port\" and \"agent_port\" are both %lld",
                                        (long long)f->tell_port);
-        return 0;
+        return pair_check(c, e);
 }
 
 static int instance_check(struct dog_config *c, size_t i, struct dog_err *e)
@@ -722,5 +746,7 @@ int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
         }
         if (rc == 0 && c->front.key_file)
                 rc = key_file_check("the front", "", c->front.key_file, &c->front.key_file_at, e);
+        if (rc == 0 && c->front.pair_key_file)
+                rc = key_file_check("the front", "", c->front.pair_key_file, &c->front.pair_key_file_at, e);
         return rc;
 }

@@ -264,6 +264,15 @@ static const struct config_key front_keys[] = {
         {"told_by", CONFIG_ADDRESS, FRONT(told_by), FRONT_AT(told_by_at), .preset = "nobody",
          .word = "nobody", .word_value = 0,
          .help = "on a host: the gateway that tells the health of instances; asked at its \"tell_port\""},
+        {"pair", CONFIG_ADDRESS, FRONT(pair), FRONT_AT(pair_at), .preset = "nobody", .word = "nobody",
+         .word_value = 0,
+         .help = "the other balancer: each knows the protected connections of the other and carries them on "
+                 "when "
+                 "their packets come to it; both need the same vips and instances in the same order"},
+        {"pair_port", CONFIG_INTEGER, FRONT(pair_port), FRONT_AT(pair_port_at), .preset = "7867", .min = "1",
+         .max = "65535", .help = "UDP, where the pair talks; the same at both"},
+        {"pair_key_file", CONFIG_FILE, FRONT(pair_key_file), FRONT_AT(pair_key_file_at), .preset = "",
+         .help = "the secret of the pair, the same at both; readable by its owner alone"},
 };
 static const struct config_section front_section = {
         "the front",

@@ -369,6 +369,9 @@ int plan_service(const struct dog_config *c, struct instance_service_settings *t
         to->told_by = either_of(&f->told_by);
         to->tell_secret = f->tell_port ? PLAN_TELL_SECRET : NULL;
         to->site = c->site;
+        to->pair = either_of(&f->pair);
+        to->pair_port = (uint16_t)f->pair_port;
+        to->pair_secret = f->pair.version ? PLAN_PAIR_SECRET : NULL;
         return 0;
 }
 

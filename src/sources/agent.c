@@ -41,12 +41,19 @@ struct agents_doubt {
         bool is_doubted;
 };
 
+/* The address without the port: a flood that changes ports is one flood. */
+struct agents_address {
+        uint8_t octet[16];
+};
+
 struct agents_one {
         char name[DOG_AGENT_NAME + 1];
         void *tag;
         struct dog_agent_keys keys;
         struct dog_agent_ear ear;
-        struct agents_bucket bucket;
+        struct agents_bucket bucket, unverified;
+        struct agents_address from; /* where it was verified last */
+        bool has_from;
         struct dog_conn_map *conns;
         struct dog_agent_state state;
         struct agents_doubt doubt[DOG_VITAL_COUNT];
@@ -146,7 +153,7 @@ int dog_agents_add(struct dog_agents *a, const char *name, const uint8_t secret[
                 free(one);
                 return rc;
         }
-        memcpy(one->name, name, strlen(name));
+        memcpy(one->name, name, strlen(name) + 1);
         one->tag = tag;
         one->period_ns = AGENTS_PERIOD;
         one->score = (double)NAN;
@@ -191,20 +198,32 @@ static bool bucket_take(struct agents_bucket *b, unsigned per_s, int64_t now_ns)
         return true;
 }
 
-/* The address without the port: a flood that changes ports is one flood. */
-static struct agents_bucket *agents_source(struct dog_agents *a, const struct sockaddr *from)
+static struct agents_address agents_address_of(const struct sockaddr *from)
 {
-        uint8_t address[16] = {0}, hash[crypto_shorthash_BYTES];
+        struct agents_address address = {{0}};
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
         if (from && from->sa_family == AF_INET) {
                 memcpy(&v4, from, sizeof(v4));
-                memcpy(address, &v4.sin_addr, 4);
+                memcpy(address.octet, &v4.sin_addr, 4);
         } else if (from && from->sa_family == AF_INET6) {
                 memcpy(&v6, from, sizeof(v6));
-                memcpy(address, &v6.sin6_addr, 16);
+                memcpy(address.octet, &v6.sin6_addr, 16);
         }
-        crypto_shorthash(hash, address, sizeof(address), a->seed);
+        return address;
+}
+
+/*
+ * The bucket for a datagram whose tag has not been looked at: verifying is what a flood would cost. Where an
+ * agent was verified last it has one of its own, so that nobody who sends from elsewhere can use it up.
+ */
+static struct agents_bucket *agents_unverified(struct dog_agents *a, struct agents_one *one,
+                                               const struct agents_address *from)
+{
+        uint8_t hash[crypto_shorthash_BYTES];
+        if (one->has_from && memcmp(&one->from, from, sizeof(*from)) == 0)
+                return &one->unverified;
+        crypto_shorthash(hash, from->octet, sizeof(from->octet), a->seed);
         return &a->source[hash[0]];
 }
 
@@ -238,20 +257,24 @@ static void agents_event(const struct dog_agents *a, const struct agents_one *on
 /* What the front sees of a vital, and from where on a difference means something: connections come and go
  * between two readings, a share of retransmissions needs packets. */
 struct agents_check {
-        enum dog_vital vital;
         size_t measured; /* offset in struct dog_agent_measured */
         double least;    /* differences below are never doubted */
-        bool is_lower;   /* only too little is doubted: the host has other traffic beside ours */
+        enum dog_vital vital;
+        /* Only too little is doubted: a host has other traffic beside ours, and a standby may gate its own.
+         */
+        bool is_lower;
 };
 
+#define AGENTS_SEES(field) offsetof(struct dog_agent_measured, field)
 static const struct agents_check agents_checks[] = {
-        {DOG_VITAL_CONNS, offsetof(struct dog_agent_measured, conns), 16, false},
-        {DOG_VITAL_TX_RATE, offsetof(struct dog_agent_measured, from_rate), 100e3, true},
-        {DOG_VITAL_SERVED_RATE, offsetof(struct dog_agent_measured, from_rate), 100e3, false},
-        {DOG_VITAL_RX_RATE, offsetof(struct dog_agent_measured, to_rate), 100e3, true},
-        {DOG_VITAL_RETRANSMITTED, offsetof(struct dog_agent_measured, retransmitted), .02, true},
-        {DOG_VITAL_CONN_RESENT, offsetof(struct dog_agent_measured, retransmitted), .02, true},
+        {AGENTS_SEES(conns), 16, DOG_VITAL_CONNS, false},
+        {AGENTS_SEES(from_rate), 100e3, DOG_VITAL_TX_RATE, true},
+        {AGENTS_SEES(from_rate), 100e3, DOG_VITAL_SERVED_RATE, true},
+        {AGENTS_SEES(to_rate), 100e3, DOG_VITAL_RX_RATE, true},
+        {AGENTS_SEES(retransmitted), .02, DOG_VITAL_RETRANSMITTED, true},
+        {AGENTS_SEES(retransmitted), .02, DOG_VITAL_CONN_RESENT, true},
 };
+#undef AGENTS_SEES
 
 static double agents_seen(const struct agents_one *one, const struct agents_check *check)
 {
@@ -491,14 +514,36 @@ static enum dog_agent_drop agents_body(struct dog_agents *a, struct agents_one *
         return DOG_AGENT_FINE;
 }
 
-enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr *from, socklen_t from_size,
-                                    const void *packet, size_t size, int64_t now_ns, int64_t wall_ns,
+/* Is this what the agent sent, now, once, and not too much? Fills head and body. */
+static enum dog_agent_drop agents_verify(struct dog_agents *a, struct agents_one *one,
+                                         const struct agents_address *from, const void *packet, size_t size,
+                                         int64_t now_ns, int64_t wall_ns, struct dog_agent_head *head,
+                                         uint8_t body[DOG_AGENT_BODY], size_t *body_size)
+{
+        if (!bucket_take(agents_unverified(a, one, from), 2 * a->conf.rate_per_s, now_ns))
+                return DOG_AGENT_OVER_RATE;
+        enum dog_agent_drop drop = dog_agent_open(packet, size, one->keys.to_front, head, body, body_size);
+        if (drop != DOG_AGENT_FINE)
+                return drop;
+        if (head->type != DOG_AGENT_REPORT && head->type != DOG_AGENT_CONNS)
+                return DOG_AGENT_WRONG_TYPE;
+        drop = dog_agent_ear_take(&one->ear, head, now_ns, wall_ns, a->conf.skew_ns,
+                                  AGENTS_SILENT_PERIODS * one->period_ns);
+        if (drop != DOG_AGENT_FINE)
+                return drop;
+        one->from = *from;
+        one->has_from = true;
+        return bucket_take(&one->bucket, a->conf.rate_per_s, now_ns) ? DOG_AGENT_FINE : DOG_AGENT_OVER_RATE;
+}
+
+enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr *from, const void *packet,
+                                    size_t size, int64_t now_ns, int64_t wall_ns,
                                     uint8_t reply[DOG_AGENT_MOST], size_t *reply_size)
 {
         struct dog_agent_head head;
+        struct agents_address address = agents_address_of(from);
         uint8_t body[DOG_AGENT_BODY];
         size_t body_size = 0;
-        (void)from_size;
         *reply_size = 0;
         a->stats.received++;
         enum dog_agent_drop drop = dog_agent_head_read(packet, size, &head);
@@ -507,20 +552,9 @@ enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr 
         struct agents_one *one = agents_find(a, head.name);
         if (!one)
                 return agents_drop(a, NULL, DOG_AGENT_UNKNOWN_NAME, now_ns, head.name);
-        /* Before the tag is looked at, by address: verifying is what a flood would cost. After it, by name:
-         * nobody else can use up what an agent may send. */
-        if (!bucket_take(agents_source(a, from), 2 * a->conf.rate_per_s, now_ns))
-                return agents_drop(a, one, DOG_AGENT_OVER_RATE, now_ns, head.name);
-        drop = dog_agent_open(packet, size, one->keys.to_front, &head, body, &body_size);
-        if (drop == DOG_AGENT_FINE && head.type != DOG_AGENT_REPORT && head.type != DOG_AGENT_CONNS)
-                drop = DOG_AGENT_WRONG_TYPE;
         bool is_known = one->ear.newest_seq > 0;
         uint64_t boot = one->ear.boot;
-        if (drop == DOG_AGENT_FINE)
-                drop = dog_agent_ear_take(&one->ear, &head, now_ns, wall_ns, a->conf.skew_ns,
-                                          AGENTS_SILENT_PERIODS * one->period_ns);
-        if (drop == DOG_AGENT_FINE && !bucket_take(&one->bucket, a->conf.rate_per_s, now_ns))
-                drop = DOG_AGENT_OVER_RATE;
+        drop = agents_verify(a, one, &address, packet, size, now_ns, wall_ns, &head, body, &body_size);
         if (drop == DOG_AGENT_FINE) {
                 if (is_known && boot != head.boot)
                         agents_restarted(a, one);
@@ -535,7 +569,7 @@ int64_t dog_agents_on_readable(struct dog_agents *a, int64_t now_ns)
 {
         uint8_t packet[AGENTS_BUFFER], reply[DOG_AGENT_MOST];
         for (unsigned i = 0; i < AGENTS_BATCH; i++) {
-                struct sockaddr_storage from;
+                struct sockaddr_storage from = {0};
                 socklen_t from_size = sizeof(from);
                 ssize_t n = recvfrom(a->conf.fd, packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC,
                                      (struct sockaddr *)&from, &from_size);
@@ -545,8 +579,8 @@ int64_t dog_agents_on_readable(struct dog_agents *a, int64_t now_ns)
                 if (n < 0)
                         break;
                 size_t reply_size = 0;
-                dog_agents_take(a, (struct sockaddr *)&from, from_size, packet, (size_t)n, now_ns,
-                                dog_clock_wall_ns(), reply, &reply_size);
+                dog_agents_take(a, (struct sockaddr *)&from, packet, (size_t)n, now_ns, dog_clock_wall_ns(),
+                                reply, &reply_size);
                 /* An answer that the kernel does not take is lost like any other: the next report asks again.
                  */
                 if (reply_size > 0 && sendto(a->conf.fd, reply, reply_size, MSG_DONTWAIT | MSG_NOSIGNAL,

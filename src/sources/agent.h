@@ -128,8 +128,8 @@ const struct dog_conn_map *dog_agents_conns(const struct dog_agents *a, unsigned
  */
 double dog_agent_caution(const struct dog_vitals *v, double risk);
 
-/** One datagram without the socket. The answer, if any, goes to `reply`, its size to *reply_size (0: none).
- */
-enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr *from, socklen_t from_size,
-                                    const void *packet, size_t size, int64_t now_ns, int64_t wall_ns,
+/** One datagram without the socket; `from` may be NULL. The answer, if any, goes to `reply`, its size to
+ * *reply_size (0: none). */
+enum dog_agent_drop dog_agents_take(struct dog_agents *a, const struct sockaddr *from, const void *packet,
+                                    size_t size, int64_t now_ns, int64_t wall_ns,
                                     uint8_t reply[DOG_AGENT_MOST], size_t *reply_size);

@@ -359,7 +359,7 @@ static bool exporter_room(struct dog_exporter *x)
 {
         if (x->room - x->size >= EXPORTER_CHUNK)
                 return true;
-        size_t room = x->room ? x->room * 2 : 4 * EXPORTER_CHUNK;
+        size_t room = x->room ? x->room * 2 : (size_t)4 * EXPORTER_CHUNK;
         char *wider = realloc(x->answer, room);
         if (!wider)
                 return false;

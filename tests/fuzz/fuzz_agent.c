@@ -47,14 +47,13 @@ static void fuzz_front(const uint8_t *packet, size_t size, bool is_sealed)
         FUZZ_NEED(dog_agents_new(&a, &conf, NULL) == 0 && dog_agents_add(a, "web1", secret, NULL, NULL) == 0);
         struct dog_agent_measured m = {100, 1e6, 1e6, .1};
         dog_agents_measured(a, 0, &m, DOG_S);
-        enum dog_agent_drop drop =
-                dog_agents_take(a, NULL, 0, packet, size, DOG_S, wall_ns, reply, &reply_size);
+        enum dog_agent_drop drop = dog_agents_take(a, NULL, packet, size, DOG_S, wall_ns, reply, &reply_size);
         FUZZ_NEED(is_sealed || (drop != DOG_AGENT_FINE && reply_size == 0 && words == 0));
         FUZZ_NEED(drop == DOG_AGENT_FINE || reply_size == 0);
         FUZZ_NEED(reply_size <= size + 64);
         FUZZ_NEED(dog_conn_map_count(dog_agents_conns(a, 0)) <= 50);
         /* Never twice. */
-        FUZZ_NEED(dog_agents_take(a, NULL, 0, packet, size, DOG_S, wall_ns, reply, &reply_size) !=
+        FUZZ_NEED(dog_agents_take(a, NULL, packet, size, DOG_S, wall_ns, reply, &reply_size) !=
                   DOG_AGENT_FINE);
         dog_agents_on_timer(a, 100 * DOG_S);
         dog_agents_free(a);

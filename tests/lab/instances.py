@@ -363,7 +363,10 @@ def https_through_haproxy_survives_the_server():  # the recipe of recipes/haprox
     with open(stage.path("haproxy.cfg"), "w") as f:
         f.write(text)
     proxy = stage.start("cl", "haproxy", "-db", "-f", stage.path("haproxy.cfg"))
-    wait_for(lambda: ":443 " in sh(*stage.run_in("cl", "ss", "-Hltn")), 5, "haproxy listens: %s" % proxy.told)
+    try:
+        wait_for(lambda: ":443 " in sh(*stage.run_in("cl", "ss", "-Hltn")), 5, "haproxy listens")
+    except Failed as why:
+        raise Failed("%s: %s" % (why, proxy.told))
     got = stage.path("got")
     curl = stage.start("cl", "curl", "-sS", "--cacert", cert, "--resolve", "site.example:443:10.80.0.2", "--limit-rate",
                        "16M", "-o", got, "-w", "code=%{http_code} bytes=%{size_download} connects=%{num_connects}\n",

@@ -149,7 +149,7 @@ static void pages_of_connections_are_full_but_fit(void)
 {
         static struct dog_agent_conns page, back;
         struct dog_agent_conn all[DOG_AGENT_PAGE];
-        uint8_t body[DOG_AGENT_BODY];
+        uint8_t body[DOG_AGENT_BODY], again[DOG_AGENT_BODY];
         for (int v6 = 0; v6 < 2; v6++) {
                 for (unsigned i = 0; i < DOG_AGENT_PAGE; i++)
                         all[i] = conn_of(i, v6);
@@ -160,8 +160,12 @@ static void pages_of_connections_are_full_but_fit(void)
                 page.conn[2].is_closed = true;
                 size_t size = dog_agent_conns_write(body, &page);
                 NEED(size > 0 && dog_agent_conns_read(body, size, &back), "%zu octets", size);
-                OK(back.count == fit && back.round == 3 &&
-                           memcmp(back.conn, page.conn, fit * sizeof(all[0])) == 0,
+                OK(back.count == fit && back.round == 3 && back.conn[2].is_closed && !back.conn[3].is_closed,
+                   "%u of them", back.count);
+                OK(back.conn[5].acked == all[5].acked && back.conn[5].rtt_us == 1005 &&
+                           memcmp(&back.conn[5].flow, &all[5].flow, sizeof(all[5].flow)) == 0,
+                   "as they were");
+                OK(dog_agent_conns_write(again, &back) == size && memcmp(again, body, size) == 0,
                    "all of it");
                 for (size_t cut = 0; cut < size; cut += 3)
                         OK(!dog_agent_conns_read(body, cut, &back), "cut at %zu", cut);

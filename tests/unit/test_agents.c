@@ -81,8 +81,8 @@ static void rig_end(struct rig *r)
 static enum dog_agent_drop rig_take(struct rig *r, const void *packet, size_t size)
 {
         struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(0x0a000001)}};
-        return dog_agents_take(r->agents, (struct sockaddr *)&from, sizeof(from), packet, size, r->now_ns,
-                               r->wall_ns, r->reply, &r->reply_size);
+        return dog_agents_take(r->agents, (struct sockaddr *)&from, packet, size, r->now_ns, r->wall_ns,
+                               r->reply, &r->reply_size);
 }
 
 static enum dog_agent_drop rig_say(struct rig *r, enum dog_agent_type type, const uint8_t *body, size_t size)
@@ -206,18 +206,22 @@ static void a_flood_is_dropped_and_counted_and_does_not_silence_the_agent(void)
         rig_pass(&r, DOG_S);
         OK(rig_report(&r, DOG_VITAL_CPU, 0) == DOG_AGENT_FINE, "a second later it is heard again");
         rig_end(&r);
-        /* Garbage in its name, from another address: its own bucket is not touched. */
+        /* Garbage in its name, from every other address: where it was heard from it has a place of its own.
+         */
         rig_begin(&r);
+        rig_report(&r, DOG_VITAL_CPU, 0);
         struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(0x0a000099)}};
         struct dog_agent_head head = {.type = DOG_AGENT_REPORT, .name = "web1"};
         dog_agent_voice_stamp(&r.voice, &head, r.wall_ns);
         uint8_t packet[DOG_AGENT_MOST];
         size_t size = dog_agent_seal(packet, &head, "x", 1, other);
-        for (int i = 0; i < 10000; i++)
-                dog_agents_take(r.agents, (struct sockaddr *)&from, sizeof(from), packet, size, r.now_ns,
-                                r.wall_ns, r.reply, &r.reply_size);
+        for (int i = 0; i < 60000; i++) {
+                from.sin_addr.s_addr = htonl(0x0a000099 + (uint32_t)(i % 3000));
+                dog_agents_take(r.agents, (struct sockaddr *)&from, packet, size, r.now_ns, r.wall_ns,
+                                r.reply, &r.reply_size);
+        }
         s = dog_agents_stats(r.agents);
-        OK(s->dropped[DOG_AGENT_BAD_TAG] == 100 && s->dropped[DOG_AGENT_OVER_RATE] == 9900,
+        OK(s->dropped[DOG_AGENT_BAD_TAG] <= 256 * 100 && s->dropped[DOG_AGENT_OVER_RATE] >= 60000 - 256 * 100,
            "only %llu tags were looked at", (unsigned long long)s->dropped[DOG_AGENT_BAD_TAG]);
         OK(rig_report(&r, DOG_VITAL_CPU, 0) == DOG_AGENT_FINE, "the agent is heard meanwhile");
         rig_end(&r);
@@ -262,7 +266,8 @@ static void only_what_makes_no_sense_is_doubted(void)
                 {DOG_VITAL_TX_RATE, 5e6, true, "it cannot have sent less than came to us"},
                 {DOG_VITAL_RX_RATE, .1e6, true, "nor received less than we sent"},
                 {DOG_VITAL_RX_RATE, .95e6, false, "about what we sent"},
-                {DOG_VITAL_SERVED_RATE, 500e6, true, "served more than ten times what we saw"},
+                {DOG_VITAL_SERVED_RATE, 500e6, false, "a standby whose own gate keeps it from us"},
+                {DOG_VITAL_SERVED_RATE, 5e6, true, "its clients cannot have less than went through us"},
                 {DOG_VITAL_RETRANSMITTED, .01, true, "ten times less loss than we saw"},
                 {DOG_VITAL_RETRANSMITTED, .5, false, "more loss, elsewhere"},
                 {DOG_VITAL_CPU, 0, false, "nobody can measure that from outside"},

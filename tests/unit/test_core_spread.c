@@ -169,6 +169,24 @@ static void a_doubtful_member_neither_goes_nor_comes(void)
         dog_group_free(g);
 }
 
+/* Where everybody is at risk, somebody who was away is as good as they. */
+static void a_member_comes_back_when_it_is_as_well_as_those_that_serve(void)
+{
+        struct dog_group *g = spread_of(3);
+        int64_t now_ns = T0;
+        for (unsigned m = 0; m < 3; m++)
+                member_says(g, m, .2, .4);
+        group_step(g, now_ns);
+        g->member[1].is_usable = false;
+        OK(group_step(g, now_ns += STEP).hot == 5, "one dies");
+        g->member[1].is_usable = true;
+        now_ns += STEP;
+        struct dog_plan p = group_until(g, &now_ns, 10 * DOG_S);
+        OK(p.why == DOG_WHY_RECOVERED && p.hot == 7, "and comes back, though its risk is not small: %s",
+           dog_reason_name(p.why));
+        dog_group_free(g);
+}
+
 /* Noise moves no weights; a difference that lasts does, in bounded steps with pauses. */
 static void weights_change_only_when_it_matters(void)
 {
@@ -449,6 +467,8 @@ static void the_floors_hold_whatever_is_believed(void)
                                         x->is_usable = dog_rng_below(&r, 3) > 0;
                                 if (dog_rng_below(&r, 9) == 0)
                                         x->is_drained = !x->is_drained;
+                                if (dog_rng_below(&r, 20) == 0)
+                                        member_says(g, m, (double)NAN, (double)NAN);
                                 x->belief.is_bad = dog_rng_below(&r, 3) == 0;
                                 x->busy = dog_rng_below(&r, 2) ? (float)dog_rng_unit(&r) : (float)NAN;
                         }
@@ -580,8 +600,11 @@ static void only_so_many_leave_at_once_but_the_dead_always(void)
         unsigned leaving = 0;
         for (int i = 0; i < GROUPS; i++) {
                 leaving += plan[i].act == DOG_ACT_LEAVE;
-                OK(plan[i].act == DOG_ACT_LEAVE || (plan[i].refused == DOG_WHY_MOVES && plan[i].hot == 7),
-                   "group %d waits as it was: %s", i, dog_reason_name(plan[i].refused));
+                OK(plan[i].hot == 6, "group %d: new traffic goes elsewhere, whatever else: %x", i,
+                   plan[i].hot);
+                OK(plan[i].act == DOG_ACT_LEAVE || (plan[i].refused == DOG_WHY_MOVES && plan[i].leave == 0 &&
+                                                    plan[i].act == DOG_ACT_SPREAD),
+                   "group %d: what exists waits: %s", i, dog_reason_name(plan[i].refused));
         }
         OK(leaving == 2 && plan[3].act == DOG_ACT_LEAVE, "two, and the dead among them: %u", leaving);
         for (int i = 0; i < GROUPS; i++)
@@ -811,6 +834,33 @@ static void load_that_ended_in_a_breach_before_is_left_before_the_next(void)
         dog_loop_free(w.loop);
 }
 
+/* I2 I14: health is graded, not up or down, and is made anew at every step. */
+static void health_is_a_grade_and_is_made_at_every_step(void)
+{
+        static const double response_ms[] = {5, 25, 60, 90, 130};
+        float before = 101;
+        for (size_t i = 0; i < ARRAY_SIZE(response_ms); i++) {
+                struct world w;
+                world_open(&w, 1, NULL, 0);
+                for (int64_t t = STEP; t < 20 * DOG_S; t += STEP) {
+                        world_sample(&w, 0, t, response_ms[i], .3);
+                        dog_loop_step(w.loop, t);
+                        OK(w.g->member[0].belief.made_ns == t, "made at %lld", (long long)t);
+                }
+                const struct dog_belief *b = &w.g->member[0].belief;
+                printf("# response %3.0f of 100 ms: health %.0f, chances %.3f %.3f %.3f\n", response_ms[i],
+                       (double)b->health, (double)b->p_breach[0], (double)b->p_breach[1],
+                       (double)b->p_breach[2]);
+                OK(b->health < before && b->health >= 0, "the slower, the less: %.1f after %.1f",
+                   (double)b->health, (double)before);
+                before = b->health;
+                dog_loop_step(w.loop, 20 * DOG_S);
+                dog_loop_step(w.loop, 21 * DOG_S);
+                OK(b->made_ns == 21 * DOG_S, "and without news too");
+                dog_loop_free(w.loop);
+        }
+}
+
 /* The kind's side: asked again after a failure, and not waited for. */
 static int steer_rc;
 static unsigned steers;
@@ -919,9 +969,11 @@ int main(void)
                 TEST(it_starts_with_everybody_in_by_what_is_configured),
                 TEST(new_traffic_leaves_first_then_what_exists),
                 TEST(the_dead_come_back_slowly_and_start_slowly),
-                TEST(a_doubtful_member_neither_goes_nor_comes), TEST(weights_change_only_when_it_matters),
-                TEST(weights_follow_load_and_nearness), TEST(what_is_measured_of_load_is_smoothed),
-                TEST(panic_spreads_over_all_that_live), TEST(with_nobody_alive_traffic_stays_with_everybody),
+                TEST(a_doubtful_member_neither_goes_nor_comes),
+                TEST(a_member_comes_back_when_it_is_as_well_as_those_that_serve),
+                TEST(weights_change_only_when_it_matters), TEST(weights_follow_load_and_nearness),
+                TEST(what_is_measured_of_load_is_smoothed), TEST(panic_spreads_over_all_that_live),
+                TEST(with_nobody_alive_traffic_stays_with_everybody),
                 TEST(the_operator_empties_a_member_but_not_the_last),
                 TEST(frozen_only_the_dead_and_the_drained_go), TEST(backups_serve_when_the_primaries_cannot),
                 TEST(the_floors_hold_whatever_is_believed), TEST(the_protected_share_is_what_was_asked_for),
@@ -931,6 +983,7 @@ int main(void)
                 TEST(new_traffic_needs_room_where_it_goes), TEST(copies_of_all_groups_stay_under_their_share),
                 TEST(the_loop_ejects_the_dead_and_says_that_it_helped),
                 TEST(load_that_ended_in_a_breach_before_is_left_before_the_next),
+                TEST(health_is_a_grade_and_is_made_at_every_step),
                 TEST(a_plan_that_was_not_carried_out_is_made_again),
                 TEST(what_is_in_force_already_is_gone_on_with), TEST(the_same_samples_give_the_same_ledger));
 }

@@ -14,6 +14,7 @@
 #include "hands/policy.h"
 #include "hands/server.h"
 #include "kinds/instance/instance_abi.h"
+#include "kinds/instance/instance_cookie.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -132,6 +133,25 @@ void instance_front_unfit(struct instance_front *f, unsigned server, bool is_unf
 int instance_front_order(struct instance_front *f, const struct instance_flow *flow,
                          enum instance_order order, struct dog_err *e);
 
+/**
+ * Keys of an aligned vip, the same as its servers' shims have (cookie.h). Until they are set the vip is
+ * translated. Call again now and then, and after a step of the clock: it notes the wall clock.
+ * @param mss4, mss6  what clients may send in one segment, as it fits the servers' devices: MTU less 40 and
+ * 60
+ */
+int instance_front_cookies_set(struct instance_front *f, unsigned vip,
+                               const struct instance_cookie_keys *keys, uint16_t mss4, uint16_t mss6,
+                               struct dog_err *e);
+/** This server's host runs the shim, or no longer; is_gated: its filters keep a standby's bytes there. New
+ * connections of an aligned vip are aligned when both of their servers have one. One store. */
+void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated);
+
+/**
+ * Make both servers of a connection say where they are: for one that the other balancer of a pair knew and
+ * that comes here now (INSTANCE_EVENT_TAKEN). @return 0, -ENOENT, -EHOSTUNREACH
+ */
+int instance_front_nudge(struct instance_front *f, const struct instance_flow *flow);
+
 /** The ring of events. */
 int instance_front_fd(const struct instance_front *f);
 void instance_front_on_readable(struct instance_front *f, int64_t now_ns);
@@ -159,6 +179,9 @@ int instance_front_conn_get(struct instance_front *f, const struct instance_flow
                             struct instance_conn *to);
 int instance_front_conn_put(struct instance_front *f, const struct instance_flow *flow,
                             const struct instance_conn *c);
+
+/** The other balancer says that it has ended. One that has come here meanwhile is our own, and stays. */
+void instance_front_conn_forget(struct instance_front *f, const struct instance_flow *flow);
 
 /** "promoted-dead" */
 const char *instance_event_word(enum instance_event_type t);

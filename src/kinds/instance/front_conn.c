@@ -204,13 +204,13 @@ static unsigned front_sending_flush(struct front_sending *s)
         return sent;
 }
 
-/* Where the standby of this connection is reached. False: nowhere, or there is none. */
-static bool front_way(const struct instance_front *f, const struct instance_flow *flow,
-                      const struct instance_conn *c, struct instance_kick_way *way, int *fd)
+/* Where this server of the connection is reached. False: nowhere, or there is none. */
+static bool front_way(const struct instance_front *f, const struct instance_flow *flow, unsigned server,
+                      struct instance_kick_way *way, int *fd)
 {
-        if (c->standby >= INSTANCE_SERVERS_MAX || flow->vip >= INSTANCE_VIPS_MAX)
+        if (server >= INSTANCE_SERVERS_MAX || flow->vip >= INSTANCE_VIPS_MAX)
                 return false;
-        const struct instance_server *s = front_server_at(f, c->standby);
+        const struct instance_server *s = front_server_at(f, server);
         const struct front_vip *vip = &f->vip[flow->vip];
         if (!(s->flags & INSTANCE_SERVER_SET) || !vip->is_set)
                 return false;
@@ -239,7 +239,7 @@ static bool front_wake_one(struct instance_front *f, const struct instance_flow 
         struct instance_kick_way way;
         struct instance_kick k = instance_kick_of(c);
         int fd;
-        if (!front_way(f, flow, c, &way, &fd))
+        if (!front_way(f, flow, c->standby, &way, &fd))
                 return false;
         /* Planned: one whose client still waits for bytes of A changes over with its own next packet. */
         if (is_planned && !k.is_settled)
@@ -248,6 +248,22 @@ static bool front_wake_one(struct instance_front *f, const struct instance_flow 
         if (is_planned || k.is_uploading)
                 front_sending_add(f, s, fd, &way, k.nudge_seq, k.ack, k.window);
         return true;
+}
+
+int instance_front_nudge(struct instance_front *f, const struct instance_flow *flow)
+{
+        static struct front_sending sending; /* as above */
+        struct instance_kick_way way;
+        struct instance_conn c;
+        int fd, rc = instance_front_conn_get(f, flow, &c);
+        if (rc < 0)
+                return rc;
+        struct instance_kick k = instance_kick_of(&c);
+        if (!(c.flags & INSTANCE_CONN_ALONE) && front_way(f, flow, c.standby, &way, &fd))
+                front_sending_add(f, &sending, fd, &way, k.nudge_seq, k.ack, k.window);
+        if (!(c.flags & INSTANCE_CONN_PROMOTED) && front_way(f, flow, c.primary, &way, &fd))
+                front_sending_add(f, &sending, fd, &way, c.a_ack - 1, c.c_ack, k.window);
+        return front_sending_flush(&sending) > 0 ? 0 : -EHOSTUNREACH;
 }
 
 static bool front_wake_wanted(const struct instance_front *f)
@@ -400,7 +416,7 @@ int instance_front_order(struct instance_front *f, const struct instance_flow *f
         struct instance_kick_way way;
         int fd;
         int rc = instance_front_conn_get(f, flow, &c);
-        if (rc < 0 || !front_is_served_by_a(&c) || !front_way(f, flow, &c, &way, &fd))
+        if (rc < 0 || !front_is_served_by_a(&c) || !front_way(f, flow, c.standby, &way, &fd))
                 return dog_err_set(e, -ENOENT, "the connection is not protected, or has no standby any more");
         rc = front_order_put(f, flow, order, dog_clock_mono_ns() + FRONT_ORDER_NS);
         if (rc < 0)
@@ -444,7 +460,7 @@ static void front_hang_step(struct instance_front *f, int64_t now_ns)
                 struct instance_kick_way way;
                 int fd;
                 front_value(f, i, table, &flow, &c);
-                if (!front_may_hang(f, c, now_ns) || !front_way(f, &flow, c, &way, &fd))
+                if (!front_may_hang(f, c, now_ns) || !front_way(f, &flow, c->standby, &way, &fd))
                         continue;
                 struct instance_kick k = instance_kick_of(c);
                 if (front_order_put(f, &flow, INSTANCE_ORDER_ASK, now_ns + CONN_ASK_NS) < 0)
@@ -700,4 +716,13 @@ int instance_front_conn_put(struct instance_front *f, const struct instance_flow
                                    (is_there ? BPF_EXIST : BPF_NOEXIST) | BPF_F_LOCK) < 0
                        ? -errno
                        : 0;
+}
+
+void instance_front_conn_forget(struct instance_front *f, const struct instance_flow *flow)
+{
+        uint8_t key[sizeof(*flow)];
+        struct instance_conn c;
+        unsigned table = front_key_of(key, flow);
+        if (instance_front_conn_get(f, flow, &c) == 0 && c.flags & INSTANCE_CONN_PEER)
+                (void)bpf_map_delete_elem(f->conns[table].fd, key);
 }

@@ -181,7 +181,8 @@ struct instance_conn {
         struct bpf_spin_lock lock;
         __u16 flags;            /**< INSTANCE_CONN_* */
         __u16 primary, standby; /**< servers, as chosen at the SYN */
-        __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest */
+        __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest; then,
+                                   with PEER, a bit for each of them that was heard here */
         __u32 delta;            /**< B's sequence number = A's + delta */
         __u32 c_ack;            /**< the newest the client has acknowledged */
         __u32 c_edge; /**< right edge of the window that it offered last (the newest, not the largest) */
@@ -191,11 +192,11 @@ struct instance_conn {
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
         __u32 a_sum, a_summed;       /**< sum of the block that `a_summed`, the next byte to add, is in */
         __u32 b_sum, b_summed;
-        __u32 class;  /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;   /**< tick of the last packet from anybody */
-        __u32 a_seen; /**< ... from the server that serves */
-        __u8 why;     /**< enum instance_event_type of the promotion or eviction; 0: none */
-        __u8 spare;
+        __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
+        __u32 seen;      /**< tick of the last packet from anybody */
+        __u32 a_seen;    /**< ... from the server that serves */
+        __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
+        __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
         __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
                             not */
 };
@@ -269,6 +270,7 @@ enum instance_order {
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
         X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \
+        X(TAKEN, "taken-over", "the other balancer's connection goes on through this one")                   \
         X(TABLE_FULL, "table-full", "no room for another protected connection")
 
 enum instance_event_type {

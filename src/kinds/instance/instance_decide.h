@@ -128,9 +128,16 @@ INSTANCE_INLINE __u32 instance_b_edge(const struct instance_conn *c)
         return c->c_ack;
 }
 
-INSTANCE_INLINE __u32 instance_b_ack(const struct instance_conn *c)
+/** What B itself has been acknowledged: of what the client has, what B has sent. */
+INSTANCE_INLINE __u32 instance_b_una(const struct instance_conn *c)
 {
         return instance_lower(c->c_ack, c->b_high);
+}
+
+/** What a packet to B acknowledges. A shim on its host knows better than we how far B is. */
+INSTANCE_INLINE __u32 instance_b_ack(const struct instance_conn *c)
+{
+        return c->is_gated ? c->c_ack : instance_b_una(c);
 }
 
 /** What both have, and what both take; one that is gone has no say. */
@@ -354,6 +361,58 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
                 c->a_seen = tick;
 }
 
+/* ---- what the other balancer knew ------------------------------------------------------------- */
+
+#define INSTANCE_HEARD_SHIFT 12 /* of wscale: a bit for each of client, A and B */
+
+/**
+ * A connection that the other balancer of the pair told of comes here. Its numbers are those of the moment it
+ * was told, perhaps gigabytes ago, so each of the three is believed once; from then on the usual checks hold.
+ * User space hears of it and makes both servers say where they are.
+ */
+INSTANCE_INLINE void instance_adopt(struct instance_conn *c, const struct instance_segment *s,
+                                    struct instance_action *act)
+{
+        __u16 all = c->flags & INSTANCE_CONN_PROMOTED ? 5 : c->flags & INSTANCE_CONN_ALONE ? 3 : 7;
+        __u16 heard = c->wscale >> INSTANCE_HEARD_SHIFT, mark = (__u16)(1u << s->from);
+        __u32 end = s->seq + s->bytes;
+        __u32 edge = s->ack + ((__u32)s->window << instance_shift(c, s->from));
+
+        if ((s->flags & (INSTANCE_TCP_RST | INSTANCE_TCP_SYN)) || !(s->flags & INSTANCE_TCP_ACK))
+                return;
+        if (!heard)
+                act->event = INSTANCE_EVENT_TAKEN + 1;
+        if (heard & mark)
+                return;
+        if (s->from == INSTANCE_FROM_CLIENT) {
+                c->c_ack = s->ack;
+                c->c_edge = edge;
+                c->c_high = end;
+                /* Whoever was not heard has at least said what the client has, and heard what it said before.
+                 */
+                if (!(heard & (1u << INSTANCE_FROM_A)))
+                        c->a_high = s->ack;
+        } else if (s->from == INSTANCE_FROM_A) {
+                c->a_high = end;
+                c->a_ack = s->ack;
+                c->a_edge = edge;
+                c->a_summed = end;
+                c->flags |= INSTANCE_CONN_A_BLIND;
+        } else {
+                c->b_high = end - c->delta;
+                c->b_ack = s->ack;
+                c->b_edge = edge;
+                c->b_summed = end - c->delta;
+                c->flags |= INSTANCE_CONN_B_BLIND;
+        }
+        heard |= mark;
+        c->wscale |= (__u16)(mark << INSTANCE_HEARD_SHIFT);
+        if ((heard & all) == all) {
+                c->flags &= (__u16)~INSTANCE_CONN_PEER;
+                c->wscale &= (1u << INSTANCE_HEARD_SHIFT) - 1;
+        }
+}
+
 /* ---- who serves ---------------------------------------------------------------------------- */
 
 /* Since when B lacks client bytes that A has acknowledged. @return whether it has lacked them too long */
@@ -395,8 +454,8 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
         if (now->is_different)
                 return instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_CONTENT);
         /* 1. A copy on a server that is not fit to hold one protects nobody. */
-        if ((now->b_flags & (INSTANCE_SERVER_DEAD | INSTANCE_SERVER_UNFIT)) ||
-            now->order == INSTANCE_ORDER_EVICT)
+        if ((now->b_flags & INSTANCE_SERVER_DEAD) || now->order == INSTANCE_ORDER_EVICT ||
+            ((now->b_flags & INSTANCE_SERVER_UNFIT) && !(now->a_flags & INSTANCE_SERVER_DEAD)))
                 return instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_UNFIT);
         /* 2. A dead server serves nobody. */
         if (now->a_flags & INSTANCE_SERVER_DEAD)
@@ -614,7 +673,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
 INSTANCE_INLINE _Bool instance_is_probe(const struct instance_conn *c, const struct instance_segment *s)
 {
         __u32 at = s->seq - c->delta;
-        return (!s->bytes && instance_before(at, instance_b_ack(c))) || (s->bytes == 1 && at == c->c_ack);
+        return (!s->bytes && instance_before(at, instance_b_una(c))) || (s->bytes == 1 && at == c->c_ack);
 }
 
 /* Bytes that the client lacks, and has reason to want from B. @return 0, or 1 + the event */
@@ -853,6 +912,11 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
         _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED;
 
         act->delta = c->delta;
+        if (c->flags & INSTANCE_CONN_PEER) {
+                instance_adopt(c, s, act);
+                ack_before = instance_merged_ack(c);
+                edge_before = instance_merged_edge(c);
+        }
         /* 1. Nobody but the three has a say. With one server left the servers' own checks are enough. */
         if (!instance_plausible(c, s)) {
                 if (!(c->flags & INSTANCE_CONN_ALONE) || s->from == INSTANCE_FROM_B)

@@ -8,6 +8,7 @@
  */
 #include "instance_decide.h"
 #include "instance_plain.h"
+#include "instance_shim_abi.h"
 
 #define INSTANCE_ECN         0xc0 /* ECE and CWR: two servers cannot share one state of congestion marks */
 #define INSTANCE_SYN_WORDS   3    /* MSS, SACK permitted, window shift: all that two servers can share */
@@ -16,6 +17,9 @@
 
 /** On the client's own host: its sockets are the clients, and the stack of this host is where they are. */
 const volatile __u32 instance_is_host = 0;
+
+/** Code point of copies for a standby that gates by itself; its shim must be told the same. */
+const volatile __u8 instance_dscp = INSTANCE_SHIM_DSCP;
 
 struct instance_ends {
         struct instance_address src, dst;
@@ -33,7 +37,9 @@ struct instance_work {
         struct instance_action act;
         struct instance_address vip_address;
         __be16 vip_port;
-        __u8 is_nat, is_cut, is_partial, pad[3];
+        __u8 is_nat, is_cut, is_partial;
+        __u8 is_gated, is_marked; /* B's host gates by itself; and B is the standby */
+        __u8 pad;
         __u32 vip, vip_flags, seed;
         __u32 primary, standby;
         __u32 class;
@@ -353,6 +359,34 @@ static __noinline int instance_write_over(struct __sk_buff *skb, struct instance
         return (int)bpf_l4_csum_replace(skb, check, 0, instance_sum_fold(inner), 0);
 }
 
+/*
+ * DSCP of a packet of a connection whose standby gates by itself: the mark for the standby, and the client's own
+ * for all others; an earlier clone may have changed it. No client may choose the mark.
+ */
+static __noinline int instance_write_mark(struct __sk_buff *skb, struct instance_work *w, __u32 is_marked)
+{
+        __u8 own = w->p.tos >> 2 == instance_dscp ? 0 : w->p.tos & 0xfc, now;
+
+        now = (__u8)((is_marked ? instance_dscp << 2 : own) | (w->is_cut ? 0 : w->p.tos & 3));
+        if (w->p.is_v6) {
+                __u8 first[2];
+
+                if (bpf_skb_load_bytes(skb, INSTANCE_L2, first, 2))
+                        return -1;
+                first[0] = (first[0] & 0xf0) | now >> 4;
+                first[1] = (first[1] & 0x0f) | (__u8)(now << 4);
+                return (int)bpf_skb_store_bytes(skb, INSTANCE_L2, first, 2, BPF_F_RECOMPUTE_CSUM);
+        }
+        __u8 was;
+        if (bpf_skb_load_bytes(skb, INSTANCE_L2 + offsetof(struct instance_ip4, tos), &was, 1))
+                return -1;
+        if (was == now)
+                return 0;
+        bpf_l3_csum_replace(skb, INSTANCE_L2 + offsetof(struct instance_ip4, check), bpf_htons(was),
+                            bpf_htons(now), 2);
+        return (int)bpf_skb_store_bytes(skb, INSTANCE_L2 + offsetof(struct instance_ip4, tos), &now, 1, 0);
+}
+
 /* ---- sending ------------------------------------------------------------------------------- */
 
 INSTANCE_INLINE int instance_out_client(struct __sk_buff *skb, struct instance_work *w, __u32 clone)
@@ -387,6 +421,8 @@ static __noinline int instance_send(struct __sk_buff *skb, struct instance_work 
         }
         instance_ends_of(w, o, server);
         rc = o->is_bare ? instance_write_bare(skb, w, o) : instance_write_over(skb, w, o);
+        if (!rc && w->is_gated)
+                rc = instance_write_mark(skb, w, o->to == INSTANCE_TO_B && w->is_marked);
         if (rc)
                 return instance_leave(INSTANCE_DROP_NO_ROOM, INSTANCE_TC_DROP);
         struct instance_vip_stats *stats = bpf_map_lookup_elem(&instance_vip_stats, &w->vip);
@@ -545,16 +581,20 @@ static long instance_sum_piece(__u32 i, void *ctx)
         return 0;
 }
 
-INSTANCE_INLINE void instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
+/* A global function: the verifier looks at it once, not in every state in which it is called. */
+__noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, __u32 at, __u32 bytes)
 {
         struct instance_summing is = {.skb = skb, .w = w};
 
+        if (!w)
+                return 0;
         w->sum_at = at;
         w->sum_left = bytes;
         w->sum_offset =
                 w->p.payload + (at - (w->s.from == INSTANCE_FROM_B ? w->s.seq - w->act.delta : w->s.seq));
         if (bytes)
                 bpf_loop(17, instance_sum_piece, &is, 0);
+        return 0;
 }
 
 /* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. Global: see
@@ -716,6 +756,8 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
                 c->class = w->class;
         instance_decide(c, &w->s, &w->now, &w->act);
         w->class = c->class;
+        w->is_gated = c->is_gated;
+        w->is_marked = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         bpf_spin_unlock(&c->lock);
         if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
                 instance_class_bar(w->class);
@@ -1001,6 +1043,8 @@ __noinline int instance_go_on(struct __sk_buff *skb)
         return w ? instance_act(skb, w) : INSTANCE_TC_DROP;
 }
 
+#include "instance_aligned.h"
+
 /* ---- the two ways in ----------------------------------------------------------------------- */
 
 INSTANCE_INLINE struct instance_work *instance_work_of(const struct instance_packet *p)
@@ -1012,6 +1056,7 @@ INSTANCE_INLINE struct instance_work *instance_work_of(const struct instance_pac
                 return NULL;
         w->p = *p;
         w->is_cut = 0;
+        w->is_gated = 0;
         w->has_options = 0;
         w->class = 0;
         __builtin_memset(&w->act, 0, sizeof(w->act));
@@ -1054,11 +1099,19 @@ __noinline int instance_tcp_client(struct __sk_buff *skb, const struct instance_
                                 instance_live_add(w->vip, -1);
                         instance_conn_forget(w);
                 }
+                if (vip->flags & INSTANCE_VIP_ALIGNED) {
+                        int rc = instance_aligned_syn(skb, w, vip);
+                        if (rc != INSTANCE_GO_PLAIN)
+                                return rc;
+                }
                 return instance_syn_client(skb, w, vip);
         }
         if (!c) {
-                if (instance_conn_open(w))
-                        return INSTANCE_GO_PLAIN;
+                int rc = instance_conn_open(w);
+                if (rc && (vip->flags & INSTANCE_VIP_ALIGNED))
+                        rc = instance_aligned_open(w, vip);
+                if (rc)
+                        return rc < 0 ? INSTANCE_GO_PLAIN : rc;
                 c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, p->is_v6);
                 if (!c)
                         return INSTANCE_GO_PLAIN;

@@ -16,8 +16,10 @@ enum {
         PAIR_RETIRED = 8, /* earlier boots of the peer: a replay of theirs is none of the present one */
         PAIR_READS = 256  /* datagrams a call: the timer must have its turn */
 };
-#define PAIR_HELLO_NS  (1000 * DOG_MS)
-#define PAIR_ALIVE_NS  (3 * PAIR_HELLO_NS)
+#define PAIR_HELLO_NS (1000 * DOG_MS)
+#define PAIR_ALIVE_NS (3 * PAIR_HELLO_NS)
+/* Entries that nobody confirms are forgotten after front.idle: all are told again in time. */
+#define PAIR_WALK_NS   (300 * 1000 * DOG_MS)
 #define PAIR_RESEND_NS (20 * DOG_MS)
 #define PAIR_SLOWEST   6 /* times the pause is doubled at most */
 
@@ -43,6 +45,7 @@ struct instance_pair {
         uint32_t room, head, queued;
         bool must_walk;
         int64_t hello_ns;    /* the next greeting */
+        int64_t walk_ns;     /* the next time that the whole table is told */
         int64_t answered_ns; /* the last one to a stranger */
         struct instance_pair_view view;
 };
@@ -74,6 +77,7 @@ int instance_pair_open(struct instance_pair **to, const struct instance_pair_set
         while (p->boot == 0)
                 randombytes_buf(&p->boot, sizeof(p->boot));
         p->hello_ns = now_ns;
+        p->walk_ns = now_ns + PAIR_WALK_NS;
         p->answered_ns = now_ns - PAIR_RESEND_NS;
         *to = p;
         return 0;
@@ -106,7 +110,8 @@ static void pair_send(struct instance_pair *p, struct dog_pair_message *m)
         m->world = p->is.world;
         size_t n = dog_pair_write(m, &p->keys, bytes);
         /* What cannot be sent now is lost like any datagram: it is sent again. */
-        (void)!sendto(p->is.fd, bytes, n, MSG_DONTWAIT, (const struct sockaddr *)&p->is.peer, p->is.peer_size);
+        (void)!sendto(p->is.fd, bytes, n, MSG_DONTWAIT, (const struct sockaddr *)&p->is.peer,
+                      p->is.peer_size);
 }
 
 static void pair_queue(struct instance_pair *p, const struct instance_flow *flow)
@@ -334,6 +339,10 @@ int64_t instance_pair_on_timer(struct instance_pair *p, int64_t now_ns)
         if (now_ns >= p->hello_ns) {
                 pair_hello(p);
                 p->hello_ns = now_ns + PAIR_HELLO_NS;
+        }
+        if (now_ns >= p->walk_ns) {
+                p->walk_ns = now_ns + PAIR_WALK_NS;
+                p->must_walk = true;
         }
         pair_flush(p, now_ns);
         int64_t next = p->hello_ns;

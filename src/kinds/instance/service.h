@@ -9,6 +9,7 @@
  */
 #include "core/loop.h"
 #include "kinds/instance/front.h"
+#include "kinds/instance/pair.h"
 #include "sources/agent.h"
 #include "sources/exporter.h"
 
@@ -78,6 +79,9 @@ struct instance_service_settings {
         struct dog_hands_address told_by; /**< host: the gateway; version 0: nobody */
         const char *tell_secret;          /**< among hands' secrets */
         const char *site;                 /**< our name towards the other end */
+        struct dog_hands_address pair;    /**< the other balancer of a pair; version 0: there is none */
+        uint16_t pair_port;
+        const char *pair_secret; /**< among hands' secrets */
 
         /** Every sample of an instance, before vips judge it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned machine, const struct dog_sample *s);
@@ -139,6 +143,9 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
 
 /* ---- looking in ---- */
 
+/** False: there is no pair. */
+bool instance_service_pair(const struct instance_service *s, struct instance_pair_view *to, int64_t now_ns);
+
 /** As it was given, but for `machine` and `vip`, which are the next two. */
 const struct instance_service_settings *instance_service_settings(const struct instance_service *s);
 const struct instance_machine *instance_service_machine_set(const struct instance_service *s, unsigned i);
@@ -159,7 +166,7 @@ struct instance_machine_view {
         bool has_answered, is_answering; /**< ever; now */
         bool has_carrier, has_next_hop;
         bool is_drained;
-        bool is_refusing; /**< it answers, but a port of its takes no connections */
+        bool is_refusing;    /**< it answers, but a port of its takes no connections */
         double rtt_ms, loss; /**< of the newest window; NaN: unknown */
         uint64_t probes_sent, probes_lost;
         bool is_tcp;     /**< probed by TCP */

@@ -73,6 +73,8 @@ struct instance_service {
         struct instance_told *told;   /**< NULL: neither tells nor is told */
         struct dog_agents *agents;
         int agent_fd;
+        struct instance_pair *pair;                       /**< NULL: alone */
+        bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
         int64_t opened_ns, settle_ns;
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
 };
@@ -101,6 +103,13 @@ int64_t machine_heard_ns(struct instance_service *s, const struct machine *m);
 void operate_on_timer(struct instance_service *s, int64_t now_ns);
 /** Count what each instance serves and stands by for; walks the table. */
 void operate_count(struct instance_service *s, int64_t now_ns);
+
+/* pairing.c */
+int pairing_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
+void pairing_close(struct instance_service *s);
+void pairing_event(struct instance_service *s, const struct instance_event *ev);
+bool pairing_on_ready(struct instance_service *s, int fd, int64_t now_ns);
+int64_t pairing_on_timer(struct instance_service *s, int64_t now_ns);
 
 /* service.c */
 void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
