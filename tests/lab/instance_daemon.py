@@ -416,7 +416,7 @@ def a_clients_host_measures_by_itself_and_is_told():  # I5 I6 I11
              "measured from here: %s" % seen())
     lab.kill_server("a")
     wait_for(lambda: seen()["a"]["told_health"] == 0 and seen()["a"]["p_near"] > 0.5 and
-             "gateway" in seen()["a"]["why"], 10, "what this host cannot see it is told: %s" % seen()["a"])
+             "gateway" in seen()["a"]["why"], 15, "what this host cannot see it is told")
     need(seen()["b"]["told_health"] > 50 and seen()["b"]["p_near"] < 0.5, "b is well: %s" % seen()["b"])
     d.end()
     lab.serve("a")

@@ -104,7 +104,8 @@ static void more_kinds_than_rows_are_told_early(void)
                 struct instance_event ev = event(INSTANCE_EVENT_EVICTED_LAG, i, 2, T0, 0);
                 instance_digest_add(&d, &ev);
         }
-        OK(tolds == 2 * INSTANCE_DIGEST_ROWS && d.rows == INSTANCE_DIGEST_ROWS, "%u told, %u kept", tolds, d.rows);
+        OK(tolds == 2 * INSTANCE_DIGEST_ROWS && d.rows == INSTANCE_DIGEST_ROWS, "%u told, %u kept", tolds,
+           d.rows);
         OK(told[0].from == 0, "the oldest first");
 }
 
