@@ -266,8 +266,8 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
         if (is_table && a.is_undone)
                 fprintf(ctl->out.to, "%s is used again, once it has been well for a while\n", argv[0]);
         if (is_table && !a.is_undone)
-                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n", argv[0],
-                        number(answer, "serves"), is_waiting ? " ..." : "");
+                fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n",
+                        argv[0], number(answer, "serves"), is_waiting ? " ..." : "");
         fflush(ctl->out.to);
         json_decref(answer);
         if (is_waiting) {

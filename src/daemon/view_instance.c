@@ -190,9 +190,9 @@ static struct seen instance_seen(const struct view_instance *v, unsigned i)
                         s.standing += m->standby > 0;
                         s.leaving += g->leaving >> k & 1;
                         s.weight = sum > 0 ? fmax(s.weight, m->weight / sum) : s.weight;
-                        bool is_worse = s.worst && s.worst->is_usable &&
-                                        (!m->is_usable ||
-                                         m->belief.p_breach[0] > s.worst->belief.p_breach[0]);
+                        bool is_worse =
+                                s.worst && s.worst->is_usable &&
+                                (!m->is_usable || m->belief.p_breach[0] > s.worst->belief.p_breach[0]);
                         if (!s.worst || is_worse) {
                                 s.worst = m;
                                 s.group = g;

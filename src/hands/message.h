@@ -177,7 +177,8 @@ struct dog_hands_ping {
 };
 
 struct dog_hands_socket {
-        struct dog_hands_address address; /**< version says the family; all zero bytes: any */
+        struct dog_hands_address address; /**< version says the family; all zero bytes: any, and with IPv6 any
+                                             of IPv4 too */
         char device[DOG_HANDS_NAME];      /**< bound to it, or empty */
         uint32_t port;                    /**< host order; the policy must allow it */
 };
