@@ -565,6 +565,8 @@ static long instance_date_blank(__u32 i, void *ctx)
         __u32 pos = is->w->dates.at[i >> 5 & (INSTANCE_DATES - 1)] + k - is->w->sum_at;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
 
+        if (i >> 5 >= is->w->dates.next)
+                return 1;
         if (b && k < INSTANCE_DATE && pos < is->bytes)
                 ((__u8 *)b->word)[(is->lead + pos) & (INSTANCE_PIECE - 1)] = 0;
         return 0;
@@ -575,7 +577,7 @@ INSTANCE_INLINE _Bool instance_date_is_in(const struct instance_work *w, __u32 f
 {
         _Bool has_date = 0;
         for (__u32 d = 0; d < INSTANCE_DATES; d++)
-                has_date |= w->dates.at[d] - from + INSTANCE_DATE < n + INSTANCE_DATE;
+                has_date |= d < w->dates.next && w->dates.at[d] - from + INSTANCE_DATE < n + INSTANCE_DATE;
         return has_date;
 }
 
@@ -733,7 +735,7 @@ __noinline int instance_dates_of(struct __sk_buff *skb)
         /* A's newest bytes, from the packet's first on. */
         if (w->s.from == INSTANCE_FROM_A && !instance_before(w->s.seq, w->span.was))
                 instance_date_find(skb, w);
-        w->has_dates = w->dates.next && instance_date_is_in(w, w->span.from, w->span.first + w->span.second);
+        w->has_dates = instance_date_is_in(w, w->span.from, w->span.first + w->span.second);
         return 0;
 }
 
@@ -1151,6 +1153,8 @@ static __noinline int instance_syn_server(struct __sk_buff *skb, struct instance
 
 INSTANCE_INLINE long instance_conn_put(struct instance_work *w)
 {
+        if (w->vip_flags & INSTANCE_VIP_GUARD) /* an earlier one of the same port */
+                bpf_map_delete_elem(&instance_dates, &w->flow);
         if (w->p.is_v6)
                 return bpf_map_update_elem(&instance_conns6, &w->flow, w->conn, BPF_NOEXIST);
         struct instance_flow4 key = {
