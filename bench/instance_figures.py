@@ -18,11 +18,13 @@ ROUNDS = int(os.environ.get("ROUNDS", 5))
 SECONDS = float(os.environ.get("SECONDS_PER", 20))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", 1000))
 FAILURES = ("crash", "link", "blackhole", "hang")
-UNIT = {"kept": "share", "stall": "ms", "ratio": "ratio", "false": "promotions", "diverged": "KiB"}
+UNIT = {"kept": "share", "stall": "ms", "ratio": "ratio", "false": "promotions", "diverged": "KiB",
+        "guard": "evictions", "cost": "ns"}
 FIGURES = {"kept": ["kept_" + f for f in FAILURES],
            "stall": ["stall_crash_ms", "stall_link_ms", "stall_probe_ms", "stall_hang_ms", "planned_stall_ms"],
            "ratio": ["protected_of_nat_down", "protected_of_nat_up"], "false": ["false_promotions"],
-           "diverged": ["diverged_caught_kib"]}
+           "diverged": ["diverged_caught_kib"], "guard": ["false_evictions"],
+           "cost": ["program_ns_plain", "program_ns_protected"]}
 
 
 def figure(name, unit, values, say=""):
@@ -169,7 +171,43 @@ def diverged_once(stage, front, at):
     return max(0, got + bite - at) / 1024
 
 
-BENCHES = {"kept": kept, "stall": stall, "ratio": ratio, "false": false, "diverged": diverged}
+def guard(stage, front):
+    """Equal servers: wrk, then connections of one answer each. In which second it is made is up to each server."""
+    before = evicted(front)
+    subprocess.run(stage.run_in("cl", "wrk", "-t", "1", "-c", "100", "-d", "%ds" % SECONDS,
+                                "http://%s/small" % front.target[4]), capture_output=True, timeout=SECONDS + 60)
+    until, closed = time.monotonic() + SECONDS, 0
+    while time.monotonic() < until:
+        closed += Client(stage, front.target[4], connections=100, bytes=400000, limit_s=40, close=True).result()["kept"]
+    time.sleep(1.5)  # as in false
+    figure("false_evictions", "evictions", [evicted(front) - before],
+           "in %.0f s of wrk and %d connections of one answer" % (SECONDS, closed))
+
+
+def programs():
+    """(ns, runs) of the front's programs in tc, all there are on this machine."""
+    rows = [p for p in json.loads(sh("bpftool", "-j", "prog", "show")) if p.get("name", "").startswith("instance_tc_")]
+    return sum(p.get("run_time_ns", 0) for p in rows), sum(p.get("run_cnt", 0) for p in rows)
+
+
+def cost(stage, front):
+    """What the program takes a run, downloads at full speed, segments of up to 64 KiB."""
+    was = sh("sysctl", "-n", "kernel.bpf_stats_enabled").strip()
+    sh("sysctl", "-qw", "kernel.bpf_stats_enabled=1")
+    try:
+        for name, target in (("program_ns_plain", front.plain), ("program_ns_protected", front.target)):
+            each = []
+            for _ in range(ROUNDS):
+                before = programs()
+                throughput(stage, target[4], False)
+                after = programs()
+                each.append((after[0] - before[0]) / max(1, after[1] - before[1]))
+            figure(name, "ns", each, "a run, %d downloads" % (10 * ROUNDS))
+    finally:
+        sh("sysctl", "-qw", "kernel.bpf_stats_enabled=" + was)
+
+
+BENCHES = {"kept": kept, "stall": stall, "ratio": ratio, "false": false, "diverged": diverged, "guard": guard, "cost": cost}
 
 
 def main():
@@ -191,7 +229,7 @@ def main():
     for name in wanted:
         # Throughput is bound by neither side's buffers; what is held must not hide in them.
         try:
-            with Stage(buffer="" if name == "ratio" else "64k") as stage:
+            with Stage(buffer="" if name in ("ratio", "cost") else "64k") as stage:
                 with open(stage.path("files/small"), "wb") as f:
                     f.write(b"x" * 1000)
                 os.utime(stage.path("files/small"), (1e9, 1e9))

@@ -710,7 +710,13 @@ static __noinline int instance_date_find(struct __sk_buff *skb, struct instance_
         if (bpf_skb_load_bytes(skb, w->p.payload, b->word, n))
                 return 0;
         bpf_loop(n - 16, instance_date_letter, &is, 0);
-        if (is.bytes)
+        if (!is.bytes)
+                return 0;
+        /* In place: an element that was replaced may be another connection's while B's packet reads it. */
+        struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
+        if (known)
+                *known = w->dates;
+        else
                 bpf_map_update_elem(&instance_dates, &w->flow, &w->dates, BPF_ANY);
         return 0;
 }
@@ -725,12 +731,11 @@ __noinline int instance_dates_of(struct __sk_buff *skb)
                 return 0;
         struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
 
-        if (known && known->delta == w->act.delta) {
+        if (known)
                 w->dates = *known;
-        } else {
+        if (!known || w->dates.delta != w->act.delta) {
                 __builtin_memset(&w->dates, 0, sizeof(w->dates));
                 w->dates.delta = w->act.delta;
-                known = NULL;
         }
         /* A's newest bytes, from the packet's first on. */
         if (w->s.from == INSTANCE_FROM_A && !instance_before(w->s.seq, w->span.was))
