@@ -253,7 +253,7 @@ static const struct config_key front_keys[] = {
          .help = "so many unanswered probes in a row and an instance is dead"},
         {"patience", CONFIG_TIME, FRONT(patience_ns), .preset = "100ms", .min = "1ms", .max = "1h",
          .help = "a planned move waits at most so long for the client to have all bytes of the old instance"},
-        {"agent_port", CONFIG_INTEGER, FRONT(agent_port), FRONT_AT(agent_port_at), .preset = "7866",
+        {"agent_port", CONFIG_INTEGER, FRONT(agent_port), FRONT_AT(agent_port_at), .preset = "7482",
          .min = "1", .max = "65535", .help = "UDP, where agents send what they see of their instances"},
         {"tell_port", CONFIG_INTEGER, FRONT(tell_port), FRONT_AT(tell_port_at), .preset = "none", .min = "1",
          .max = "65535", .word = "none", .word_value = 0,
