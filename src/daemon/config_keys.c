@@ -359,7 +359,7 @@ static const struct config_key vip_keys[] = {
          .help = "of a mirrored UDP request: the primary's answer goes back, or the first that comes"},
         {"guard", CONFIG_CHOICE, VIP(has_guard), .preset = "yes", .choice = no_yes,
          .help = "compare what both instances answer; a standby that differs is evicted"},
-        {"classes", CONFIG_CHOICE, VIP(has_classes), .preset = "no", .choice = no_yes,
+        {"classes", CONFIG_CHOICE, VIP(has_classes), .preset = "yes", .choice = no_yes,
          .help = "HTTP/1: remember kinds of requests whose answers differ, and do not mirror them again"},
         {"most", CONFIG_INTEGER, VIP(most), .preset = "all", .min = "1", .max = "4194304", .word = "all",
          .word_value = 0, .help = "at most so many protected connections at one time; more go unprotected"},
