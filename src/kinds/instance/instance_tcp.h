@@ -763,7 +763,7 @@ __noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, 
 /* Has this packet bytes to be added to its sender's sum? */
 __noinline int instance_guard_begin(void)
 {
-        __u32 zero = 0, summed;
+        __u32 zero = 0, summed, a_high;
         struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
         struct instance_conn *c;
         _Bool is_b, is_blind;
@@ -780,10 +780,14 @@ __noinline int instance_guard_begin(void)
         sum = is_b ? c->b_sum : c->a_sum;
         is_blind = instance_is_blind(c, is_b);
         w->sum_b = instance_summed(c, 1);
+        a_high = c->a_high;
         w->act.delta = c->delta;
         bpf_spin_unlock(&c->lock);
         instance_span_of(&w->span, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq,
                          w->s.bytes);
+        /* What A has not said yet, its dates included, cannot be compared: a standby that was invited. */
+        if (is_b && instance_before(a_high, w->span.end))
+                w->span.is_blind = 1;
         return w->span.is_any && !w->span.is_blind;
 }
 
