@@ -72,6 +72,12 @@ struct world {
         bool is_sum[64];
         int events[INSTANCE_EVENT_COUNT];
         bool was_alone_first;
+        /* The other balancer of the pair: what it was told, and when it has to know (0: never). */
+        struct instance_conn told;
+        int64_t moves_us, nudge_us;
+        uint32_t old_up, old_down; /* the numbers told are so much older */
+        double moving_loss;
+        bool has_moved;
         const char *wrong;
         uint64_t wrong_bytes;
 };
@@ -245,6 +251,11 @@ static void receive(struct world *w, int who, const struct packet *p)
                 return;
         }
         if (instance_before(e->high, p->ack)) {
+                /* RFC 9293, 3.10.7.4. After a balancer was lost, old numbers may look new to a server. */
+                if (who != CLIENT && w->has_moved) {
+                        emit(w, who, e->next, 0, 0);
+                        return;
+                }
                 broken(w, "acknowledged what was never sent");
                 return;
         }
@@ -400,8 +411,67 @@ static void front(struct world *w, const struct packet *p)
                 if ((c->flags & INSTANCE_CONN_ALONE) && !w->has_failed)
                         w->was_alone_first = true;
         }
+        if (act.event && act.event != INSTANCE_EVENT_TAKEN + 1)
+                w->told = *c;
+        if (act.event && (c->flags & INSTANCE_CONN_PEER))
+                w->nudge_us = w->now_us + 50 + pick(w, 5000);
         front_send(w, p, &act.extra);
         front_send(w, p, &act.main);
+}
+
+/* Both servers are made to say where they are, as instance_front_nudge does. */
+static void front_nudge(struct world *w)
+{
+        struct instance_conn *c = &w->conn;
+        struct packet p = {.from = CLIENT};
+        struct instance_out o = instance_out_for_b(c);
+        w->nudge_us = 0;
+        o.seq = c->b_ack - 1;
+        if (!(c->flags & INSTANCE_CONN_ALONE))
+                front_send(w, &p, &o);
+        o = (struct instance_out){
+                .seq = c->a_ack - 1,
+                .ack = c->c_ack,
+                .window = instance_window(c->c_edge, c->c_ack, instance_shift(c, INSTANCE_FROM_CLIENT)),
+                .to = INSTANCE_TO_A,
+                .flags = INSTANCE_TCP_ACK,
+                .is_bare = 1};
+        if (!(c->flags & INSTANCE_CONN_PROMOTED))
+                front_send(w, &p, &o);
+}
+
+/* The balancer is lost, with what was on its way to it; the other one knows what it was told. */
+static void front_moves(struct world *w)
+{
+        const struct instance_conn *t = &w->told;
+        bool is_ending = t->flags & (INSTANCE_CONN_A_FIN | INSTANCE_CONN_B_FIN | INSTANCE_CONN_C_FIN);
+        uint32_t up = is_ending ? 0 : w->old_up, down = is_ending ? 0 : w->old_down;
+        for (int i = 0; i < w->packets; i++) {
+                if (w->flying[i].to == FRONT && chance(w, w->moving_loss))
+                        w->flying[i--] = w->flying[--w->packets];
+        }
+        w->moves_us = 0;
+        w->has_moved = true;
+        memset(w->is_sum, 0, sizeof(w->is_sum));
+        w->conn = (struct instance_conn){
+                .flags = (uint16_t)((t->flags & ~INSTANCE_CONN_COUNTED) | INSTANCE_CONN_PEER),
+                .primary = t->primary,
+                .standby = t->standby,
+                .wscale = t->wscale & 0xfff,
+                .delta = t->delta,
+                .c_ack = t->c_ack - down,
+                .c_edge = t->c_edge - down,
+                .a_high = t->a_high - down,
+                .b_high = t->b_high - down,
+                .a_fin = t->a_fin,
+                .c_high = t->c_high - up,
+                .a_ack = t->a_ack - up,
+                .a_edge = t->a_edge - up,
+                .b_ack = t->b_ack - up,
+                .b_edge = t->b_edge - up,
+                .seen = w->now.tick,
+                .a_seen = w->now.tick,
+        };
 }
 
 /* User space's part: what would wait is woken. */
@@ -511,6 +581,7 @@ static void begin(struct world *w, uint64_t seed, enum failure failure, double l
         w->now.tick = 1;
         instance_conn_begin(&w->conn, &y, 1);
         w->conn.flags |= INSTANCE_CONN_COUNTED;
+        w->told = w->conn;
         w->now.lag_ticks = FRONT_LAG;
         w->now.lag_bytes = 20000;
         w->fails_us = failure == NOTHING ? LIMIT_US * 2 : pick(w, 40000);
@@ -552,9 +623,19 @@ static void step(struct world *w)
                         next = -1;
                 }
         }
-        if (!w->has_failed && w->fails_us <= at) {
+        if (!w->has_failed && w->fails_us <= at && (!w->moves_us || w->fails_us <= w->moves_us)) {
                 w->now_us = w->fails_us;
                 go_wrong(w);
+                return;
+        }
+        if (w->moves_us && w->moves_us <= at) {
+                w->now_us = w->moves_us;
+                front_moves(w);
+                return;
+        }
+        if (w->nudge_us && w->nudge_us <= at) {
+                w->now_us = w->nudge_us;
+                front_nudge(w);
                 return;
         }
         /* Found out after 25 ms, by a probe. */
@@ -746,6 +827,65 @@ static void a_blind_attacker_neither_ends_nor_moves_a_connection(void)
         OK(moved < 100, "%d of a million moved it", moved);
 }
 
+/*
+ * The pair (I9): at any moment the state becomes what the other balancer was told when the connection began
+ * or last changed hands. With numbers 2^31 and more behind, too: those of a connection that has moved
+ * gigabytes since.
+ */
+static void a_balancer_is_lost(enum failure failure, double loss, int n, uint32_t up, uint32_t down,
+                               int *unprotected, int *promoted)
+{
+        const char *only = getenv("INSTANCE_SEED");
+        int wrong = 0, taken = 0;
+        *unprotected = *promoted = 0;
+        for (int i = 0; i < n; i++) {
+                uint64_t seed = (uint64_t)i * 100 + (uint64_t)failure + 7000000;
+                if (only && strtoull(only, NULL, 0) != seed)
+                        continue;
+                begin(&world, seed, failure, loss);
+                world.moves_us = 1 + pick(&world, 30000);
+                world.moving_loss = pick(&world, 3) * 0.5;
+                world.old_up = up;
+                world.old_down = down;
+                run(&world);
+                taken += world.events[INSTANCE_EVENT_TAKEN] > 0;
+                *promoted += promotions(&world);
+                if (world.was_alone_first && failure != NOTHING && failure != LED_AWAY) {
+                        if (++*unprotected < 3)
+                                tell(&world, seed);
+                        continue;
+                }
+                if ((world.wrong || world.wrong_bytes) && wrong++ < 3)
+                        tell(&world, seed);
+        }
+        fprintf(stderr,
+                "# failure %d, loss %g, numbers %u and %u older: %d of %d taken over, %d promoted, %d "
+                "alone\n",
+                (int)failure, loss, up, down, taken, n, *promoted, *unprotected);
+        OK(wrong == 0, "%d of %d seeds, failure %d, loss %g, older by %u and %u", wrong, n, (int)failure,
+           loss, up, down);
+        OK(only || taken > n / 4, "only %d of %d were taken over", taken, n);
+}
+
+static void the_other_balancer_goes_on_with_what_it_was_told(void)
+{
+        static const uint32_t older[][2] = {{0, 0},
+                                            {0, 0x90000000u},
+                                            {0x80000000u, 0x80000001u},
+                                            {0xfff00000u, 0},
+                                            {0x7fffffffu, 0xfffff000u}};
+        static const enum failure list[] = {KILLED, CUT, HUNG, LED_AWAY, B_KILLED, B_CUT};
+        int unprotected, promoted;
+        for (size_t k = 0; k < ARRAY_SIZE(older); k++) {
+                a_balancer_is_lost(NOTHING, 0, 600, older[k][0], older[k][1], &unprotected, &promoted);
+                OK(promoted == 0, "%d promotions where no server fails", promoted);
+                a_balancer_is_lost(NOTHING, 0.01, 300, older[k][0], older[k][1], &unprotected, &promoted);
+                for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+                        a_balancer_is_lost(list[i], 0, 200, older[k][0], older[k][1], &unprotected,
+                                           &promoted);
+        }
+}
+
 int main(void)
 {
         return CHECK_RUN(TEST(nobody_is_promoted_where_nothing_fails),
@@ -753,5 +893,6 @@ int main(void)
                          TEST(a_client_does_not_notice_the_end_of_a_standby),
                          TEST(a_standby_that_differs_goes_before_it_could_serve),
                          TEST(a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte),
+                         TEST(the_other_balancer_goes_on_with_what_it_was_told),
                          TEST(a_blind_attacker_neither_ends_nor_moves_a_connection));
 }

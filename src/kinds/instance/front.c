@@ -408,6 +408,8 @@ int instance_front_vip_set(struct instance_front *f, unsigned number, const stru
                 vip->value = (struct instance_vip){0};
                 front_vip_adopt(f, vip, number);
         }
+        if (set->seed)
+                vip->value.seed = set->seed;
         front_vip_fill(vip, number);
         vip->is_set = true;
         return front_vip_write(f, vip, e);

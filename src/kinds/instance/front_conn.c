@@ -699,15 +699,17 @@ int instance_front_conn_get(struct instance_front *f, const struct instance_flow
 }
 
 int instance_front_conn_put(struct instance_front *f, const struct instance_flow *flow,
-                            const struct instance_conn *c)
+                            const struct instance_conn *c, bool is_theirs)
 {
         uint8_t key[sizeof(*flow)];
         struct instance_conn now, put = *c;
         unsigned table = front_key_of(key, flow);
         bool is_there = bpf_map_lookup_elem_flags(f->conns[table].fd, key, &now, BPF_F_LOCK) == 0;
         /* What we have seen with our own eyes is newer than what was told, unless it has ended. */
-        if (is_there && !(now.flags & (INSTANCE_CONN_PEER | INSTANCE_CONN_CLOSED)))
+        if (is_there && !is_theirs && !(now.flags & (INSTANCE_CONN_PEER | INSTANCE_CONN_CLOSED)))
                 return -EEXIST;
+        if (is_there && now.flags & INSTANCE_CONN_COUNTED && flow->vip < INSTANCE_VIPS_MAX && f->live.memory)
+                __atomic_fetch_sub((uint32_t *)instance_map_at(&f->live, flow->vip), 1, __ATOMIC_RELAXED);
         put.flags = (uint16_t)((put.flags & ~INSTANCE_CONN_COUNTED) | INSTANCE_CONN_PEER);
         /* Ticks are this machine's own clock. */
         put.seen = put.a_seen = front_tick(dog_clock_mono_ns());

@@ -364,53 +364,151 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
 /* ---- what the other balancer knew ------------------------------------------------------------- */
 
 #define INSTANCE_HEARD_SHIFT 12 /* of wscale: a bit for each of client, A and B */
+/** No window is trusted to span more than this when numbers of two senders are compared. */
+#define INSTANCE_REACH_MOST (1u << 29)
+/** A standby may be so far behind what the client has, and its own number still be told. */
+#define INSTANCE_BEHIND_MOST (1u << 30)
+/** So long after its first packet came, a connection goes on being adopted: packets overtake each other. */
+#define INSTANCE_ADOPT_TICKS 256
+
+INSTANCE_INLINE __u32 instance_reach_least(__u32 reach)
+{
+        return reach < INSTANCE_REACH_MOST ? reach : INSTANCE_REACH_MOST;
+}
+
+/* A bound from below for a number that lies in [at - reach, ...): the one told, unless that is older still
+ * (then it may also look newer, when it is more than 2^31 behind). */
+INSTANCE_INLINE __u32 instance_told_below(__u32 told, __u32 at, __u32 reach)
+{
+        return at - told <= reach ? told : at - reach;
+}
+
+/* All three know two numbers: the client's and A's. Bounds for who was not heard, from the first that is. */
+INSTANCE_INLINE void instance_adopt_bounds(struct instance_conn *c, enum instance_from from, __u32 down,
+                                           __u32 up)
+{
+        __u32 reach_down = instance_reach_least(instance_reach(c, INSTANCE_FROM_CLIENT));
+        __u32 reach_up = instance_reach_least(
+                instance_higher(instance_reach(c, INSTANCE_FROM_A), instance_reach(c, INSTANCE_FROM_B)));
+
+        if (from != INSTANCE_FROM_CLIENT) {
+                c->c_high = up;
+                c->c_ack = instance_told_below(c->c_ack, down, reach_down);
+                c->c_edge = c->c_ack;
+        }
+        if (from != INSTANCE_FROM_A) {
+                c->a_high = from == INSTANCE_FROM_CLIENT ? down : c->c_ack;
+                c->a_ack = instance_told_below(c->a_ack, up, reach_up);
+                c->a_edge = c->a_ack;
+        }
+        if (from != INSTANCE_FROM_B) {
+                c->b_high = instance_told_below(c->b_high, down, INSTANCE_BEHIND_MOST);
+                c->b_ack = instance_told_below(c->b_ack, up, reach_up);
+                c->b_edge = c->b_ack;
+        }
+        c->flags |= INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND;
+}
+
+/* Do this sender's numbers go with what the others have said? B may be far behind in what it sends. */
+INSTANCE_INLINE _Bool instance_adopt_fits(const struct instance_conn *c, enum instance_from from, __u32 heard,
+                                          __u32 down, __u32 up)
+{
+        __u32 reach_down = 2 * instance_reach_least(instance_reach(c, INSTANCE_FROM_CLIENT));
+        __u32 reach_up = 2 * instance_reach_least(instance_higher(instance_reach(c, INSTANCE_FROM_A),
+                                                                  instance_reach(c, INSTANCE_FROM_B)));
+
+        if (!instance_within(up, c->c_high, reach_up, reach_up))
+                return 0;
+        if (from == INSTANCE_FROM_CLIENT && (heard & (1u << INSTANCE_FROM_A)))
+                return instance_within(down, c->a_high, reach_down, reach_down);
+        if (from == INSTANCE_FROM_A && (heard & (1u << INSTANCE_FROM_CLIENT)))
+                return instance_within(down, c->c_ack, reach_down, reach_down);
+        return 1;
+}
+
+/* What the sender says of itself. */
+INSTANCE_INLINE void instance_adopt_own(struct instance_conn *c, const struct instance_segment *s,
+                                        _Bool is_first, __u32 end)
+{
+        __u32 edge = s->ack + ((__u32)s->window << instance_shift(c, s->from));
+
+        if (s->from == INSTANCE_FROM_CLIENT) {
+                c->c_ack = s->ack;
+                c->c_edge = edge;
+                c->c_high = is_first ? end : instance_higher(end, c->c_high);
+        } else if (s->from == INSTANCE_FROM_A) {
+                c->a_high = instance_higher(end, c->c_ack);
+                c->a_ack = s->ack;
+                c->a_edge = edge;
+                c->a_summed = end;
+        } else {
+                c->b_high = end;
+                c->b_ack = s->ack;
+                c->b_edge = edge;
+                c->b_summed = end;
+        }
+}
 
 /**
  * A connection that the other balancer of the pair told of comes here. Its numbers are those of the moment it
  * was told, perhaps gigabytes ago, so each of the three is believed once; from then on the usual checks hold.
- * User space hears of it and makes both servers say where they are.
+ * A server is believed more than a client: what a forged segment said is forgotten when a server contradicts
+ * it. User space hears of it and makes both servers say where they are. Until they have, nobody is promoted
+ * or evicted for what only old numbers say.
+ *
+ * @return false: it does not fit what a server has said
  */
-INSTANCE_INLINE void instance_adopt(struct instance_conn *c, const struct instance_segment *s,
-                                    struct instance_action *act)
+INSTANCE_INLINE _Bool instance_adopt(struct instance_conn *c, const struct instance_segment *s,
+                                     const struct instance_now *now, struct instance_action *act)
 {
-        __u16 all = c->flags & INSTANCE_CONN_PROMOTED ? 5 : c->flags & INSTANCE_CONN_ALONE ? 3 : 7;
-        __u16 heard = c->wscale >> INSTANCE_HEARD_SHIFT, mark = (__u16)(1u << s->from);
-        __u32 end = s->seq + s->bytes;
-        __u32 edge = s->ack + ((__u32)s->window << instance_shift(c, s->from));
+        __u32 all = c->flags & INSTANCE_CONN_PROMOTED ? 5 : c->flags & INSTANCE_CONN_ALONE ? 3 : 7;
+        __u32 heard = (c->wscale >> INSTANCE_HEARD_SHIFT) & 7, mark = 1u << s->from;
+        _Bool is_client = s->from == INSTANCE_FROM_CLIENT;
+        __u32 at = s->from == INSTANCE_FROM_B ? s->seq - c->delta : s->seq;
+        __u32 down = is_client ? s->ack : at + s->bytes, up = is_client ? s->seq + s->bytes : s->ack;
 
-        if ((s->flags & (INSTANCE_TCP_RST | INSTANCE_TCP_SYN)) || !(s->flags & INSTANCE_TCP_ACK))
-                return;
-        if (!heard)
-                act->event = INSTANCE_EVENT_TAKEN + 1;
-        if (heard & mark)
-                return;
-        if (s->from == INSTANCE_FROM_CLIENT) {
-                c->c_ack = s->ack;
-                c->c_edge = edge;
-                c->c_high = end;
-                /* Whoever was not heard has at least said what the client has, and heard what it said before.
-                 */
-                if (!(heard & (1u << INSTANCE_FROM_A)))
-                        c->a_high = s->ack;
-        } else if (s->from == INSTANCE_FROM_A) {
-                c->a_high = end;
-                c->a_ack = s->ack;
-                c->a_edge = edge;
-                c->a_summed = end;
-                c->flags |= INSTANCE_CONN_A_BLIND;
-        } else {
-                c->b_high = end - c->delta;
-                c->b_ack = s->ack;
-                c->b_edge = edge;
-                c->b_summed = end - c->delta;
-                c->flags |= INSTANCE_CONN_B_BLIND;
+        /* Whoever does not acknowledge says too little; whoever has no part in it any more, too much. */
+        if ((s->flags & (INSTANCE_TCP_RST | INSTANCE_TCP_SYN)) || !(s->flags & INSTANCE_TCP_ACK) ||
+            !(all & mark))
+                return 1;
+        if (heard && !instance_adopt_fits(c, s->from, heard, down, up)) {
+                if (is_client)
+                        return 0;
+                if (heard & (1u << INSTANCE_FROM_CLIENT))
+                        heard = 0;
         }
-        heard |= mark;
-        c->wscale |= (__u16)(mark << INSTANCE_HEARD_SHIFT);
-        if ((heard & all) == all) {
+        if (!(heard & mark)) {
+                if (!heard) {
+                        act->event = INSTANCE_EVENT_TAKEN + 1;
+                        c->a_seen = now->tick;
+                        c->lag_since = (__u16)(now->tick | 1);
+                        instance_adopt_bounds(c, s->from, down, up);
+                }
+                instance_adopt_own(c, s, !heard, at + s->bytes);
+                heard |= mark;
+        }
+        /* What a server acknowledges, the client has sent, even if that came through the other balancer. */
+        if (!is_client)
+                c->c_high = instance_higher(c->c_high, s->ack);
+        c->wscale = (__u16)((c->wscale & 0xfff) | heard << INSTANCE_HEARD_SHIFT);
+        __u16 age = (__u16)(now->tick - c->lag_since);
+        if ((heard & all) == all && age <= 0xff00 && age >= INSTANCE_ADOPT_TICKS) {
                 c->flags &= (__u16)~INSTANCE_CONN_PEER;
-                c->wscale &= (1u << INSTANCE_HEARD_SHIFT) - 1;
+                c->wscale &= 0xfff;
+                c->lag_since = 0;
         }
+        return 1;
+}
+
+/* A bare packet for a client that was not heard: with an old number, which it has to answer (RFC
+ * 9293, 3.10.7.4). */
+INSTANCE_INLINE void instance_adopt_ask(const struct instance_conn *c, const struct instance_segment *s,
+                                        struct instance_action *act)
+{
+        if ((c->flags & INSTANCE_CONN_PEER) && !(c->wscale & (1u << INSTANCE_HEARD_SHIFT)) &&
+            act->main.to == INSTANCE_TO_CLIENT && !s->bytes &&
+            !(act->main.flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN | INSTANCE_TCP_RST)))
+                act->main.seq--;
 }
 
 /* ---- who serves ---------------------------------------------------------------------------- */
@@ -442,6 +540,17 @@ INSTANCE_INLINE _Bool instance_lags(struct instance_conn *c, const struct instan
         return age > most;
 }
 
+/* A and the client go on, and the standby, asked where it is, says nothing for as long as it might lag. */
+INSTANCE_INLINE _Bool instance_adopt_lacks_b(const struct instance_conn *c, const struct instance_now *now)
+{
+        __u32 heard = (c->wscale >> INSTANCE_HEARD_SHIFT) & 7, most = now->lag_ticks * 4;
+
+        if (!now->lag_ticks || heard != (1u << INSTANCE_FROM_CLIENT | 1u << INSTANCE_FROM_A))
+                return 0;
+        __u16 age = (__u16)(now->tick - c->lag_since);
+        return age <= 0xff00 && age > most;
+}
+
 /**
  * Who serves this connection from here on, by all that is not in the packet itself.
  */
@@ -462,6 +571,12 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
                 return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_DEAD);
         if (now->order == INSTANCE_ORDER_PROMOTE)
                 return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_PLAN);
+        /* What follows goes by numbers: a connection that was taken over has its own first. */
+        if (c->flags & INSTANCE_CONN_PEER) {
+                if (instance_adopt_lacks_b(c, now))
+                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
+                return;
+        }
         /* 3. Planned: when the client has all of A's bytes and B all of the client's; or time is up. */
         if ((now->a_flags & INSTANCE_SERVER_LEAVING) || now->order == INSTANCE_ORDER_LEAVE)
                 c->flags |= INSTANCE_CONN_LEAVING;
@@ -521,6 +636,18 @@ INSTANCE_INLINE void instance_client_reset(struct instance_conn *c, const struct
         c->flags |= INSTANCE_CONN_CLOSED;
 }
 
+/* Of a client whose numbers are old: the servers know whether it is a reset or a forgery (RFC 5961, 3.2). */
+INSTANCE_INLINE void instance_peer_reset(const struct instance_conn *c, const struct instance_segment *s,
+                                         struct instance_action *act)
+{
+        act->main = instance_out_same(s, c->flags & INSTANCE_CONN_PROMOTED ? INSTANCE_TO_B : INSTANCE_TO_A);
+        if (c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE))
+                return;
+        act->extra = instance_out_same(s, INSTANCE_TO_B);
+        act->extra.ack = s->ack + c->delta;
+        act->extra.sack = INSTANCE_SACK_BLANK;
+}
+
 /* A copy for B: the client's packet, acknowledging what B has sent of what the client has. */
 INSTANCE_INLINE struct instance_out instance_client_copy(const struct instance_conn *c,
                                                          const struct instance_segment *s)
@@ -565,7 +692,8 @@ INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct 
                 is_standby = 0;
         }
         /* 3. The client asks whether its window is still closed: one of the two takes nothing any more. */
-        if (is_standby && !s->bytes && s->seq == c->c_high - 1 && !(c->flags & INSTANCE_CONN_C_FIN)) {
+        if (is_standby && !s->bytes && s->seq == c->c_high - 1 &&
+            !(c->flags & (INSTANCE_CONN_C_FIN | INSTANCE_CONN_PEER))) {
                 _Bool is_a = instance_is_shut(c, c->a_ack, c->a_edge, INSTANCE_FROM_A);
                 _Bool is_b = instance_is_shut(c, c->b_ack, c->b_edge, INSTANCE_FROM_B);
                 if (is_a && instance_is_wide(c, c->b_ack, c->b_edge)) {
@@ -662,7 +790,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
         }
         /* A bare acknowledgement that brings the client nothing would look like a duplicate. */
         if (!s->bytes && !(s->flags & INSTANCE_TCP_SYN) && ack == ack_before && edge == edge_before &&
-            !(is_repeat && c->a_ack == ack))
+            !(is_repeat && c->a_ack == ack) && !(c->flags & INSTANCE_CONN_PEER))
                 instance_act_drop(act, INSTANCE_DROP_STANDBY);
 }
 
@@ -913,7 +1041,10 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
 
         act->delta = c->delta;
         if (c->flags & INSTANCE_CONN_PEER) {
-                instance_adopt(c, s, act);
+                if (!instance_adopt(c, s, now, act))
+                        return instance_act_drop(act, INSTANCE_DROP_BAD_SEQUENCE);
+                if (s->from == INSTANCE_FROM_CLIENT && (s->flags & INSTANCE_TCP_RST))
+                        return instance_peer_reset(c, s, act);
                 ack_before = instance_merged_ack(c);
                 edge_before = instance_merged_edge(c);
         }
@@ -977,6 +1108,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 else
                         instance_from_b(c, s, now, act, ack_before, edge_before);
         }
+        instance_adopt_ask(c, s, act);
         instance_finish(c, now, act);
 }
 
