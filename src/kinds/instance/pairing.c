@@ -138,17 +138,20 @@ static uint64_t pairing_world(const struct instance_service *s)
  * with its primary: without a standby, but its numbers are the client's. Where they chose differently, its
  * server resets it.
  */
-uint32_t pairing_seed(const struct instance_service *s, unsigned place)
+uint32_t pairing_seed(struct instance_service *s, unsigned place)
 {
         const struct dog_hands_address *a = &s->vip[place].plan.set.address;
         uint8_t what[64] = "pair seed", digest[crypto_generichash_BYTES_MIN];
+        uint8_t secret[32];
         uint32_t seed;
-        if (s->settings.pair.version == 0)
+        /* A secret that cannot be read is what pairing_open tells of. */
+        if (s->settings.pair.version == 0 || service_secret(s, s->settings.pair_secret, secret, NULL) < 0)
                 return 0;
         memcpy(what + 16, a->bytes, sizeof(a->bytes));
         memcpy(what + 40, &s->vip[place].plan.set.port, sizeof(uint16_t));
         what[48] = s->vip[place].plan.set.proto;
-        crypto_generichash(digest, sizeof(digest), what, sizeof(what), NULL, 0);
+        crypto_generichash(digest, sizeof(digest), what, sizeof(what), secret, sizeof(secret));
+        sodium_memzero(secret, sizeof(secret));
         memcpy(&seed, digest, sizeof(seed));
         return seed ? seed : 1;
 }
