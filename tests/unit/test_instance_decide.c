@@ -49,6 +49,7 @@ struct endpoint {
         int dups;
         int round;
         int64_t ready_us; /* the application's answer */
+        int64_t challenge_us;
 };
 
 struct world {
@@ -253,7 +254,9 @@ static void receive(struct world *w, int who, const struct packet *p)
         if (instance_before(e->high, p->ack)) {
                 /* RFC 9293, 3.10.7.4. After a balancer was lost, old numbers may look new to a server. */
                 if (who != CLIENT && w->has_moved) {
-                        emit(w, who, e->next, 0, 0);
+                        if (w->now_us >= e->challenge_us) /* not more often: RFC 5961, 7 */
+                                emit(w, who, e->next, 0, 0);
+                        e->challenge_us = w->now_us + 500000;
                         return;
                 }
                 broken(w, "acknowledged what was never sent");
@@ -427,7 +430,8 @@ static void front_nudge(struct world *w)
         struct instance_out o = instance_out_for_b(c);
         w->nudge_us = 0;
         o.seq = c->b_ack - 1;
-        if (!(c->flags & INSTANCE_CONN_ALONE))
+        /* A server that has just sent such an answer does not send another. */
+        if (!(c->flags & INSTANCE_CONN_ALONE) && !chance(w, 0.2))
                 front_send(w, &p, &o);
         o = (struct instance_out){
                 .seq = c->a_ack - 1,

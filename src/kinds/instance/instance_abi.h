@@ -182,7 +182,8 @@ struct instance_conn {
         __u16 flags;            /**< INSTANCE_CONN_* */
         __u16 primary, standby; /**< servers, as chosen at the SYN */
         __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest; then,
-                                   with PEER, a bit for each of them that was heard here */
+                                   with PEER, a bit for each of them that was heard here; the highest:
+                                   INSTANCE_UNSURE of instance_decide.h */
         __u32 delta;            /**< B's sequence number = A's + delta */
         __u32 c_ack;            /**< the newest the client has acknowledged */
         __u32 c_edge; /**< right edge of the window that it offered last (the newest, not the largest) */

@@ -345,12 +345,17 @@ INSTANCE_INLINE void instance_note_a(struct instance_conn *c, const struct insta
                 c->a_seen = tick;
 }
 
+/* In wscale: b_high is of a packet without bytes, from a B that was not known before: perhaps one too low. */
+#define INSTANCE_UNSURE 0x8000
+
 INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct instance_segment *s, __u32 tick)
 {
         __u32 end = s->seq - c->delta + s->bytes + (s->flags & INSTANCE_TCP_FIN ? 1 : 0);
 
-        if (instance_before(c->b_high, end))
+        if (instance_before(c->b_high, end)) {
                 c->b_high = end;
+                c->wscale &= (__u16)~INSTANCE_UNSURE;
+        }
         if (s->flags & INSTANCE_TCP_FIN)
                 c->flags |= INSTANCE_CONN_B_FIN;
         if ((s->flags & INSTANCE_TCP_ACK) && !instance_before(s->ack, c->b_ack)) {
@@ -364,6 +369,7 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
 /* ---- what the other balancer knew ------------------------------------------------------------- */
 
 #define INSTANCE_HEARD_SHIFT 12 /* of wscale: a bit for each of client, A and B */
+#define INSTANCE_HEARD_MASK  0x7000
 /** No window is trusted to span more than this when numbers of two senders are compared. */
 #define INSTANCE_REACH_MOST (1u << 29)
 /** A standby may be so far behind what the client has, and its own number still be told. */
@@ -446,6 +452,8 @@ INSTANCE_INLINE void instance_adopt_own(struct instance_conn *c, const struct in
                 c->b_ack = s->ack;
                 c->b_edge = edge;
                 c->b_summed = end;
+                if (!s->bytes && !(s->flags & INSTANCE_TCP_FIN))
+                        c->wscale |= INSTANCE_UNSURE;
         }
 }
 
@@ -490,11 +498,11 @@ INSTANCE_INLINE _Bool instance_adopt(struct instance_conn *c, const struct insta
         /* What a server acknowledges, the client has sent, even if that came through the other balancer. */
         if (!is_client)
                 c->c_high = instance_higher(c->c_high, s->ack);
-        c->wscale = (__u16)((c->wscale & 0xfff) | heard << INSTANCE_HEARD_SHIFT);
+        c->wscale = (__u16)((c->wscale & 0x8fffu) | heard << INSTANCE_HEARD_SHIFT);
         __u16 age = (__u16)(now->tick - c->lag_since);
         if ((heard & all) == all && age <= 0xff00 && age >= INSTANCE_ADOPT_TICKS) {
                 c->flags &= (__u16)~INSTANCE_CONN_PEER;
-                c->wscale &= 0xfff;
+                c->wscale &= (__u16)~INSTANCE_HEARD_MASK;
                 c->lag_since = 0;
         }
         return 1;
@@ -818,9 +826,35 @@ INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const st
         return 0;
 }
 
+/*
+ * B, whom we know since a balancer was lost, says nothing new, and at its highest number so far, while the
+ * client has more. That number may be its probe's, one below what it has sent: it would believe no window
+ * with that.
+ */
+INSTANCE_INLINE _Bool instance_is_unsure(const struct instance_conn *c, const struct instance_segment *s)
+{
+        __u32 at = s->seq - c->delta;
+
+        return s->from == INSTANCE_FROM_B && (c->wscale & INSTANCE_UNSURE) && !s->bytes &&
+               !(s->flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN | INSTANCE_TCP_RST)) && at == c->b_high &&
+               instance_before(at, c->c_ack) && s->ack == c->b_ack &&
+               s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_B)) == c->b_edge;
+}
+
+/* The same as instance_out_for_b, one further. If that is too far, B answers with its number (RFC
+ * 9293, 3.10.7.4). */
+INSTANCE_INLINE struct instance_out instance_out_past(const struct instance_conn *c, __u32 at)
+{
+        struct instance_out out = instance_out_for_b(c);
+
+        out.ack = at + 1 + c->delta;
+        out.window = instance_window(instance_b_edge(c), at + 1, instance_shift(c, INSTANCE_FROM_CLIENT));
+        return out;
+}
+
 INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct instance_segment *s,
                                        const struct instance_now *now, struct instance_action *act,
-                                       _Bool is_first)
+                                       _Bool is_first, _Bool is_unsure)
 {
         __u32 at = s->seq - c->delta;
         __u32 end = at + s->bytes + (s->flags & INSTANCE_TCP_FIN ? 1 : 0);
@@ -835,6 +869,8 @@ INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct ins
                         act->extra = instance_out_for_client(c);
                 return;
         }
+        if (!is_first && is_unsure)
+                act->extra = instance_out_past(c, at);
         act->main = instance_out_same(s, INSTANCE_TO_CLIENT);
         act->main.seq = at;
         act->main.window = instance_window(s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_B)),
@@ -848,7 +884,7 @@ INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct ins
 
 INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct instance_segment *s,
                                      const struct instance_now *now, struct instance_action *act,
-                                     __u32 ack_before, __u32 edge_before)
+                                     __u32 ack_before, __u32 edge_before, _Bool is_unsure)
 {
         __u32 ack = instance_merged_ack(c), edge = instance_merged_edge(c);
         __u8 more = instance_b_has_more(c, s);
@@ -861,7 +897,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
         /* 1. The vote: it has what the client waits for. */
         if (more) {
                 instance_promote(c, now, act, (enum instance_event_type)(more - 1));
-                return instance_b_serves(c, s, now, act, 0);
+                return instance_b_serves(c, s, now, act, 0, 0);
         }
         if (s->flags & INSTANCE_TCP_FIN) {
                 /* 2. It ends before A did: it has crashed, or knows less. */
@@ -885,7 +921,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
         }
         /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. An A
          * that lacks what B has may only wait for the client to say it again. */
-        _Bool is_probe = instance_is_probe(c, s);
+        _Bool is_probe = is_unsure || instance_is_probe(c, s);
         __u32 patience =
                 instance_before(c->a_ack, c->b_ack) ? INSTANCE_QUIET_TICKS * 10 : INSTANCE_QUIET_TICKS;
         if (is_probe && !instance_before(c->c_ack, c->a_high) && now->tick - c->a_seen >= patience &&
@@ -896,7 +932,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                 act->extra = instance_out_for_client(c);
         /* 6. Its bytes are acknowledged to it; a bare acknowledgement is not answered. */
         if (s->bytes || is_probe || (s->flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN))) {
-                act->main = instance_out_for_b(c);
+                act->main = is_unsure ? instance_out_past(c, s->seq - c->delta) : instance_out_for_b(c);
                 return;
         }
         if (act->extra.to) {
@@ -1037,7 +1073,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
 {
         __u32 ack_before = instance_merged_ack(c), edge_before = instance_merged_edge(c);
         _Bool is_new = 0, is_repeat;
-        _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED;
+        _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED, is_unsure;
 
         act->delta = c->delta;
         if (c->flags & INSTANCE_CONN_PEER) {
@@ -1060,6 +1096,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
         c->seen = now->tick;
         is_repeat = s->ack == c->a_ack &&
                     s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_A)) == c->a_edge;
+        is_unsure = instance_is_unsure(c, s);
         if (!(s->flags & INSTANCE_TCP_RST)) {
                 if (s->from == INSTANCE_FROM_CLIENT)
                         is_new = instance_note_client(c, s);
@@ -1104,9 +1141,9 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 if (c->flags & INSTANCE_CONN_ALONE)
                         return instance_act_refuse(act, s, INSTANCE_TO_B, INSTANCE_DROP_STANDBY);
                 if (c->flags & INSTANCE_CONN_PROMOTED)
-                        instance_b_serves(c, s, now, act, !was_promoted);
+                        instance_b_serves(c, s, now, act, !was_promoted, is_unsure);
                 else
-                        instance_from_b(c, s, now, act, ack_before, edge_before);
+                        instance_from_b(c, s, now, act, ack_before, edge_before, is_unsure);
         }
         instance_adopt_ask(c, s, act);
         instance_finish(c, now, act);
