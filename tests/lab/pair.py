@@ -209,6 +209,13 @@ class Balancer:
         return sum(1 for r in self.ask("conns", "--vip", vip, "-n", "100000")
                    if r["state"] == "protected" and (peer is None or r["is_of_peer"] == peer))
 
+    def states(self, vip="web"):
+        count = {}
+        for r in self.ask("conns", "--vip", vip, "-n", "10000"):
+            word = "%s %s%s" % (r["state"], r["why"], " of-peer" if r["is_of_peer"] else "")
+            count[word] = count.get(word, 0) + 1
+        return count
+
     def events(self, start):
         return [e for e in self.ask("events", "-n", "200") if e["event"].startswith(start)]
 
@@ -354,7 +361,8 @@ def held(**more):
 def known(one, two, connections, vip="web"):
     """The second balancer knows all of them."""
     wait_for(lambda: two.knows(vip) >= connections, 10,
-             "two knows %d of %d: %s" % (two.knows(vip), connections, two.pair()))
+             "%s knows %d of %d: %s; there: %s; at %s: %s" % (two.name, two.knows(vip), connections, two.pair(),
+                                                             two.states(vip), one.name, one.states(vip)))
 
 
 def lost(one, two):
@@ -444,7 +452,7 @@ def to_and_fro_four_times_without_a_loss():  # I9: VRRP that changes its mind
 
 def a_balancer_that_comes_back_learns_everything_again():
     one, two = lab.fresh()
-    c = Client(requests=60, bytes="2kB", pause="100ms", mark=0.1)
+    c = Client(requests=180, bytes="2kB", pause="100ms", mark=0.1)
     known(one, two, CONNECTIONS)
     # Its process alone: the table is in the kernel, and what happened meanwhile is told.
     two.kill()

@@ -318,6 +318,33 @@ static void a_peer_that_starts_anew_gets_the_whole_table(void)
         world_end();
 }
 
+static void what_was_taken_over_is_said_and_told_to_a_new_life(void)
+{
+        world_start(0, 0);
+        run(100 * DOG_MS);
+        change(0, 5);
+        run(50 * DOG_MS);
+        struct instance_flow f = flow_of(5);
+        struct instance_conn *c = &ends[1].conn[place_of(&ends[1], &f)];
+        OK(ends[1].theirs == 0, "a connection that is told of was not taken over");
+        /* It comes to the other one: what the first knows is old from now on. */
+        c->wscale = 0x7ccc;
+        c->is_gated = 1;
+        instance_pair_changed(ends[1].pair, &f, true);
+        run(50 * DOG_MS);
+        const struct instance_conn *at = &ends[0].conn[place_of(&ends[0], &f)];
+        OK(ends[0].theirs == 1 && at->wscale == 0xccc && at->is_gated,
+           "said, without what was heard where: %x", at->wscale);
+        /* An idle one that the second only holds for the first, which has forgotten all. */
+        c->flags |= INSTANCE_CONN_PEER;
+        instance_pair_close(ends[0].pair);
+        memset(ends[0].is_used, 0, sizeof(ends[0].is_used));
+        end_start(0, 42);
+        run(1500 * DOG_MS);
+        OK(table_size(&ends[0]) == 1, "it is told even that");
+        world_end();
+}
+
 static void a_replay_changes_nothing(void)
 {
         world_start(0, 0);
@@ -444,8 +471,9 @@ int main(void)
 {
         return CHECK_RUN(TEST(a_connection_of_one_is_known_to_the_other),
                          TEST(loss_and_doubling_end_in_the_same_table),
-                         TEST(a_peer_that_starts_anew_gets_the_whole_table), TEST(a_replay_changes_nothing),
-                         TEST(strangers_and_other_worlds_get_nothing), TEST(a_full_table_is_counted),
-                         TEST(a_lonely_front_waits_without_end),
+                         TEST(a_peer_that_starts_anew_gets_the_whole_table),
+                         TEST(what_was_taken_over_is_said_and_told_to_a_new_life),
+                         TEST(a_replay_changes_nothing), TEST(strangers_and_other_worlds_get_nothing),
+                         TEST(a_full_table_is_counted), TEST(a_lonely_front_waits_without_end),
                          TEST(a_message_with_one_flipped_bit_is_refused), TEST(short_memory_is_said));
 }
