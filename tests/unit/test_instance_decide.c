@@ -72,6 +72,8 @@ struct world {
         bool is_sum[64];
         int events[INSTANCE_EVENT_COUNT];
         bool was_alone_first;
+        bool has_others;   /* A's process gives its word elsewhere all the time */
+        uint32_t think_us; /* A takes so long for an answer, and up to twice that; 0: a few milliseconds */
         const char *wrong;
         uint64_t wrong_bytes;
 };
@@ -299,7 +301,9 @@ static void app(struct world *w, int who)
         } else {
                 while (e->round < ROUNDS && e->got >= w->ask[e->round]) {
                         if (!e->ready_us)
-                                e->ready_us = w->now_us + 1 + pick(w, 3000);
+                                e->ready_us = w->now_us + 1 +
+                                              (who == A && w->think_us ? w->think_us + pick(w, w->think_us)
+                                                                       : pick(w, 3000));
                         if (w->now_us < e->ready_us)
                                 break;
                         e->ready_us = 0;
@@ -394,7 +398,11 @@ static void front(struct world *w, const struct packet *p)
             instance_plausible(c, &s))
                 front_guard(w, p, &span);
         w->now.is_different = instance_guard_note(c, p->from == B, &span);
+        if (w->has_others)
+                w->now.a_word = w->now.tick;
         instance_decide(c, &s, &w->now, &act);
+        if (act.is_word && p->from == A)
+                w->now.a_word = w->now.tick;
         if (act.event) {
                 w->events[act.event - 1]++;
                 if ((c->flags & INSTANCE_CONN_ALONE) && !w->has_failed)
@@ -661,6 +669,37 @@ static void a_client_gets_every_byte_once_whatever_becomes_of_a(void)
         }
 }
 
+/* On a busy machine the one is a second late, and the other is not. */
+static void a_slow_server_that_speaks_to_others_is_not_hung(void)
+{
+        int wrong = 0, promoted = 0, n = 500;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 700000, NOTHING, 0);
+                world.has_others = true;
+                world.think_us = 460000;
+                run(&world);
+                wrong += world.wrong != NULL;
+                promoted += promotions(&world);
+        }
+        OK(wrong == 0, "%d clients noticed", wrong);
+        OK(promoted == 0, "%d promotions", promoted);
+}
+
+static void one_hung_process_of_several_is_found(void)
+{
+        int wrong = 0, promoted = 0, n = 1000;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 800000, HUNG, 0);
+                world.has_others = true;
+                run(&world);
+                promoted += promotions(&world);
+                if (world.wrong && wrong++ < 3)
+                        tell(&world, (uint64_t)i + 800000);
+        }
+        OK(wrong == 0, "%d of %d clients were left alone", wrong, n);
+        OK(promoted > n / 5, "%d promotions", promoted);
+}
+
 static void a_client_does_not_notice_the_end_of_a_standby(void)
 {
         static const enum failure list[] = {B_KILLED, B_CUT};
@@ -750,6 +789,8 @@ int main(void)
 {
         return CHECK_RUN(TEST(nobody_is_promoted_where_nothing_fails),
                          TEST(a_client_gets_every_byte_once_whatever_becomes_of_a),
+                         TEST(a_slow_server_that_speaks_to_others_is_not_hung),
+                         TEST(one_hung_process_of_several_is_found),
                          TEST(a_client_does_not_notice_the_end_of_a_standby),
                          TEST(a_standby_that_differs_goes_before_it_could_serve),
                          TEST(a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte),

@@ -105,6 +105,7 @@ _Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is pa
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
 #define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
+#define INSTANCE_SERVER_DOUBTED 0x80 /* silent on all connections: what a standby says now is proof */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
@@ -244,8 +245,7 @@ struct instance_sum {
 enum instance_order {
         INSTANCE_ORDER_PROMOTE = 1,
         INSTANCE_ORDER_LEAVE,
-        INSTANCE_ORDER_EVICT,
-        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
+        INSTANCE_ORDER_EVICT
 };
 
 /* ---- what happened ------------------------------------------------------------------------- */
@@ -318,6 +318,16 @@ struct instance_server_stats {
         __u64 retransmitted;  /**< segments that it sent again */
         __u64 heard_ns;       /**< monotonic time of its newest packet */
 };
+
+/**
+ * instance_words: array, mmapable, by server. The newest sign that its process lives, not only its kernel:
+ * see instance_is_word(). A cache line each. Written by BPF, read by both.
+ */
+struct instance_word {
+        __u32 tick; /**< 0: never */
+        __u32 pad[15];
+};
+_Static_assert(sizeof(struct instance_word) == 64, "instance_word is part of the map ABI");
 
 /** instance_classes: LRU hash by u32: what is known of one kind of request. */
 struct instance_class {

@@ -529,11 +529,14 @@ INSTANCE_INLINE __u32 instance_tick(void)
 INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struct instance_vip *vip)
 {
         const struct instance_server *a = instance_server_of(w->primary), *b = instance_server_of(w->standby);
+        const struct instance_word *word;
 
         w->now.tick = instance_tick();
         w->now.a_flags = a ? a->flags : 0;
         w->now.b_flags = b ? b->flags : 0;
         w->now.a_leave_by = a ? a->leave_by : 0;
+        word = bpf_map_lookup_elem(&instance_words, &w->primary);
+        w->now.a_word = word ? word->tick : 0;
         w->now.lag_bytes = vip->lag_bytes;
         w->now.lag_ticks = vip->lag_ticks;
         w->now.order = 0;
@@ -852,6 +855,13 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
         w->is_gated = c->is_gated;
         w->is_marked = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         bpf_spin_unlock(&c->lock);
+        if (w->act.is_word) {
+                __u32 server = w->s.from == INSTANCE_FROM_A ? w->primary : w->standby;
+                struct instance_word *word = bpf_map_lookup_elem(&instance_words, &server);
+                /* A line that all CPUs read: written once a tick. */
+                if (word && word->tick != w->now.tick)
+                        word->tick = w->now.tick;
+        }
         if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
                 instance_class_bar(w->class);
         return INSTANCE_GO_ON;
