@@ -129,7 +129,7 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
                                                                INSTANCE_EVENT_PROMOTED_PLAN)));
         json_object_set_new(row, "evicted",
                             json_integer((json_int_t)events_of(&c, INSTANCE_EVENT_EVICTED_LATE,
-                                                               INSTANCE_EVENT_EVICTED_OPTION)));
+                                                               INSTANCE_EVENT_EVICTED_UNFIT)));
         json_object_set_new(row, "unprotected",
                             json_integer((json_int_t)(c.sum.event[INSTANCE_EVENT_BARE] +
                                                       c.sum.event[INSTANCE_EVENT_TABLE_FULL])));

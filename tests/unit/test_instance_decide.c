@@ -79,6 +79,8 @@ struct world {
         uint32_t old_up, old_down; /* the numbers told are so much older */
         double moving_loss;
         bool has_moved;
+        bool has_others;   /* A's process gives its word elsewhere all the time */
+        uint32_t think_us; /* A takes so long for an answer, and up to twice that; 0: a few milliseconds */
         const char *wrong;
         uint64_t wrong_bytes;
 };
@@ -313,7 +315,9 @@ static void app(struct world *w, int who)
         } else {
                 while (e->round < ROUNDS && e->got >= w->ask[e->round]) {
                         if (!e->ready_us)
-                                e->ready_us = w->now_us + 1 + pick(w, 3000);
+                                e->ready_us = w->now_us + 1 +
+                                              (who == A && w->think_us ? w->think_us + pick(w, w->think_us)
+                                                                       : pick(w, 3000));
                         if (w->now_us < e->ready_us)
                                 break;
                         e->ready_us = 0;
@@ -408,7 +412,11 @@ static void front(struct world *w, const struct packet *p)
             instance_plausible(c, &s))
                 front_guard(w, p, &span);
         w->now.is_different = instance_guard_note(c, p->from == B, &span);
+        if (w->has_others)
+                w->now.a_word = w->now.tick;
         instance_decide(c, &s, &w->now, &act);
+        if (act.is_word && p->from == A)
+                w->now.a_word = w->now.tick;
         if (act.event) {
                 w->events[act.event - 1]++;
                 if ((c->flags & INSTANCE_CONN_ALONE) && !w->has_failed)
@@ -482,8 +490,7 @@ static void front_moves(struct world *w)
 static void front_wake(struct world *w)
 {
         struct instance_out o = instance_out_for_b(&w->conn);
-        o.window = instance_window(w->conn.c_edge, instance_b_ack(&w->conn),
-                                   instance_shift(&w->conn, INSTANCE_FROM_CLIENT));
+        o.window = instance_window(w->conn.c_edge, instance_b_ack(&w->conn), instance_shift_for_b(&w->conn));
         if (!(w->conn.flags & INSTANCE_CONN_ALONE))
                 front_send(w, &(struct packet){.from = CLIENT}, &o);
 }
@@ -562,16 +569,20 @@ static void begin(struct world *w, uint64_t seed, enum failure failure, double l
         y.a_isn = chance(w, 0.5) ? (uint32_t) - (int)pick(w, 30000) : (uint32_t)dog_rng_u64(&w->rng);
         y.b_isn = chance(w, 0.5) ? (uint32_t) - (int)pick(w, 30000) : (uint32_t)dog_rng_u64(&w->rng);
         y.c_shift = (uint8_t)pick(w, 8);
-        y.a_shift = (uint8_t)pick(w, 8);
-        y.b_shift = (uint8_t)pick(w, 8);
+        /* A server that answers with a cookie has no shift, and neither has the client towards it. */
+        y.a_shift = chance(w, 0.15) ? INSTANCE_NO_SHIFT : (uint8_t)pick(w, 8);
+        y.b_shift = chance(w, 0.15) ? INSTANCE_NO_SHIFT : (uint8_t)pick(w, 8);
+        bool a_has = y.a_shift != INSTANCE_NO_SHIFT, b_has = y.b_shift != INSTANCE_NO_SHIFT;
         for (int i = 0; i < 3; i++) {
                 struct endpoint *e = &w->end[i];
                 e->is_up = e->is_running = e->is_open = true;
                 e->isn = i == CLIENT ? y.c_isn : i == A ? y.a_isn : y.b_isn;
                 e->peer_isn = i == CLIENT ? y.a_isn : y.c_isn;
                 e->una = e->next = e->high = e->isn + 1;
-                e->shift = i == CLIENT ? y.c_shift : i == A ? y.a_shift : y.b_shift;
-                e->peer_shift = i == CLIENT ? y.a_shift : y.c_shift;
+                if (i == B ? b_has : a_has) {
+                        e->shift = i == CLIENT ? y.c_shift : i == A ? y.a_shift : y.b_shift;
+                        e->peer_shift = i == CLIENT ? y.a_shift : y.c_shift;
+                }
                 e->room = 20000 + pick(w, 45000);
                 e->fin_pos = STREAM * 2;
                 e->rto_us = RTO_US;
@@ -746,6 +757,37 @@ static void a_client_gets_every_byte_once_whatever_becomes_of_a(void)
         }
 }
 
+/* On a busy machine the one is a second late, and the other is not. */
+static void a_slow_server_that_speaks_to_others_is_not_hung(void)
+{
+        int wrong = 0, promoted = 0, n = 500;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 700000, NOTHING, 0);
+                world.has_others = true;
+                world.think_us = 460000;
+                run(&world);
+                wrong += world.wrong != NULL;
+                promoted += promotions(&world);
+        }
+        OK(wrong == 0, "%d clients noticed", wrong);
+        OK(promoted == 0, "%d promotions", promoted);
+}
+
+static void one_hung_process_of_several_is_found(void)
+{
+        int wrong = 0, promoted = 0, n = 1000;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 800000, HUNG, 0);
+                world.has_others = true;
+                run(&world);
+                promoted += promotions(&world);
+                if (world.wrong && wrong++ < 3)
+                        tell(&world, (uint64_t)i + 800000);
+        }
+        OK(wrong == 0, "%d of %d clients were left alone", wrong, n);
+        OK(promoted > n / 5, "%d promotions", promoted);
+}
+
 static void a_client_does_not_notice_the_end_of_a_standby(void)
 {
         static const enum failure list[] = {B_KILLED, B_CUT};
@@ -894,6 +936,8 @@ int main(void)
 {
         return CHECK_RUN(TEST(nobody_is_promoted_where_nothing_fails),
                          TEST(a_client_gets_every_byte_once_whatever_becomes_of_a),
+                         TEST(a_slow_server_that_speaks_to_others_is_not_hung),
+                         TEST(one_hung_process_of_several_is_found),
                          TEST(a_client_does_not_notice_the_end_of_a_standby),
                          TEST(a_standby_that_differs_goes_before_it_could_serve),
                          TEST(a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte),

@@ -23,6 +23,18 @@
 /** No program that waits for a zero-window probe can be faster than the prober: Linux's first one comes
  * TCP_RTO_MIN (200 ms) after the standby ran into the gate. A must have been silent for the better part. */
 #define INSTANCE_QUIET_TICKS 100
+/** A process that hangs does so on all of its connections: its server has not given a word on any of them for
+ * so long ... */
+#define INSTANCE_WORDLESS_TICKS 150
+/** ... unless it is one of several, and this connection alone has been silent for so long. */
+#define INSTANCE_LONELY_TICKS 950
+/** The third time that a client asks for window it has waited for so long: 200 ms, 400, 800 (RFC 6298, 5.5).
+ */
+#define INSTANCE_THIRD_TICKS 700
+/** A server that was doubted, and has spoken here since, is doubted no more. */
+#define INSTANCE_DOUBT_TICKS 30
+/** Bytes that follow the last packet of anybody by so much were not in the kernel's hands before. */
+#define INSTANCE_LATE_TICKS 8
 /** Less room than this at the client may be the reason why A is silent (RFC 9293, 3.8.6.2.1). */
 #define INSTANCE_ROOM_BYTES 4096
 /** A's end of stream waits so long for B's word. */
@@ -49,6 +61,7 @@ struct instance_now {
         __u32 tick;
         __u32 a_flags, b_flags; /**< of struct instance_server */
         __u32 a_leave_by;
+        __u32 a_word; /**< tick of the newest sign that A's process lives, on any connection; 0: never */
         __u32 lag_bytes, lag_ticks; /**< of the vip; ticks 0: never */
         __u8 order;                 /**< enum instance_order, or 0 */
         __u8 is_barred;             /**< this packet begins a request of a class that is not replayable */
@@ -81,7 +94,7 @@ struct instance_action {
         __u8 drop;        /**< 0, or 1 + enum instance_drop: to be counted */
         __u8 event;       /**< 0, or 1 + enum instance_event_type */
         __u8 is_released; /**< it was COUNTED among the protected and is so no more */
-        __u8 pad;
+        __u8 is_word;     /**< the sender's process has shown that it lives: instance_is_word */
 };
 
 INSTANCE_INLINE _Bool instance_before(__u32 a, __u32 b)
@@ -101,7 +114,17 @@ INSTANCE_INLINE __u32 instance_higher(__u32 a, __u32 b)
 
 INSTANCE_INLINE __u32 instance_shift(const struct instance_conn *c, enum instance_from who)
 {
-        return c->wscale >> (who * 4) & 15;
+        __u32 a = c->wscale >> 4 & 15, own = c->wscale >> (who * 4) & 15;
+        if (who == INSTANCE_FROM_CLIENT && a == INSTANCE_NO_SHIFT)
+                return 0;
+        return own == INSTANCE_NO_SHIFT ? 0 : own;
+}
+
+/** How B reads the window that the client offers. A server that answers a flood of SYNs with cookies has no
+ * shifts; the other one may have them, and then each is told in its own way. */
+INSTANCE_INLINE __u32 instance_shift_for_b(const struct instance_conn *c)
+{
+        return (c->wscale >> 8 & 15) == INSTANCE_NO_SHIFT ? 0 : c->wscale & 15;
 }
 
 /** The window field for the bytes [ack, edge): rounded down, so that nobody is offered more. */
@@ -172,7 +195,7 @@ INSTANCE_INLINE struct instance_out instance_out_for_b(const struct instance_con
         return (struct instance_out){
                 .seq = c->c_high,
                 .ack = ack + c->delta,
-                .window = instance_window(instance_b_edge(c), ack, instance_shift(c, INSTANCE_FROM_CLIENT)),
+                .window = instance_window(instance_b_edge(c), ack, instance_shift_for_b(c)),
                 .to = INSTANCE_TO_B,
                 .flags = INSTANCE_TCP_ACK,
                 .is_bare = 1};
@@ -364,6 +387,36 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
         }
         if (c->flags & INSTANCE_CONN_PROMOTED)
                 c->a_seen = tick;
+}
+
+/**
+ * Does this packet prove that a process wrote or read, and not only its kernel lives? A kernel that has bytes
+ * and room sends them at once. So bytes that begin just where a client with room has been waiting are the
+ * process's own if they answer what was said, or come late; and so is room where there was none.
+ * Before the packet is noted.
+ * @param high  up to where the sender had sent, in A's numbers
+ */
+INSTANCE_INLINE _Bool instance_is_word(const struct instance_conn *c, const struct instance_segment *s,
+                                       __u32 tick)
+{
+        _Bool is_b = s->from == INSTANCE_FROM_B;
+        __u32 at = is_b ? s->seq - c->delta : s->seq, high = is_b ? c->b_high : c->a_high;
+        __u32 heard = is_b ? c->b_ack : c->a_ack, edge = is_b ? c->b_edge : c->a_edge;
+
+        if (s->flags & INSTANCE_TCP_RST)
+                return 0;
+        if (s->bytes && at == c->c_ack && instance_before(high, at + s->bytes) &&
+            !instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+                return instance_before(heard, s->ack) || tick - c->seen >= INSTANCE_LATE_TICKS;
+        return instance_before(edge, c->c_high + 1) &&
+               !instance_before(s->ack + ((__u32)s->window << instance_shift(c, s->from)),
+                                c->c_high + INSTANCE_ROOM_BYTES);
+}
+
+/* Has A's process given no word for so long, to anybody? */
+INSTANCE_INLINE _Bool instance_is_wordless(const struct instance_now *now)
+{
+        return now->tick - now->a_word >= INSTANCE_WORDLESS_TICKS;
 }
 
 /* ---- what the other balancer knew ------------------------------------------------------------- */
@@ -595,10 +648,7 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
                     !instance_before(c->b_high + INSTANCE_NEAR_BYTES, c->c_ack))
                         return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_PLAN);
         }
-        /* 4. A is doubted: bytes of B's that the client lacks shall count as proof, from this packet on. */
-        if (now->order == INSTANCE_ORDER_ASK && is_through)
-                c->flags |= INSTANCE_CONN_INVITED;
-        /* 5. A standby that holds the client up is none. */
+        /* 4. A standby that holds the client up is none. */
         if (instance_lags(c, now))
                 instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
 }
@@ -684,7 +734,7 @@ INSTANCE_INLINE _Bool instance_is_wide(const struct instance_conn *c, __u32 ack,
 
 INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct instance_segment *s,
                                           const struct instance_now *now, struct instance_action *act,
-                                          _Bool is_new)
+                                          _Bool is_new, __u32 idle)
 {
         _Bool is_standby = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
 
@@ -704,7 +754,8 @@ INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct 
             !(c->flags & (INSTANCE_CONN_C_FIN | INSTANCE_CONN_PEER))) {
                 _Bool is_a = instance_is_shut(c, c->a_ack, c->a_edge, INSTANCE_FROM_A);
                 _Bool is_b = instance_is_shut(c, c->b_ack, c->b_edge, INSTANCE_FROM_B);
-                if (is_a && instance_is_wide(c, c->b_ack, c->b_edge)) {
+                if (is_a && instance_is_wide(c, c->b_ack, c->b_edge) &&
+                    (instance_is_wordless(now) || idle >= INSTANCE_THIRD_TICKS)) {
                         instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_HANG);
                         is_standby = 0;
                 } else if (is_b && instance_is_wide(c, c->a_ack, c->a_edge)) {
@@ -812,8 +863,23 @@ INSTANCE_INLINE _Bool instance_is_probe(const struct instance_conn *c, const str
         return (!s->bytes && instance_before(at, instance_b_una(c))) || (s->bytes == 1 && at == c->c_ack);
 }
 
+/* Is A silent where it owes bytes, for longer than one that lives would be? To be asked when B shows that it
+ * has them. An A that lacks what B has may only wait for the client to say it again. */
+INSTANCE_INLINE _Bool instance_is_hung(const struct instance_conn *c, const struct instance_now *now)
+{
+        __u32 quiet = now->tick - c->a_seen;
+
+        if (instance_before(c->c_ack, c->a_high) ||
+            instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+                return 0;
+        if (instance_before(c->a_ack, c->b_ack))
+                return quiet >= INSTANCE_QUIET_TICKS * 10;
+        return quiet >= INSTANCE_LONELY_TICKS || (quiet >= INSTANCE_QUIET_TICKS && instance_is_wordless(now));
+}
+
 /* Bytes that the client lacks, and has reason to want from B. @return 0, or 1 + the event */
-INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const struct instance_segment *s)
+INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const struct instance_segment *s,
+                                         const struct instance_now *now)
 {
         __u32 end = s->seq - c->delta + s->bytes;
 
@@ -821,7 +887,13 @@ INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const st
                 return 0;
         if ((c->flags & INSTANCE_CONN_A_FIN) && instance_before(c->a_fin, end))
                 return INSTANCE_EVENT_PROMOTED_FIN + 1;
-        if ((c->flags & INSTANCE_CONN_INVITED) && !instance_before(c->c_ack, c->a_high))
+        if (instance_before(c->c_ack, c->a_high))
+                return 0;
+        /* It was asked: by its own probe, or by user space because A says nothing on any connection. Or its
+         * answer to an earlier question went unheard, and it says it again. */
+        if ((c->flags & INSTANCE_CONN_INVITED) || instance_is_hung(c, now) ||
+            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_DOUBT_TICKS &&
+             now->tick - now->a_word >= INSTANCE_DOUBT_TICKS))
                 return INSTANCE_EVENT_PROMOTED_HANG + 1;
         return 0;
 }
@@ -848,7 +920,7 @@ INSTANCE_INLINE struct instance_out instance_out_past(const struct instance_conn
         struct instance_out out = instance_out_for_b(c);
 
         out.ack = at + 1 + c->delta;
-        out.window = instance_window(instance_b_edge(c), at + 1, instance_shift(c, INSTANCE_FROM_CLIENT));
+        out.window = instance_window(instance_b_edge(c), at + 1, instance_shift_for_b(c));
         return out;
 }
 
@@ -887,7 +959,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                                      __u32 ack_before, __u32 edge_before, _Bool is_unsure)
 {
         __u32 ack = instance_merged_ack(c), edge = instance_merged_edge(c);
-        __u8 more = instance_b_has_more(c, s);
+        __u8 more = instance_b_has_more(c, s, now);
 
         if (s->flags & INSTANCE_TCP_RST) {
                 if (!(c->flags & INSTANCE_CONN_CLOSED))
@@ -919,13 +991,9 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                         return;
                 }
         }
-        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. An A
-         * that lacks what B has may only wait for the client to say it again. */
+        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. */
         _Bool is_probe = is_unsure || instance_is_probe(c, s);
-        __u32 patience =
-                instance_before(c->a_ack, c->b_ack) ? INSTANCE_QUIET_TICKS * 10 : INSTANCE_QUIET_TICKS;
-        if (is_probe && !instance_before(c->c_ack, c->a_high) && now->tick - c->a_seen >= patience &&
-            !instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+        if (is_probe && instance_is_hung(c, now))
                 c->flags |= INSTANCE_CONN_INVITED;
         /* 5. Upstream: what both have has grown, or what both take. */
         if (instance_before(ack_before, ack) || instance_before(edge_before, edge))
@@ -1074,6 +1142,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
         __u32 ack_before = instance_merged_ack(c), edge_before = instance_merged_edge(c);
         _Bool is_new = 0, is_repeat;
         _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED, is_unsure;
+        __u32 idle;
 
         act->delta = c->delta;
         if (c->flags & INSTANCE_CONN_PEER) {
@@ -1093,6 +1162,9 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 return;
         }
         /* 2. Note what it says; not what those say who have no part in it any more. */
+        idle = now->tick - c->seen;
+        if (s->from == (was_promoted ? INSTANCE_FROM_B : INSTANCE_FROM_A))
+                act->is_word = instance_is_word(c, s, now->tick);
         c->seen = now->tick;
         is_repeat = s->ack == c->a_ack &&
                     s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_A)) == c->a_edge;
@@ -1113,7 +1185,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 if (s->flags & INSTANCE_TCP_RST)
                         instance_client_reset(c, s, now, act);
                 else
-                        instance_from_client(c, s, now, act, is_new);
+                        instance_from_client(c, s, now, act, is_new, idle);
         } else if (s->from == INSTANCE_FROM_A) {
                 if (was_promoted)
                         return instance_act_refuse(act, s, INSTANCE_TO_A, INSTANCE_DROP_AFTER);
@@ -1190,11 +1262,6 @@ INSTANCE_INLINE enum instance_syn_verdict instance_syn_answer(const struct insta
         *set = mine;
         if (flags & theirs) {
                 *set |= INSTANCE_SYN_RELEASED;
-                /* What one understands and the other does not cannot be translated packet by packet. */
-                _Bool differs = ((y->sack >> 1 ^ y->sack >> 2) & 1) ||
-                                (y->a_shift == INSTANCE_NO_SHIFT) != (y->b_shift == INSTANCE_NO_SHIFT);
-                if (differs)
-                        *set |= INSTANCE_SYN_ALONE;
                 return INSTANCE_SYN_RELEASE;
         }
         if ((flags & their_rst) || (other & (INSTANCE_SERVER_DEAD | (is_b ? 0 : INSTANCE_SERVER_UNFIT))) ||
@@ -1221,17 +1288,15 @@ INSTANCE_INLINE void instance_conn_begin(struct instance_conn *c, const struct i
         _Bool is_other = y->flags & INSTANCE_SYN_OTHER;
         __u32 isn = is_other ? y->b_isn : y->a_isn;
         __u8 a = is_other ? y->b_shift : y->a_shift;
-        /* Shifts are used only when both ends have them: RFC 7323, 2.2. */
-        _Bool has_shift = y->c_shift != INSTANCE_NO_SHIFT && a != INSTANCE_NO_SHIFT;
 
         __builtin_memset(c, 0, sizeof(*c));
         c->primary = is_other ? y->standby : y->primary;
         c->standby = y->flags & INSTANCE_SYN_ALONE ? INSTANCE_NOBODY : y->standby;
         c->flags = y->flags & INSTANCE_SYN_ALONE ? INSTANCE_CONN_ALONE : 0;
         c->why = y->flags & INSTANCE_SYN_ALONE ? y->why : 0;
-        if (has_shift)
-                c->wscale = (__u16)(y->c_shift | a << 4 |
-                                    (y->b_shift == INSTANCE_NO_SHIFT ? 0 : y->b_shift) << 8);
+        /* Shifts are used only when both ends have them: RFC 7323, 2.2. */
+        if (y->c_shift != INSTANCE_NO_SHIFT)
+                c->wscale = (__u16)(y->c_shift | a << 4 | y->b_shift << 8);
         c->delta = y->flags & INSTANCE_SYN_ALONE ? 0 : y->b_isn - y->a_isn;
         c->c_ack = c->a_high = c->b_high = isn + 1;
         c->c_edge = c->c_ack + y->c_window;
