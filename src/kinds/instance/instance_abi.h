@@ -194,7 +194,7 @@ struct instance_conn {
         __u32 a_sum, a_summed;       /**< sum of the block that `a_summed`, the next byte to add, is in */
         __u32 b_sum, b_summed;
         __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;      /**< tick of the last packet from anybody */
+        __u32 seen;      /**< tick of the last packet from anybody but a standby */
         __u32 a_seen;    /**< ... from the server that serves */
         __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */

@@ -746,7 +746,7 @@ INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const st
         /* It was asked: by its own probe, or by user space because A says nothing on any connection. Or its
          * answer to an earlier question went unheard, and it says it again. */
         if ((c->flags & INSTANCE_CONN_INVITED) || instance_is_hung(c, now) ||
-            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_DOUBT_TICKS &&
+            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_LATE_TICKS &&
              now->tick - now->a_word >= INSTANCE_DOUBT_TICKS))
                 return INSTANCE_EVENT_PROMOTED_HANG + 1;
         return 0;
@@ -988,7 +988,9 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
         idle = now->tick - c->seen;
         if (s->from == (was_promoted ? INSTANCE_FROM_B : INSTANCE_FROM_A))
                 act->is_word = instance_is_word(c, s, now->tick);
-        c->seen = now->tick;
+        /* A standby is no sign of anything: it may have been asked. */
+        if (s->from != INSTANCE_FROM_B || was_promoted)
+                c->seen = now->tick;
         is_repeat = s->ack == c->a_ack &&
                     s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_A)) == c->a_edge;
         if (!(s->flags & INSTANCE_TCP_RST)) {
