@@ -363,10 +363,11 @@ static void front_guard(struct world *w, const struct packet *p, struct instance
 {
         struct instance_conn *c = &w->conn;
         bool is_b = p->from == B;
-        uint32_t seq = p->seq - (is_b ? c->delta : 0), sum;
+        uint32_t seq = p->seq - (is_b ? c->delta : 0);
+        uint64_t sum;
 
-        instance_span_of(s, is_b ? c->b_summed : c->a_summed, is_b ? c->b_sum : c->a_sum,
-                         c->flags & (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND), seq, p->bytes);
+        instance_span_of(s, instance_summed(c, is_b), is_b ? c->b_sum : c->a_sum, instance_is_blind(c, is_b),
+                         seq, p->bytes);
         if (!s->is_any || s->is_blind)
                 return;
         uint32_t at = s->from, block = at >> INSTANCE_BLOCK_SHIFT & 63;
@@ -411,7 +412,7 @@ static void front(struct world *w, const struct packet *p)
         if (p->from != CLIENT && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)) &&
             instance_plausible(c, &s))
                 front_guard(w, p, &span);
-        w->now.is_different = instance_guard_note(c, p->from == B, &span);
+        w->now.is_different = instance_guard_note(c, &s, &span);
         if (w->has_others)
                 w->now.a_word = w->now.tick;
         instance_decide(c, &s, &w->now, &act);
@@ -825,8 +826,8 @@ static void a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte(void)
                 uint32_t at = (uint32_t)dog_rng_u64(&rng), cut = (uint32_t)dog_rng_below(&rng, 301);
                 for (size_t i = 0; i < sizeof(bytes); i++)
                         bytes[i] = (uint8_t)dog_rng_u64(&rng);
-                uint32_t whole = instance_sum_bytes(0, at, bytes, sizeof(bytes));
-                uint32_t first = instance_sum_bytes(0, at, bytes, cut);
+                uint64_t whole = instance_sum_bytes(0, at, bytes, sizeof(bytes));
+                uint64_t first = instance_sum_bytes(0, at, bytes, cut);
                 same += instance_sum_bytes(first, at + cut, bytes + cut, (uint32_t)sizeof(bytes) - cut) ==
                         whole;
                 size_t i = dog_rng_below(&rng, sizeof(bytes) - 4);

@@ -38,6 +38,7 @@
 #define CONN_ASK_MOST   (200 * DOG_MS) /* by then it speaks by itself */
 #define CONN_DOUBTS     5              /* at 60, 120 ... 960 ms, if it is never slow */
 #define CONN_ASKED_NS   (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
+#define CONN_JUST_NS    (10 * DOG_MS)  /* since A's last packet */
 #define CONN_ROOM       4096           /* a client with less is what A may wait for */
 #define CONN_BARE_BYTES 72             /* an acknowledgement is no longer, with Ethernet and some SACK */
 #define CONN_SLOWER     2              /* than the longest silence that was none */
@@ -449,7 +450,10 @@ static bool front_may_hang(const struct instance_front *f, const struct instance
         if (c->flags & (INSTANCE_CONN_LEAVING | INSTANCE_CONN_A_FIN) || c->c_ack != c->a_high ||
             (int32_t)(c->c_edge - c->c_ack) < CONN_ROOM)
                 return false;
-        return front_ticks_ns(front_tick(now_ns) - c->seen) < CONN_ASKED_NS;
+        /* Its kernel acknowledges up to 40 ms late. One that just did is asked the next time: a standby whose
+         * answer does not count says it again only 200 ms later. */
+        return front_ticks_ns(front_tick(now_ns) - c->seen) < CONN_ASKED_NS &&
+               front_ticks_ns(front_tick(now_ns) - c->a_seen) > CONN_JUST_NS;
 }
 
 static void front_hang_step(struct instance_front *f, int64_t now_ns)

@@ -192,10 +192,9 @@ struct instance_conn {
         __u32 a_ack, a_edge, a_high; /**< what A acknowledged, offered, sent */
         __u32 b_ack, b_edge, b_high; /**< the same of B; b_high in A's numbers */
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
-        __u32 a_sum, a_summed;       /**< sum of the block that `a_summed`, the next byte to add, is in */
-        __u32 b_sum, b_summed;
+        __u64 a_sum, b_sum;          /**< of what each has sent, so far, of the block that it is in */
         __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;      /**< tick of the last packet from anybody */
+        __u32 seen;      /**< tick of the last packet from anybody but a standby */
         __u32 a_seen;    /**< ... from the server that serves */
         __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
@@ -239,7 +238,8 @@ struct instance_sum_key {
 };
 /** `delta` tells this connection from an earlier one of the same ports. */
 struct instance_sum {
-        __u32 sum, delta;
+        __u64 sum;
+        __u32 delta, pad;
 };
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */

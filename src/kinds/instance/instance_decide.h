@@ -317,8 +317,11 @@ INSTANCE_INLINE _Bool instance_plausible(const struct instance_conn *c, const st
                 /* A standby may be far behind; then its own place is what it is measured by. */
         }
         __u32 low = instance_lower(c->c_ack, high);
+        /* A server's own reset stands behind all that it has sent; its answer to a client's packet, where that
+         * packet's acknowledgement says. */
         if (is_reset)
-                return !instance_before(end, low) && !instance_before(high + 1, end);
+                return end == high || end == high + 1 || end == c->c_ack ||
+                       (s->from == INSTANCE_FROM_B && end == instance_b_ack(c));
         reach = instance_reach(c, INSTANCE_FROM_CLIENT);
         if (instance_before(end, low - reach) || instance_before(c->c_ack + reach, end))
                 return 0;
@@ -499,12 +502,12 @@ INSTANCE_INLINE void instance_adopt_own(struct instance_conn *c, const struct in
                 c->a_high = instance_higher(end, c->c_ack);
                 c->a_ack = s->ack;
                 c->a_edge = edge;
-                c->a_summed = end;
+                c->flags |= INSTANCE_CONN_A_BLIND;
         } else {
                 c->b_high = end;
                 c->b_ack = s->ack;
                 c->b_edge = edge;
-                c->b_summed = end;
+                c->flags |= INSTANCE_CONN_B_BLIND;
                 if (!s->bytes && !(s->flags & INSTANCE_TCP_FIN))
                         c->wscale |= INSTANCE_UNSURE;
         }
@@ -872,7 +875,8 @@ INSTANCE_INLINE _Bool instance_is_hung(const struct instance_conn *c, const stru
         if (instance_before(c->c_ack, c->a_high) ||
             instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
                 return 0;
-        if (instance_before(c->a_ack, c->b_ack))
+        /* What was in flight when a balancer was lost is sent again after a timeout of A's. */
+        if (instance_before(c->a_ack, c->b_ack) || (c->flags & INSTANCE_CONN_PEER))
                 return quiet >= INSTANCE_QUIET_TICKS * 10;
         return quiet >= INSTANCE_LONELY_TICKS || (quiet >= INSTANCE_QUIET_TICKS && instance_is_wordless(now));
 }
@@ -892,7 +896,7 @@ INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const st
         /* It was asked: by its own probe, or by user space because A says nothing on any connection. Or its
          * answer to an earlier question went unheard, and it says it again. */
         if ((c->flags & INSTANCE_CONN_INVITED) || instance_is_hung(c, now) ||
-            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_DOUBT_TICKS &&
+            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_LATE_TICKS &&
              now->tick - now->a_word >= INSTANCE_DOUBT_TICKS))
                 return INSTANCE_EVENT_PROMOTED_HANG + 1;
         return 0;
@@ -1020,17 +1024,18 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
 /* ---- the guard: do both say the same? ------------------------------------------------------ */
 
 /*
- * The stream is summed in blocks that are aligned by A's sequence numbers, each word of four bytes (in that
- * alignment, too) with a weight by its place: sum = sum * R + word, modulo 2^32. R is odd, so one changed
+ * The stream is summed in blocks that are aligned by A's sequence numbers, each word of eight bytes (in that
+ * alignment, too) with a weight by its place: sum = sum * R + word, modulo 2^64. R is odd, so one changed
  * byte always shows, and so does a change of order. A word that is cut in two by packets is its parts' sum.
  *
- * Only new bytes in order are added. After a gap the sender is "blind" until its next block begins.
+ * Only new bytes in order are added: a sum stands where its sender's highest byte does. After a gap the
+ * sender is "blind" until its next block begins.
  */
-#define INSTANCE_SUM_R       0x85ebca77u
-#define INSTANCE_SUM_R2      0xfc9a0351u /* its powers */
-#define INSTANCE_SUM_R3      0x129074a7u
-#define INSTANCE_SUM_R4      0x757effa1u
-#define INSTANCE_SUM_INVERSE 0xb6c92f47u /* R * INVERSE = 1 */
+#define INSTANCE_SUM_R       0x9e3779b97f4a7c15ull /* 2^64 over the golden ratio: Knuth, TAOCP 3, 6.4 */
+#define INSTANCE_SUM_R2      0xdf442d22ce4859b9ull /* its powers */
+#define INSTANCE_SUM_R3      0x604a5ce3addef82dull
+#define INSTANCE_SUM_R4      0xd94363fc538227b1ull
+#define INSTANCE_SUM_INVERSE 0xf1de83e19937733dull /* R * INVERSE = 1 */
 #define INSTANCE_BLOCK       (1u << INSTANCE_BLOCK_SHIFT)
 
 /** Which bytes of a packet are to be added: `first` from `from` on, and `second` behind, of the next block.
@@ -1041,17 +1046,31 @@ struct instance_span {
         __u32 from;  /**< the first byte to add */
         __u32 first; /**< bytes of the block that `from` is in */
         __u32 second;
-        __u32 sum;    /**< to begin with; then, of all that was added */
-        __u32 closed; /**< has_block: the sum of the block that `first` completes */
-        __u32 theirs; /**< has_theirs: A's sum of that block */
+        __u64 sum;    /**< to begin with; then, of all that was added */
+        __u64 closed; /**< has_block: the sum of the block that `first` completes */
+        __u64 theirs; /**< has_theirs: A's sum of that block */
         __u8 is_any, is_blind, has_block, has_theirs;
 };
 
+/** Where a sender's sum stands: the next byte to add. Of B's highest, the end of its stream is no byte. */
+INSTANCE_INLINE __u32 instance_summed(const struct instance_conn *c, _Bool is_b)
+{
+        if (!is_b)
+                return c->a_high;
+        return c->b_high - (c->flags & INSTANCE_CONN_B_FIN ? 1 : 0);
+}
+
+/** Is there nothing that this sender's next bytes could be added to? */
+INSTANCE_INLINE _Bool instance_is_blind(const struct instance_conn *c, _Bool is_b)
+{
+        return c->flags & (INSTANCE_CONN_PEER | (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND));
+}
+
 /**
- * @param summed,sum,is_blind  of the sender, as they stand
+ * @param summed,sum,is_blind  of the sender, as they stand: instance_summed, and its sum
  * @param seq                  in A's numbers
  */
-INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u32 sum, _Bool is_blind,
+INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u64 sum, _Bool is_blind,
                                       __u32 seq, __u32 bytes)
 {
         __u32 end = seq + bytes, begins = (seq + INSTANCE_BLOCK - 1) & ~(INSTANCE_BLOCK - 1);
@@ -1082,50 +1101,45 @@ INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u
 }
 
 /** The sum of bytes that begin at `at`. The BPF program does the same, four words at a time. */
-INSTANCE_INLINE __u32 instance_sum_bytes(__u32 sum, __u32 at, const __u8 *bytes, __u32 n)
+INSTANCE_INLINE __u64 instance_sum_bytes(__u64 sum, __u32 at, const __u8 *bytes, __u32 n)
 {
         for (__u32 i = 0; i < n; i++, at++) {
-                if (!(at & 3))
+                if (!(at & 7))
                         sum *= INSTANCE_SUM_R;
-                sum += (__u32)bytes[i] << (at & 3) * 8;
+                sum += (__u64)bytes[i] << (at & 7) * 8;
         }
         return sum;
 }
 
 /**
- * Note what a packet added; under the lock. If another CPU was faster, the sender is blind for this block.
+ * Note what a packet added; under the lock, and before instance_decide() moves the sender's highest byte on.
+ * If another CPU was faster, or nobody looked at new bytes, the sender is blind for this block.
  * @return whether A and B have been seen to differ
  */
-INSTANCE_INLINE _Bool instance_guard_note(struct instance_conn *c, _Bool is_b, const struct instance_span *p)
+INSTANCE_INLINE _Bool instance_guard_note(struct instance_conn *c, const struct instance_segment *s,
+                                          const struct instance_span *p)
 {
+        _Bool is_b = s->from == INSTANCE_FROM_B;
         __u16 blind = is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND;
-        __u32 summed = is_b ? c->b_summed : c->a_summed;
+        __u32 summed = instance_summed(c, is_b), end = s->seq - (is_b ? c->delta : 0) + s->bytes;
 
-        if (!p->is_any)
+        /* A packet without bytes moves B's highest byte on, too, when it is behind a gap. */
+        if (s->from == INSTANCE_FROM_CLIENT || (!is_b && !s->bytes) || !instance_before(summed, end))
                 return 0;
-        if (summed != p->was || p->is_blind) {
+        if (!p->is_any || p->is_blind || summed != p->was) {
                 c->flags |= blind;
-                if (instance_before(summed, p->end)) {
-                        if (is_b)
-                                c->b_summed = p->end;
-                        else
-                                c->a_summed = p->end;
-                }
                 return 0;
         }
         c->flags &= (__u16)~blind;
-        if (is_b) {
-                c->b_summed = p->end;
+        if (is_b)
                 c->b_sum = p->sum;
-        } else {
-                c->a_summed = p->end;
+        else
                 c->a_sum = p->sum;
-        }
         if (p->has_theirs && p->theirs != p->closed)
                 return 1;
         /* Both at the same byte, in the middle of a block: the end of an answer, as a rule. */
-        return c->a_summed == c->b_summed && !(c->flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)) &&
-               c->a_sum != c->b_sum;
+        return p->end == instance_summed(c, !is_b) &&
+               !(c->flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)) && c->a_sum != c->b_sum;
 }
 
 /* ---- all together -------------------------------------------------------------------------- */
@@ -1165,7 +1179,9 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
         idle = now->tick - c->seen;
         if (s->from == (was_promoted ? INSTANCE_FROM_B : INSTANCE_FROM_A))
                 act->is_word = instance_is_word(c, s, now->tick);
-        c->seen = now->tick;
+        /* A standby is no sign of anything: it may have been asked. */
+        if (s->from != INSTANCE_FROM_B || was_promoted)
+                c->seen = now->tick;
         is_repeat = s->ack == c->a_ack &&
                     s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_A)) == c->a_edge;
         is_unsure = instance_is_unsure(c, s);
@@ -1303,6 +1319,5 @@ INSTANCE_INLINE void instance_conn_begin(struct instance_conn *c, const struct i
         c->c_high = c->a_ack = c->b_ack = y->c_isn + 1;
         c->a_edge = c->a_ack + (is_other ? y->b_window : y->a_window);
         c->b_edge = c->b_ack + y->b_window;
-        c->a_summed = c->b_summed = isn + 1;
         c->seen = c->a_seen = tick;
 }
