@@ -161,6 +161,7 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
                 {&f->vip_stats, "instance_vip_stats", sizeof(struct instance_vip_stats)},
                 {&f->server_stats, "instance_server_stats", sizeof(struct instance_server_stats)},
                 {&f->live, "instance_live", sizeof(uint32_t)},
+                {&f->words, "instance_words", sizeof(struct instance_word)},
                 {&f->cookies, "instance_cookies", sizeof(struct instance_cookie_vip)},
                 {&f->loose, "instance_loose", sizeof(uint32_t)},
                 {&f->drops, "instance_drops", sizeof(uint64_t)},
@@ -217,7 +218,7 @@ void instance_front_close(struct instance_front *f)
         struct instance_map *const map[] = {&f->vips,         &f->table,    &f->servers,   &f->back,
                                             &f->conns[0],     &f->conns[1], &f->orders,    &f->events,
                                             &f->live,         &f->xdp_out,  &f->vip_stats, &f->drops,
-                                            &f->server_stats, &f->cookies,  &f->loose};
+                                            &f->server_stats, &f->cookies,  &f->loose,     &f->words};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
                 instance_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
@@ -408,6 +409,8 @@ int instance_front_vip_set(struct instance_front *f, unsigned number, const stru
                 vip->value = (struct instance_vip){0};
                 front_vip_adopt(f, vip, number);
         }
+        if (set->seed)
+                vip->value.seed = set->seed;
         front_vip_fill(vip, number);
         vip->is_set = true;
         return front_vip_write(f, vip, e);

@@ -24,9 +24,9 @@
 /** Ports that the front's own TCP checks come from: answers to them are this host's. */
 #define INSTANCE_CHECK_PORT_LOW  61000
 #define INSTANCE_CHECK_PORT_HIGH 61999
-#define INSTANCE_TICK_SHIFT  20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
-#define INSTANCE_BLOCK_SHIFT 16 /* content is compared in blocks of 64 KiB of the stream */
-#define INSTANCE_MARK        0x5d060000 /* of skb->mark: made by us, already decided on */
+#define INSTANCE_TICK_SHIFT      20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
+#define INSTANCE_BLOCK_SHIFT     16         /* content is compared in blocks of 64 KiB of the stream */
+#define INSTANCE_MARK            0x5d060000 /* of skb->mark: made by us, already decided on */
 
 /* ---- addresses ----------------------------------------------------------------------------- */
 
@@ -105,6 +105,7 @@ _Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is pa
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
 #define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
+#define INSTANCE_SERVER_DOUBTED 0x80 /* silent on all connections: what a standby says now is proof */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
@@ -181,10 +182,11 @@ struct instance_conn {
         struct bpf_spin_lock lock;
         __u16 flags;            /**< INSTANCE_CONN_* */
         __u16 primary, standby; /**< servers, as chosen at the SYN */
-        __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest; then,
-                                   with PEER, a bit for each of them that was heard here */
-        __u32 delta;            /**< B's sequence number = A's + delta */
-        __u32 c_ack;            /**< the newest the client has acknowledged */
+        __u16 wscale; /**< window shift of the client, A and B: 4 bits each from the lowest, 15: none; then,
+                         with PEER, a bit for each of them that was heard here; the highest:
+                         INSTANCE_UNSURE of instance_decide.h */
+        __u32 delta;  /**< B's sequence number = A's + delta */
+        __u32 c_ack;  /**< the newest the client has acknowledged */
         __u32 c_edge; /**< right edge of the window that it offered last (the newest, not the largest) */
         __u32 c_high; /**< one behind the last byte it sent */
         __u32 a_ack, a_edge, a_high; /**< what A acknowledged, offered, sent */
@@ -192,7 +194,7 @@ struct instance_conn {
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
         __u64 a_sum, b_sum;          /**< of what each has sent, so far, of the block that it is in */
         __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;      /**< tick of the last packet from anybody */
+        __u32 seen;      /**< tick of the last packet from anybody but a standby */
         __u32 a_seen;    /**< ... from the server that serves */
         __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
@@ -241,12 +243,7 @@ struct instance_sum {
 };
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
-enum instance_order {
-        INSTANCE_ORDER_PROMOTE = 1,
-        INSTANCE_ORDER_LEAVE,
-        INSTANCE_ORDER_EVICT,
-        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
-};
+enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
 
 /* ---- what happened ------------------------------------------------------------------------- */
 
@@ -269,7 +266,6 @@ enum instance_order {
         X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
-        X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \
         X(TAKEN, "taken-over", "the other balancer's connection goes on through this one")                   \
         X(TABLE_FULL, "table-full", "no room for another protected connection")
 
@@ -318,6 +314,16 @@ struct instance_server_stats {
         __u64 retransmitted;  /**< segments that it sent again */
         __u64 heard_ns;       /**< monotonic time of its newest packet */
 };
+
+/**
+ * instance_words: array, mmapable, by server. The newest sign that its process lives, not only its kernel:
+ * see instance_is_word(). A cache line each. Written by BPF, read by both.
+ */
+struct instance_word {
+        __u32 tick; /**< 0: never */
+        __u32 pad[15];
+};
+_Static_assert(sizeof(struct instance_word) == 64, "instance_word is part of the map ABI");
 
 /** instance_classes: LRU hash by u32: what is known of one kind of request. */
 struct instance_class {

@@ -533,11 +533,14 @@ INSTANCE_INLINE __u32 instance_tick(void)
 INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struct instance_vip *vip)
 {
         const struct instance_server *a = instance_server_of(w->primary), *b = instance_server_of(w->standby);
+        const struct instance_word *word;
 
         w->now.tick = instance_tick();
         w->now.a_flags = a ? a->flags : 0;
         w->now.b_flags = b ? b->flags : 0;
         w->now.a_leave_by = a ? a->leave_by : 0;
+        word = bpf_map_lookup_elem(&instance_words, &w->primary);
+        w->now.a_word = word ? word->tick : 0;
         w->now.lag_bytes = vip->lag_bytes;
         w->now.lag_ticks = vip->lag_ticks;
         w->now.order = 0;
@@ -946,6 +949,13 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
         w->is_gated = c->is_gated;
         w->is_marked = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         bpf_spin_unlock(&c->lock);
+        if (w->act.is_word) {
+                __u32 server = w->s.from == INSTANCE_FROM_A ? w->primary : w->standby;
+                struct instance_word *word = bpf_map_lookup_elem(&instance_words, &server);
+                /* A line that all CPUs read: written once a tick. */
+                if (word && word->tick != w->now.tick)
+                        word->tick = w->now.tick;
+        }
         if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
                 instance_class_bar(w->class);
         return INSTANCE_GO_ON;
@@ -1126,10 +1136,7 @@ static __noinline int instance_syn_server(struct __sk_buff *skb, struct instance
         enum instance_syn_verdict verdict = instance_syn_answer(y, before, is_b, is_reset, instance_tick(),
                                                                 other ? other->flags : 0, &set);
         if ((set & INSTANCE_SYN_ALONE) && !y->why)
-                y->why = (set & INSTANCE_SYN_OTHER) || !(before & (INSTANCE_SYN_A | INSTANCE_SYN_B)) ||
-                                         !(before & (is_b ? INSTANCE_SYN_A : INSTANCE_SYN_B))
-                                 ? INSTANCE_EVENT_EVICTED_LATE
-                                 : INSTANCE_EVENT_EVICTED_OPTION;
+                y->why = INSTANCE_EVENT_EVICTED_LATE;
         if (set)
                 before = __sync_fetch_and_or(&y->flags, set) | set;
         else
