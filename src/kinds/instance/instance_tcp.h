@@ -761,7 +761,7 @@ __noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, 
 /* Has this packet bytes to be added to its sender's sum? */
 __noinline int instance_guard_begin(void)
 {
-        __u32 zero = 0, summed;
+        __u32 zero = 0, summed, theirs;
         struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
         struct instance_conn *c;
         _Bool is_b, is_blind;
@@ -778,10 +778,14 @@ __noinline int instance_guard_begin(void)
         sum = is_b ? c->b_sum : c->a_sum;
         is_blind = instance_is_blind(c, is_b);
         w->sum_b = instance_summed(c, 1);
+        theirs = instance_summed(c, 0);
         w->act.delta = c->delta;
         bpf_spin_unlock(&c->lock);
         instance_span_of(&w->span, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq,
                          w->s.bytes);
+        /* A standby that was asked says what A has not said: where A's dates will be is not known yet. */
+        if (is_b && w->span.is_any && instance_before(theirs, w->span.end))
+                w->span.is_blind = 1;
         return w->span.is_any && !w->span.is_blind;
 }
 
