@@ -120,7 +120,7 @@ static int front_settings(struct instance_front *f, const struct instance_front_
         if (f->is.idle_ns == 0)
                 f->is.idle_ns = UINT64_C(900000000000);
         if (f->is.hang_ns == 0)
-                f->is.hang_ns = UINT64_C(60000000);
+                f->is.hang_ns = UINT64_C(150000000);
         if (f->is.devices == 0 || f->is.devices > INSTANCE_FRONT_DEVICES)
                 return dog_err_set(e, -EINVAL, "front: %u devices, where 1 to %d are possible", f->is.devices,
                                    INSTANCE_FRONT_DEVICES);

@@ -40,7 +40,7 @@ struct instance_front_settings {
                                 two */
         uint32_t syns_most;  /**< half-open ones; 0 means 16384 */
         uint64_t idle_ns; /**< a connection without a packet for so long is forgotten; 0 means 15 minutes */
-        uint64_t hang_ns; /**< a server that says nothing for so long while clients wait is doubted; 0: 60 ms
+        uint64_t hang_ns; /**< a server that says nothing for so long while clients wait is doubted; 0: 150 ms
                            */
         /** What happened to a connection; called from _on_readable. May be NULL. */
         void (*event)(void *user, const struct instance_event *ev);

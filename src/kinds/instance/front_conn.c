@@ -36,7 +36,7 @@
 #define CONN_RESET_NS   DOG_S          /* ... one that was reset */
 #define CONN_ASK_NS     (10 * DOG_MS)  /* a standby that is asked may answer so long */
 #define CONN_ASK_MOST   (200 * DOG_MS) /* by then it speaks by itself */
-#define CONN_DOUBTS     5              /* at 60, 120 ... 960 ms, if it is never slow */
+#define CONN_DOUBTS     4              /* at 150, 300, 600, 1200 ms, if it is never slow */
 #define CONN_ASKED_NS   (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
 #define CONN_JUST_NS    (10 * DOG_MS)  /* since A's last packet */
 #define CONN_ROOM       4096           /* a client with less is what A may wait for */

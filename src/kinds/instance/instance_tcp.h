@@ -789,7 +789,7 @@ __noinline int instance_guard_begin(void)
         instance_span_of(&w->span, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq,
                          w->s.bytes);
         /* What A has not said yet, its dates included, cannot be compared: a standby that was invited. */
-        if (is_b && instance_before(a_high, w->span.end))
+        if (is_b && w->span.is_any && instance_before(a_high, w->span.end))
                 w->span.is_blind = 1;
         return w->span.is_any && !w->span.is_blind;
 }
