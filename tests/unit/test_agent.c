@@ -441,7 +441,9 @@ static void a_view_says_what_there_is(void)
         rig_begin(&r, 100);
         rig_tick(&r, 2);
         struct dog_vitals v = dog_vitals_unknown();
+        struct dog_agent_shim shim = {.state = DOG_AGENT_SHIM_NO_COOKIES};
         struct agent_view view = {.config = &r.config,
+                                  .shim = &shim,
                                   .link = r.link,
                                   .table = r.table,
                                   .vitals = &v,
@@ -456,6 +458,8 @@ static void a_view_says_what_there_is(void)
         OK(strcmp(json_string_value(json_object_get(one, "front")), "10.0.0.1:7482") == 0, "and who said so");
         const json_t *vitals = json_object_get(json_object_get(status, "answer"), "vitals");
         OK(json_is_null(json_object_get(vitals, "cpu")), "unknown is null");
+        const char *why = json_string_value(json_object_get(json_object_get(status, "answer"), "shim"));
+        OK(why && strcmp(why, "no-syncookies") == 0, "why there is no shim: %s", why ? why : "nothing");
         json_t *no = answer_of(&view, "nonsense");
         OK(json_is_false(json_object_get(no, "ok")), "no such question");
         json_decref(no);

@@ -23,8 +23,9 @@ static uint32_t kick_least(uint32_t a, uint32_t b)
 
 struct instance_kick instance_kick_of(const struct instance_conn *c)
 {
-        /* Never more than B has sent: it would take that for a forgery. */
-        uint32_t ack = kick_least(c->c_ack, c->b_high);
+        /* Never more than B has sent: it would take that for a forgery. A gated B's host knows better than we
+         * how far that is, and holds the rest back. */
+        uint32_t ack = c->is_gated ? c->c_ack : kick_least(c->c_ack, c->b_high);
         uint32_t room = kick_before(ack, c->c_edge) ? (c->c_edge - ack) >> (c->wscale & 15) : 0;
         uint32_t told = kick_least(c->a_ack, c->b_ack), edge = kick_least(c->a_edge, c->b_edge);
         return (struct instance_kick){
