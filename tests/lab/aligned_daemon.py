@@ -52,7 +52,7 @@ class Stage(base.Stage):
             self.agents[name].end()
         self.agents[name] = self.start("nsenter", "--net=/run/netns/" + self.ns(name), AGENT, "--config",
                                        self.path("agent-%s.yaml" % name))
-        self.agents[name].expect("event=started", 10)
+        self.agents[name].expect("instance=%s" % name, 10)
 
     def without_shim(self, name):
         self.config_agent(name)
@@ -146,13 +146,16 @@ def a_lost_carrier_moves_aligned_connections():  # I9
     both()
     lab.mode_is("aligned")
     c = base.Client()
+    wait_for(lambda: lab.instance("a")["serves"] + lab.instance("b")["serves"] == c.connections, 5, "all are counted")
     at_a = lab.instance("a")["serves"]
+    need(at_a > 0 and all(r["is_aligned"] for r in lab.ask("conns")[1] if r["state"] == "protected"), "aligned, on both")
     sh("ip", "-n", lab.ns("a"), "link", "set", "s0", "down")
     try:
         told = c.all_kept()
     finally:
         sh("ip", "-n", lab.ns("a"), "link", "set", "s0", "up")
         sh("ip", "-n", lab.ns("a"), "route", "replace", "default", "via", "10.80.1.1")
+    need([e for e in lab.events("promoted-dead") if e["from"] == "a"], "by the carrier: %s" % lab.events("promoted"))
     return told + "; %d were on a" % at_a
 
 

@@ -264,8 +264,12 @@ int instance_shim_open(struct instance_shim_loader **to, const struct instance_s
         s->settings.dscp = setup->dscp ? setup->dscp : INSTANCE_SHIM_DSCP;
         if (rc == 0)
                 rc = instance_shim_clock_set(s, dog_clock_wall_ns(), dog_clock_mono_ns(), e);
-        if (rc == 0)
+        if (rc == 0) {
+                /* That the place for filters is there already is no news. */
+                libbpf_print_fn_t was = libbpf_set_print(shim_listen);
                 rc = shim_attach(s, e);
+                libbpf_set_print(was);
+        }
         if (rc < 0) {
                 instance_shim_close(s);
                 return rc;
