@@ -393,7 +393,7 @@ def entries(s):
     return found
 
 
-def a_million_syns_leave_nothing_behind():
+def a_flood_of_syns_leaves_nothing_behind():
     """Bad input: SYN flood. No state for who is not authenticated; who is, connects meanwhile."""
     million = int(os.environ.get("FLOOD", 1_000_000 if SOAK else 50_000))
     with Stage() as s:
@@ -518,7 +518,7 @@ if __name__ == "__main__":
              a_download_survives_kill_9_with_ipv6, a_download_survives_a_dead_link, a_download_survives_a_hung_server,
              a_planned_promotion_moves_a_download, without_gating_on_its_host_it_is_the_same,
              an_upload_survives_kill_9, a_thousand_idle_and_busy_connections_survive,
-             a_client_may_come_again_from_the_same_port, a_million_syns_leave_nothing_behind,
+             a_client_may_come_again_from_the_same_port, a_flood_of_syns_leaves_nothing_behind,
              guessed_third_packets_are_dropped_and_counted, without_a_shim_on_the_standby_the_address_is_translated,
              a_kernel_that_refuses_says_why, a_new_shim_takes_over_and_a_removed_one_leaves_nothing]
     sys.exit(run(*[t for t in tests if not only or t.__name__ in only]))
