@@ -8,6 +8,7 @@
 # What was measured stays in build-soak/*.jsonl, what was said in build-soak/*.log. Fuzzing keeps what it found
 # in build-asan/tests/fuzz/found-NAME, so the next soak starts from there.
 set -u
+export SOAK=1 # labs that have a short form take the long one
 cd "$(dirname "$0")/.."
 exec </dev/null
 folder=build-soak

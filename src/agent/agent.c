@@ -24,15 +24,16 @@ enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 5 };
 
 struct options {
         const char *config, *socket, *ask;
-        bool is_checking, is_json;
+        bool is_checking, is_removing, is_json;
 };
 
 static void usage(FILE *to)
 {
-        fputs("usage: sundog-agent [--config FILE] [--check] [--debug]\n"
+        fputs("usage: sundog-agent [--config FILE] [--check|--remove-shim] [--debug]\n"
               "       sundog-agent status|conns [-o table|json] [--socket FILE]\n"
               "  --config FILE   the configuration (" AGENT_CONFIG_FILE ")\n"
               "  --check         try the configuration, the key and what this kernel tells, and end\n"
+              "  --remove-shim   take the shim off this host's devices, and end\n"
               "  --debug         say more\n"
               "  --version       say which one this is\n"
               "  status          how the running agent and its fronts are doing\n"
@@ -106,6 +107,19 @@ static int check(const struct agent_config *c, struct dog_err *e)
         printf("configuration and key are good: instance %s, %u front%s, %u TCP socket%s of the served "
                "ports\n",
                c->name, c->fronts, c->fronts == 1 ? "" : "s", sockets, sockets == 1 ? "" : "s");
+        if (c->shim_devices) {
+                struct dog_err why = {0};
+                uint8_t secret[DOG_SECRET_KEY];
+                rc = key_read(c->shim_key, secret, e);
+                sodium_memzero(secret, sizeof(secret));
+                if (rc < 0)
+                        return rc;
+                if (instance_shim_probe(&why) < 0)
+                        printf("no shim: %s\n", why.text);
+                else
+                        printf("the shim can be loaded, for %u service%s\n", c->shim_services,
+                               c->shim_services == 1 ? "" : "s");
+        }
         if (missing[0])
                 printf("this kernel does not tell: %s\n", missing);
         if (c->fronts == 0)
@@ -123,6 +137,12 @@ static int serve(const struct options *o)
                 return EXIT_FAILED;
         }
         int rc = agent_config_load(&config, o->config, &e);
+        if (rc == 0 && o->is_removing) {
+                rc = agent_shim_remove(&config, &e);
+                if (rc < 0)
+                        dog_log(DOG_LOG_ERROR, "%s", e.text);
+                return rc < 0 ? EXIT_FAILED : EXIT_FINE;
+        }
         if (rc == 0)
                 rc = key_read(config.key, key, &e);
         if (rc < 0) {
@@ -133,14 +153,22 @@ static int serve(const struct options *o)
                 sodium_memzero(key, sizeof(key));
                 rc = check(&config, &e);
         } else {
+                struct agent_shim shim;
                 umask(0077);
+                rc = agent_shim_open(&shim, &config, &e);
+                if (rc < 0) {
+                        sodium_memzero(key, sizeof(key));
+                        dog_log(DOG_LOG_ERROR, "%s", e.text);
+                        return EXIT_CONFIG;
+                }
                 rc = folder_make(&config, &e);
                 if (rc == 0)
                         rc = dog_privileges_drop(user_of(&config), &e);
                 if (rc == 0)
                         rc = dog_seccomp_enter(DOG_SECCOMP_STRICT, &e);
                 if (rc == 0)
-                        rc = agent_run(&config, key, &e);
+                        rc = agent_run(&config, key, &shim, &e);
+                agent_shim_close(&shim);
         }
         if (rc < 0)
                 dog_log(DOG_LOG_ERROR, "%s", e.text);
@@ -159,11 +187,15 @@ static int ask(const struct options *o)
 /* @return -1 to go on, else the exit status */
 static int options_read(struct options *o, int argc, char **argv)
 {
-        static const struct option option[] = {
-                {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-                {"socket", required_argument, NULL, 's'}, {"output", required_argument, NULL, 'o'},
-                {"debug", no_argument, NULL, 'd'},        {"version", no_argument, NULL, 'v'},
-                {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+        static const struct option option[] = {{"config", required_argument, NULL, 'c'},
+                                               {"check", no_argument, NULL, 'k'},
+                                               {"remove-shim", no_argument, NULL, 'r'},
+                                               {"socket", required_argument, NULL, 's'},
+                                               {"output", required_argument, NULL, 'o'},
+                                               {"debug", no_argument, NULL, 'd'},
+                                               {"version", no_argument, NULL, 'v'},
+                                               {"help", no_argument, NULL, 'h'},
+                                               {NULL, 0, NULL, 0}};
         int c;
         while ((c = getopt_long(argc, argv, "o:", option, NULL)) != -1) {
                 switch (c) {
@@ -172,6 +204,9 @@ static int options_read(struct options *o, int argc, char **argv)
                         break;
                 case 'k':
                         o->is_checking = true;
+                        break;
+                case 'r':
+                        o->is_removing = true;
                         break;
                 case 's':
                         o->socket = optarg;

@@ -14,7 +14,16 @@
 
 enum { CONFIG_FILE_MOST = 64 << 10 };
 
-enum config_type { CONFIG_NAME, CONFIG_TEXT, CONFIG_FRONT_LIST, CONFIG_PORT_LIST, CONFIG_TIME, CONFIG_COUNT };
+enum config_type {
+        CONFIG_NAME,
+        CONFIG_TEXT,
+        CONFIG_FRONT_LIST,
+        CONFIG_PORT_LIST,
+        CONFIG_DEVICE_LIST,
+        CONFIG_SERVICE_LIST,
+        CONFIG_TIME,
+        CONFIG_COUNT
+};
 
 static const struct config_row {
         const char *key;
@@ -41,12 +50,20 @@ static const struct config_row {
          "to run as: sundog-agent, sundog or nobody, the first that exists, unless said"},
         {"socket", CONFIG_TEXT, offsetof(struct agent_config, socket), 0, 0, AGENT_CONFIG_SOCKET,
          "where sundog-agent answers locally"},
+        {"shim_devices", CONFIG_DEVICE_LIST, 0, 0, AGENT_CONFIG_DEVICES, NULL,
+         "devices towards the front, for its aligned vips; none: no shim is loaded"},
+        {"shim_services", CONFIG_SERVICE_LIST, 0, 0, AGENT_CONFIG_SERVICES, NULL,
+         "what is served there: VIP=ADDRESS:PORT, the vip's name at the front and the socket's address"},
+        {"shim_key_file", CONFIG_TEXT, offsetof(struct agent_config, shim_key), 0, 0, "",
+         "file with the front's \"aligned_key_file\", mode 600"},
+        {"shim_pins", CONFIG_TEXT, offsetof(struct agent_config, shim_pins), 0, 0, AGENT_CONFIG_PINS,
+         "folder on a BPF file system where the shim's maps outlive the agent"},
 };
 
 void agent_config_help(FILE *to)
 {
         for (size_t i = 0; i < ARRAY_SIZE(config_row); i++)
-                fprintf(to, "  %-8s %s%s%s%s\n", config_row[i].key, config_row[i].help,
+                fprintf(to, "  %-13s %s%s%s%s\n", config_row[i].key, config_row[i].help,
                         config_row[i].preset && config_row[i].preset[0] ? " (" : "",
                         config_row[i].preset ? config_row[i].preset : "",
                         config_row[i].preset && config_row[i].preset[0] ? ")" : "");
@@ -129,6 +146,71 @@ static int config_port(struct agent_config *c, const char *text, struct dog_err 
         return 0;
 }
 
+static int config_device(struct agent_config *c, const char *text, struct dog_err *e)
+{
+        if (!text[0] || strlen(text) >= sizeof(c->shim_device[0]) || strchr(text, '/'))
+                return dog_err_set(e, -EINVAL, "\"%.60s\" is no name of a device", text);
+        for (unsigned i = 0; i < c->shim_devices; i++)
+                if (strcmp(c->shim_device[i], text) == 0)
+                        return dog_err_set(e, -EINVAL, "device %s is listed twice", text);
+        memcpy(c->shim_device[c->shim_devices++], text, strlen(text) + 1);
+        return 0;
+}
+
+static int config_service(struct agent_config *c, const char *text, struct dog_err *e)
+{
+        struct agent_service *s = &c->shim_service[c->shim_services];
+        struct agent_front_address at;
+        const char *where = strchr(text, '=');
+        size_t n = where ? (size_t)(where - text) : 0;
+        /* A service has no usual port: "ADDRESS:PORT" or "[ADDRESS]:PORT". */
+        const char *colon = where ? strrchr(where, ':') : NULL;
+        bool has_port = colon && (where[1] == '[' ? colon[-1] == ']' : strchr(where, ':') == colon);
+        if (n == 0 || n >= sizeof(s->vip) || !has_port)
+                return dog_err_set(e, -EINVAL,
+                                   "\"%.60s\" is no service: write VIP=ADDRESS:PORT, such as "
+                                   "web=10.0.0.5:80 or web=[fd00::5]:80",
+                                   text);
+        int rc = agent_address_read(&at, where + 1, e);
+        if (rc < 0)
+                return rc;
+        *s = (struct agent_service){.port = 0};
+        memcpy(s->vip, text, n);
+        if (at.address.ss_family == AF_INET6) {
+                const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)&at.address;
+                s->address = (struct dog_hands_address){.version = 6, .prefix = 128};
+                memcpy(s->address.bytes, &six->sin6_addr, 16);
+                s->port = ntohs(six->sin6_port);
+        } else {
+                const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)&at.address;
+                s->address = (struct dog_hands_address){.version = 4, .prefix = 32};
+                memcpy(s->address.bytes, &four->sin_addr, 4);
+                s->port = ntohs(four->sin_port);
+        }
+        for (unsigned i = 0; i < c->shim_services; i++)
+                if (c->shim_service[i].port == s->port &&
+                    memcmp(&c->shim_service[i].address, &s->address, sizeof(s->address)) == 0)
+                        return dog_err_set(e, -EINVAL, "%s is listed twice", at.text);
+        c->shim_services++;
+        return 0;
+}
+
+/* A part of the shim's keys does nothing alone. */
+static int config_shim_check(const struct agent_config *c, const char *file, struct dog_err *e)
+{
+        if (!c->shim_devices && !c->shim_services && !c->shim_key[0])
+                return 0;
+        const char *missing = !c->shim_devices    ? "shim_devices"
+                              : !c->shim_services ? "shim_services"
+                              : !c->shim_key[0]   ? "shim_key_file"
+                                                  : NULL;
+        return missing ? dog_err_set(e, -EINVAL,
+                                     "%s: a shim needs shim_devices, shim_services and shim_key_file; %s is "
+                                     "missing",
+                                     file, missing)
+                       : 0;
+}
+
 static int config_whole(const struct config_row *row, const char *text, int64_t *to, struct dog_err *e)
 {
         int rc = 0;
@@ -168,6 +250,10 @@ static int config_set(struct agent_config *c, const struct config_row *row, cons
                 return config_front(c, text, e);
         case CONFIG_PORT_LIST:
                 return config_port(c, text, e);
+        case CONFIG_DEVICE_LIST:
+                return config_device(c, text, e);
+        case CONFIG_SERVICE_LIST:
+                return config_service(c, text, e);
         case CONFIG_TIME:
         case CONFIG_COUNT:
                 return config_whole(row, text, (int64_t *)(void *)at, e);
@@ -243,7 +329,8 @@ static int config_pair(struct agent_config *c, uint32_t *had, yaml_document_t *d
                         file, key->start_mark,
                         dog_err_set(e, -EINVAL,
                                     "unknown key \"%s\"; there are name, key, fronts, ports, period, "
-                                    "rate, conns, user and socket",
+                                    "rate, conns, user, socket, shim_devices, shim_services, "
+                                    "shim_key_file and shim_pins",
                                     name),
                         e);
         uint32_t bit = 1u << (row - config_row);
@@ -251,7 +338,7 @@ static int config_pair(struct agent_config *c, uint32_t *had, yaml_document_t *d
                 return config_fail(file, key->start_mark, dog_err_set(e, -EINVAL, "%s is said twice", name),
                                    e);
         *had |= bit;
-        bool is_list = row->type == CONFIG_FRONT_LIST || row->type == CONFIG_PORT_LIST;
+        bool is_list = row->type >= CONFIG_FRONT_LIST && row->type <= CONFIG_SERVICE_LIST;
         return is_list ? config_list(c, row, doc, value, file, e) : config_value(c, row, value, file, e);
 }
 
@@ -310,6 +397,8 @@ int agent_config_parse(struct agent_config *c, const char *text, size_t size, co
                 yaml_document_delete(&doc);
         }
         yaml_parser_delete(&parser);
+        if (rc == 0)
+                rc = config_shim_check(c, file, e);
         return rc < 0 ? rc : config_name(c, file, e);
 }
 

@@ -5,22 +5,33 @@
  */
 #include "agent/diag.h"
 #include "base/err.h"
+#include "hands/message.h"
 #include "wire/agent.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define AGENT_CONFIG_FILE   "/etc/sundog/agent.yaml"
-#define AGENT_CONFIG_SOCKET "/run/sundog-agent/agent.sock"
-#define AGENT_CONFIG_USER   "sundog-agent" /**< when it exists; else as sundogd's decider */
-#define AGENT_CONFIG_FRONTS 8
-#define AGENT_CONFIG_TEXT   108
+#define AGENT_CONFIG_FILE     "/etc/sundog/agent.yaml"
+#define AGENT_CONFIG_SOCKET   "/run/sundog-agent/agent.sock"
+#define AGENT_CONFIG_USER     "sundog-agent" /**< when it exists; else as sundogd's decider */
+#define AGENT_CONFIG_FRONTS   8
+#define AGENT_CONFIG_TEXT     108
+#define AGENT_CONFIG_DEVICES  8
+#define AGENT_CONFIG_SERVICES 16 /**< as many as a report names */
+#define AGENT_CONFIG_PINS     "/sys/fs/bpf/sundog-agent"
 
 struct agent_front_address {
         struct sockaddr_storage address;
         socklen_t size;
         char text[64]; /**< as people write it: "10.0.0.1:7482", "[fd00::1]:7482" */
+};
+
+/** A listening socket that the front sends aligned connections to. */
+struct agent_service {
+        char vip[64];                     /**< its name in the front's configuration */
+        struct dog_hands_address address; /**< as the socket sees it */
+        uint16_t port;
 };
 
 struct agent_config {
@@ -35,6 +46,12 @@ struct agent_config {
         int64_t conns; /**< connections kept */
         char user[AGENT_CONFIG_TEXT];
         char socket[AGENT_CONFIG_TEXT];
+        char shim_device[AGENT_CONFIG_DEVICES][16];
+        unsigned shim_devices; /**< 0: no shim */
+        struct agent_service shim_service[AGENT_CONFIG_SERVICES];
+        unsigned shim_services;
+        char shim_key[AGENT_CONFIG_TEXT];  /**< file */
+        char shim_pins[AGENT_CONFIG_TEXT]; /**< folder */
 };
 
 /** @return 0, or a negative errno with a sentence */

@@ -139,6 +139,8 @@ static void link_report(struct agent_link *l, unsigned front, const struct agent
                 .echo = f->echo,
                 .vitals = *v,
         };
+        if (l->conf.shim)
+                r.shim = *l->conf.shim;
         r.echo.held_ns = f->echo.sent_wall_ns ? now_ns - f->echo_ns : 0;
         uint8_t body[DOG_AGENT_BODY];
         size_t size = dog_agent_report_write(body, &r);

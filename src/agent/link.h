@@ -39,6 +39,7 @@ struct agent_link;
 struct agent_link_conf {
         const struct agent_config *config; /**< borrowed */
         const uint8_t *secret;             /**< 32 octets, not kept */
+        const struct dog_agent_shim *shim; /**< told with each report; borrowed, may change; NULL: none */
         /** @return false: the kernel did not take it */
         bool (*send)(void *user, unsigned front, const void *packet, size_t size);
         void *user;

@@ -43,6 +43,7 @@ struct run {
         uv_pipe_t pipe;
         unsigned clients;
         const struct agent_config *config;
+        struct agent_shim *shim;
         struct agent_link *link;
         struct agent_table *table;
         struct agent_diag *diag;
@@ -170,6 +171,7 @@ static void run_tick(uv_timer_t *timer)
                 run_front_open(r, i);
         }
         run_read(r);
+        agent_shim_tick(r->shim, dog_clock_mono_ns(), dog_clock_wall_ns());
         double processors = r->counters[(r->readings - 1) & 1].processors;
         agent_link_tick(r->link, r->table, &r->vitals, isnan(processors) ? 0 : (unsigned)processors,
                         dog_clock_mono_ns(), dog_clock_wall_ns());
@@ -232,6 +234,7 @@ static char *client_answer(struct run *r, const char *line, size_t size, size_t 
                 .readings = r->readings,
                 .missing = r->missing,
                 .sockets = r->sockets.text,
+                .shim = &r->shim->told,
         };
         agent_view_write(&view, ask ? ask : "", to);
         json_decref(question);
@@ -362,17 +365,20 @@ static int run_start(struct run *r, struct dog_err *e)
         return 0;
 }
 
-int agent_run(const struct agent_config *config, uint8_t secret[32], struct dog_err *e)
+int agent_run(const struct agent_config *config, uint8_t secret[32], struct agent_shim *shim,
+              struct dog_err *e)
 {
         struct run *r = calloc(1, sizeof(*r));
         if (!r)
                 return dog_err_set(e, -ENOMEM, "no memory");
         r->config = config;
+        r->shim = shim;
         r->started_ns = dog_clock_mono_ns();
         r->vitals = dog_vitals_unknown();
         for (unsigned i = 0; i < AGENT_CONFIG_FRONTS; i++)
                 r->front[i].fd = -1;
-        struct agent_link_conf link = {.config = config, .secret = secret, .send = run_send, .user = r};
+        struct agent_link_conf link = {
+                .config = config, .secret = secret, .shim = &shim->told, .send = run_send, .user = r};
         int rc = agent_table_new(&r->table, (uint32_t)config->conns, e);
         if (rc == 0)
                 rc = agent_link_new(&r->link, &link, e);

@@ -104,13 +104,17 @@ static json_t *view_status(const struct agent_view *v)
         for (unsigned i = 0; i < DOG_AGENT_STATUS_COUNT; i++)
                 json_object_set_new(status, dog_agent_status_word((enum dog_agent_status)i),
                                     json_integer((json_int_t)n.by_status[i]));
-        return json_pack("{s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}", "name",
-                         v->config->name, "up_s", view_ago(v->now_ns, v->started_ns), "read_s",
-                         view_ago(v->now_ns, v->read_ns), "readings", (json_int_t)v->readings, "missing",
-                         v->missing, "sockets", v->sockets, "fronts", fronts, "vitals", vitals, "conns",
-                         "open", (json_int_t)n.open, "closed", (json_int_t)n.closed, "opened_ever",
-                         (json_int_t)n.opened_ever, "closed_ever", (json_int_t)n.closed_ever, "refused",
-                         (json_int_t)dog_conn_map_refused(agent_table_map(v->table)), "by_status", status);
+        json_t *o =
+                json_pack("{s:s, s:o, s:o, s:I, s:s, s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}}",
+                          "name", v->config->name, "up_s", view_ago(v->now_ns, v->started_ns), "read_s",
+                          view_ago(v->now_ns, v->read_ns), "readings", (json_int_t)v->readings, "missing",
+                          v->missing, "sockets", v->sockets, "fronts", fronts, "vitals", vitals, "conns",
+                          "open", (json_int_t)n.open, "closed", (json_int_t)n.closed, "opened_ever",
+                          (json_int_t)n.opened_ever, "closed_ever", (json_int_t)n.closed_ever, "refused",
+                          (json_int_t)dog_conn_map_refused(agent_table_map(v->table)), "by_status", status);
+        json_object_set_new(o, "shim", json_string(dog_agent_shim_word(v->shim->state)));
+        json_object_set_new(o, "shim_text", json_string(dog_agent_shim_text(v->shim->state)));
+        return o;
 }
 
 void agent_view_write(const struct agent_view *v, const char *ask, FILE *to)
@@ -183,6 +187,9 @@ void agent_view_status_print(const json_t *status, FILE *to)
                 fprintf(to, "this kernel does not tell: %s\n", text_of(status, "missing"));
         if (text_of(status, "sockets")[0])
                 fprintf(to, "%s\n", text_of(status, "sockets"));
+        /* Who asked for none is not told that there is none. */
+        if (strcmp(text_of(status, "shim"), "none") != 0)
+                fprintf(to, "aligned mode: %s\n", text_of(status, "shim_text"));
         size_t i;
         const json_t *front;
         fprintf(to, "\n%-24s %-8s %-9s %-8s %-13s %-6s %8s %8s\n", "FRONT", "STATE", "ANSWERED", "RTT",

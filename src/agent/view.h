@@ -16,6 +16,7 @@ struct agent_view {
         uint64_t readings;
         const char *missing; /**< what the kernel does not tell; "" */
         const char *sockets; /**< why connections are not known; "" */
+        const struct dog_agent_shim *shim;
 };
 
 /** The answer as one line of JSON. Connections are written one by one: a tree of 65,536 would take 100 MB. */

@@ -40,6 +40,7 @@ void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
         static const struct out_column column[] = {{.key = "vip"},
                                                    {.key = "address"},
                                                    {.key = "state"},
+                                                   {.key = "mode"},
                                                    {.key = "new_to", .title = "NEW TO"},
                                                    {.key = "connections", .title = "CONNS", .is_right = true},
                                                    {.key = "safe", .unit = "%", .is_right = true},
@@ -48,6 +49,11 @@ void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
                                                    {.key = "unprotected", .title = "BARE", .is_right = true},
                                                    {.key = NULL}};
         out_rows(&ctl->out, rows, column);
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "mode_why")[0])
+                fprintf(ctl->out.to, "%s is not aligned with all: %s\n", word(row, "vip"),
+                        word(row, "mode_why"));
 }
 
 int command_vips(struct ctl *ctl, int argc, char **argv)

@@ -155,7 +155,8 @@ struct dog_config_front {
         int64_t pair_port;                 /**< UDP, of both */
         const char *pair_key_file;         /**< the secret of both; NULL: none */
         struct dog_config_where devices_at, role_at, key_file_at, told_by_at, tell_port_at, agent_port_at;
-        struct dog_config_where pair_at, pair_port_at, pair_key_file_at;
+        const char *aligned_key_file; /**< the secret of aligned vips; NULL: none */
+        struct dog_config_where pair_at, pair_port_at, pair_key_file_at, aligned_key_file_at;
 };
 
 enum dog_config_check {
@@ -180,7 +181,8 @@ struct dog_config_instance {
         int64_t check_port;         /**< TCP; 0: the port of the first vip that it serves */
         const char *agent_key_file; /**< NULL: no agent */
         const char *exporter;       /**< URL of a node_exporter; NULL: none */
-        struct dog_config_where address_at, device_at, check_at, agent_key_file_at, exporter_at;
+        int64_t shim;               /**< enum dog_config_shim */
+        struct dog_config_where address_at, device_at, check_at, agent_key_file_at, exporter_at, shim_at;
 };
 
 /** An instance's place behind a vip. */
@@ -190,6 +192,12 @@ struct dog_config_seat {
         uint16_t instance; /**< index in dog_config.instance; set by the check */
 };
 
+enum dog_config_shim {
+        DOG_CONFIG_SHIM_AUTO,
+        DOG_CONFIG_SHIM_NONE,
+        DOG_CONFIG_SHIM_UNGATED,
+        DOG_CONFIG_SHIM_GATED
+};
 enum dog_config_protect {
         DOG_CONFIG_PROTECT_AUTO,
         DOG_CONFIG_PROTECT_ALWAYS,

@@ -324,6 +324,35 @@ static bool front_has(const struct dog_config *c, const char *device)
         return false;
 }
 
+/* Keys of aligned mode and vips that ask for it come together. */
+static int aligned_check(const struct dog_config *c, struct dog_err *e)
+{
+        bool is_any = false;
+        for (size_t i = 0; i < c->vips; i++) {
+                const struct dog_config_vip *v = &c->vip[i];
+                if (v->mode != DOG_CONFIG_ALIGNED)
+                        continue;
+                is_any = true;
+                if (!c->front.aligned_key_file)
+                        return dog_config_fail(&v->mode_at, e, -EINVAL,
+                                               "vip \"%s\": \"mode: aligned\" needs an \"aligned_key_file\" "
+                                               "of the front, the same as on the instances; make one with: "
+                                               "openssl rand -hex 32",
+                                               v->name);
+        }
+        if (!is_any && c->front.aligned_key_file)
+                return dog_config_fail(front_where(c, &c->front.aligned_key_file_at), e, -EINVAL,
+                                       "the front: \"aligned_key_file\" does nothing without a vip that has "
+                                       "\"mode: aligned\"");
+        for (size_t i = 0; i < c->instances; i++)
+                if (!is_any && c->instance[i].shim != DOG_CONFIG_SHIM_AUTO)
+                        return dog_config_fail(&c->instance[i].shim_at, e, -EINVAL,
+                                               "instance \"%s\": \"shim\" does nothing without a vip that "
+                                               "has \"mode: aligned\"",
+                                               c->instance[i].name);
+        return 0;
+}
+
 static int pair_check(const struct dog_config *c, struct dog_err *e)
 {
         const struct dog_config_front *f = &c->front;
@@ -524,6 +553,11 @@ static int vip_fit_check(const struct dog_config_vip *v, struct dog_err *e)
         if (v->mode == DOG_CONFIG_ALIGNED && (is_udp || !is_protected))
                 return dog_config_fail(&v->mode_at, e, -EINVAL,
                                        "vip \"%s\": \"mode: aligned\" is for protected TCP", v->name);
+        if (v->mode == DOG_CONFIG_ALIGNED && v->port == 0)
+                return dog_config_fail(&v->mode_at, e, -EINVAL,
+                                       "vip \"%s\": \"mode: aligned\" needs a port: a shim knows listening "
+                                       "sockets",
+                                       v->name);
         return 0;
 }
 
@@ -589,7 +623,7 @@ static int vips_check(struct dog_config *c, struct dog_err *e)
                                                      "vip \"%s\" has the name of the class at %s; rename one",
                                                      c->vip[i].name, place_of(&c->class[k].where).text);
         }
-        return rc;
+        return rc == 0 ? aligned_check(c, e) : rc;
 }
 
 /* Could instance b stand by for a? Not one that shares a fate. */
@@ -748,5 +782,8 @@ int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
                 rc = key_file_check("the front", "", c->front.key_file, &c->front.key_file_at, e);
         if (rc == 0 && c->front.pair_key_file)
                 rc = key_file_check("the front", "", c->front.pair_key_file, &c->front.pair_key_file_at, e);
+        if (rc == 0 && c->front.aligned_key_file)
+                rc = key_file_check("the front", "", c->front.aligned_key_file, &c->front.aligned_key_file_at,
+                                    e);
         return rc;
 }

@@ -273,6 +273,11 @@ static const struct config_key front_keys[] = {
          .max = "65535", .help = "UDP, where the pair talks; the same at both"},
         {"pair_key_file", CONFIG_FILE, FRONT(pair_key_file), FRONT_AT(pair_key_file_at), .preset = "",
          .help = "the secret of the pair, the same at both; readable by its owner alone"},
+        {"aligned_key_file", CONFIG_FILE, FRONT(aligned_key_file), FRONT_AT(aligned_key_file_at),
+         .preset = "",
+         .help = "the secret of vips with \"mode: aligned\", the same as the shim_key_file of their "
+                 "instances' "
+                 "agents; readable by its owner alone"},
 };
 static const struct config_section front_section = {
         "the front",
@@ -283,6 +288,8 @@ static const struct config_section front_section = {
         "Where virtual addresses are served: at a gateway, or on the client's own host."};
 
 static const char *const checks[] = {"auto", "icmp", "tcp", "agent", NULL};
+
+static const char *const shims[] = {"auto", "none", "ungated", "gated", NULL};
 
 #define INSTANCE(field)    AT(dog_config_instance, field)
 #define INSTANCE_AT(field) .where_offset = offsetof(struct dog_config_instance, field)
@@ -309,6 +316,12 @@ static const struct config_key instance_keys[] = {
          .help = "for TCP checks; by default the port on which it serves its first TCP vip"},
         {"agent_key_file", CONFIG_FILE, INSTANCE(agent_key_file), INSTANCE_AT(agent_key_file_at),
          .preset = "", .help = "the secret of its agent; readable by its owner alone"},
+        {"shim", CONFIG_CHOICE, INSTANCE(shim), INSTANCE_AT(shim_at), .preset = "auto", .choice = shims,
+         .help = "for \"mode: aligned\": does its host run the shim? auto: as its agent says; gated: it "
+                 "does, "
+                 "whatever the agent says; ungated: it does, and the front holds a standby's bytes back; "
+                 "none: "
+                 "it does not"},
         {"exporter", CONFIG_URL, INSTANCE(exporter), INSTANCE_AT(exporter_at), .preset = "",
          .help = "a Prometheus node_exporter instead of an agent: http://192.0.2.1:9100/metrics"},
 };
@@ -364,7 +377,9 @@ static const struct config_key vip_keys[] = {
         {"most", CONFIG_INTEGER, VIP(most), .preset = "all", .min = "1", .max = "4194304", .word = "all",
          .word_value = 0, .help = "at most so many protected connections at one time; more go unprotected"},
         {"mode", CONFIG_CHOICE, VIP(mode), VIP_AT(mode_at), .preset = "translated", .choice = modes,
-         .help = "translated: any server; aligned: servers that run Sundog's shim, and less work"},
+         .help = "translated: any server; aligned: servers that run Sundog's shim, and less work; "
+                 "connections "
+                 "whose primary or standby has none are translated"},
         {"priority", CONFIG_INTEGER, VIP(priority), .preset = "profile", .min = "0", .max = "7",
          .word = "profile", .word_value = -1, .help = "as in the profile, for this vip alone"},
         {"lag_bytes", CONFIG_SIZE, VIP(lag_bytes), .preset = "64KiB", .min = "1B", .max = "1GB",

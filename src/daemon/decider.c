@@ -965,6 +965,8 @@ static int front_policy(const struct dog_config *config, struct dog_hands_policy
                 rc = dog_hands_policy_port(policy, (uint16_t)f->tell_port, (uint16_t)f->tell_port, e);
         if (rc == 0 && config->vips && f->pair.version)
                 rc = dog_hands_policy_secret(policy, PLAN_PAIR_SECRET, f->pair_key_file, e);
+        if (rc == 0 && config->vips && f->aligned_key_file)
+                rc = dog_hands_policy_secret(policy, PLAN_ALIGNED_SECRET, f->aligned_key_file, e);
         if (rc == 0 && config->vips && f->pair.version)
                 rc = dog_hands_policy_port(policy, (uint16_t)f->pair_port, (uint16_t)f->pair_port, e);
         return rc;

@@ -305,6 +305,10 @@ static void plan_machines(const struct dog_config *c, struct instance_machine *m
                                                     [DOG_CONFIG_CHECK_ICMP] = INSTANCE_CHECK_ICMP,
                                                     [DOG_CONFIG_CHECK_TCP] = INSTANCE_CHECK_TCP,
                                                     [DOG_CONFIG_CHECK_AGENT] = INSTANCE_CHECK_AGENT};
+        static const enum instance_shim_word shim[] = {[DOG_CONFIG_SHIM_AUTO] = INSTANCE_SHIM_AUTO,
+                                                       [DOG_CONFIG_SHIM_NONE] = INSTANCE_SHIM_NONE,
+                                                       [DOG_CONFIG_SHIM_UNGATED] = INSTANCE_SHIM_UNGATED,
+                                                       [DOG_CONFIG_SHIM_GATED] = INSTANCE_SHIM_GATED};
         for (size_t i = 0; i < c->instances; i++) {
                 const struct dog_config_instance *n = &c->instance[i];
                 machine[i] = (struct instance_machine){
@@ -319,7 +323,8 @@ static void plan_machines(const struct dog_config *c, struct instance_machine *m
                         .check_port = (uint16_t)n->check_port,
                         .secret =
                                 n->agent_key_file ? plan_agent_secret(i, secrets + i * DOG_HANDS_NAME) : NULL,
-                        .exporter = n->exporter};
+                        .exporter = n->exporter,
+                        .shim = shim[n->shim]};
                 for (size_t f = 0; f < n->fates; f++)
                         machine[i].fate[f] = n->fate[f].text;
         }
@@ -372,6 +377,7 @@ int plan_service(const struct dog_config *c, struct instance_service_settings *t
         to->pair = either_of(&f->pair);
         to->pair_port = (uint16_t)f->pair_port;
         to->pair_secret = f->pair.version ? PLAN_PAIR_SECRET : NULL;
+        to->aligned_secret = f->aligned_key_file ? PLAN_ALIGNED_SECRET : NULL;
         return 0;
 }
 

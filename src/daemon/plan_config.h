@@ -24,5 +24,6 @@ int plan_service(const struct dog_config *c, struct instance_service_settings *t
 void plan_service_fini(struct instance_service_settings *s);
 /** The name of an instance's key among hands' secrets. `to` holds DOG_HANDS_NAME bytes. */
 const char *plan_agent_secret(size_t instance, char *to);
-#define PLAN_TELL_SECRET "front"
-#define PLAN_PAIR_SECRET "front-pair"
+#define PLAN_TELL_SECRET    "front"
+#define PLAN_PAIR_SECRET    "front-pair"
+#define PLAN_ALIGNED_SECRET "front-aligned"

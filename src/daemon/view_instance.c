@@ -120,6 +120,14 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "vip", set->name, "address", at, "state",
                                 vip_state(g), "protect", protect[set->protect], "new_to", words, "weights",
                                 weights);
+        static const char *const mode[] = {[INSTANCE_MODE_TRANSLATED] = "translated",
+                                           [INSTANCE_MODE_PARTLY] = "partly",
+                                           [INSTANCE_MODE_ALIGNED] = "aligned"};
+        const char *why = "";
+        enum instance_mode now = instance_service_mode(v->service, i, &why);
+        bool is_protected_tcp = !set->protocol && set->protect != DOG_CONFIG_PROTECT_NEVER;
+        json_object_set_new(row, "mode", json_string(is_protected_tcp ? mode[now] : "-"));
+        json_object_set_new(row, "mode_why", json_string(why));
         json_object_set_new(row, "connections", json_integer((json_int_t)kept));
         json_object_set_new(row, "protected", json_integer((json_int_t)c.protected_now));
         json_object_set_new(row, "alone", json_integer((json_int_t)c.alone_now));

@@ -404,6 +404,7 @@ static size_t agents_report(struct dog_agents *a, struct agents_one *one, const 
                 .period_ms = r->period_ms,
                 .processors = r->processors,
                 .conns = r->conns,
+                .shim = r->shim,
         };
         w.impossible = dog_vitals_cleanse(&w.vitals);
         one->state.impossible += w.impossible;

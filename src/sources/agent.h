@@ -48,6 +48,7 @@ struct dog_agent_word {
         uint32_t period_ms;
         uint16_t processors;
         uint32_t conns; /**< in its table */
+        struct dog_agent_shim shim;
 };
 
 enum dog_agents_event {

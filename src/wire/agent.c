@@ -73,6 +73,24 @@ const char *dog_agent_role_word(enum dog_agent_role r)
         return r < DOG_AGENT_ROLE_COUNT ? word[r] : "?";
 }
 
+static const struct {
+        const char *word, *text;
+} agent_shim_row[] = {
+#define X(name, word, text) [DOG_AGENT_##name] = {word, text},
+        DOG_AGENT_SHIMS(X)
+#undef X
+};
+
+const char *dog_agent_shim_word(enum dog_agent_shim_state s)
+{
+        return s < DOG_AGENT_SHIM_COUNT ? agent_shim_row[s].word : "?";
+}
+
+const char *dog_agent_shim_text(enum dog_agent_shim_state s)
+{
+        return s < DOG_AGENT_SHIM_COUNT ? agent_shim_row[s].text : "?";
+}
+
 static bool name_letter_is_good(char c)
 {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -364,6 +382,10 @@ size_t dog_agent_report_write(uint8_t body[DOG_AGENT_BODY], const struct dog_age
                 dog_write_u8(&out, (uint8_t)i);
                 agent_write_double(&out, r->vitals.value[i]);
         }
+        dog_write_u8(&out, (uint8_t)r->shim.state);
+        dog_write_u8(&out, r->shim.tags);
+        for (unsigned i = 0; i < r->shim.tags && i < DOG_AGENT_SHIM_TAGS; i++)
+                dog_write_u64(&out, r->shim.tag[i]);
         return agent_written(&out);
 }
 
@@ -382,6 +404,13 @@ bool dog_agent_report_read(const uint8_t *body, size_t size, struct dog_agent_re
                 if (vital < DOG_VITAL_COUNT)
                         r->vitals.value[vital] = value;
         }
+        uint8_t state = dog_read_u8(&in);
+        r->shim.state = state < DOG_AGENT_SHIM_COUNT ? (enum dog_agent_shim_state)state : DOG_AGENT_SHIM_NONE;
+        r->shim.tags = dog_read_u8(&in);
+        if (r->shim.tags > DOG_AGENT_SHIM_TAGS)
+                return false;
+        for (unsigned i = 0; i < r->shim.tags; i++)
+                r->shim.tag[i] = dog_read_u64(&in);
         return agent_is_whole(&in);
 }
 

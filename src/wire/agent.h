@@ -23,7 +23,8 @@
  * Bodies:
  *
  *   report   period ms u32, processors u16, connections u32, echo (24), count u8, then count times
- *            vital u8 and an IEEE 754 binary64. Vitals the reader does not know are passed over.
+ *            vital u8 and an IEEE 754 binary64. Vitals the reader does not know are passed over. Then the
+ *            shim: state u8, count u8, then count tags u64
  *   conns    round u32, count u16, then count connections:
  *            flags u8 (1: IPv6; 2: closed), state u8, local port u16, remote port u16, local and remote
  *            address (4 or 16 each), age ms u32, acknowledged u64, received u64, round trip us u32,
@@ -163,12 +164,39 @@ struct dog_agent_echo {
 /** The round trip, by our own time that came back; 0: none came, or what came makes no sense. */
 int64_t dog_agent_echo_rtt_ns(const struct dog_agent_echo *e, int64_t wall_ns);
 
+enum { DOG_AGENT_SHIM_TAGS = 16 };
+
+/** What became of the shim of aligned mode on this host. X(name, word, what it is, as part of a sentence) */
+#define DOG_AGENT_SHIMS(X)                                                                                   \
+        X(SHIM_NONE, "none", "its agent loads no shim")                                                      \
+        X(SHIM_OLD_KERNEL, "old-kernel", "its kernel cannot build a socket from a packet (Linux 6.9 can)")   \
+        X(SHIM_NO_COOKIES, "no-syncookies", "net.ipv4.tcp_syncookies is 0 there")                            \
+        X(SHIM_FAILED, "failed", "its shim could not be loaded, and its agent's log says why")               \
+        X(SHIM_GATED, "gated", "its shim runs, and keeps a standby's bytes there")
+
+enum dog_agent_shim_state {
+#define X(name, word, text) DOG_AGENT_##name,
+        DOG_AGENT_SHIMS(X)
+#undef X
+                DOG_AGENT_SHIM_COUNT
+};
+const char *dog_agent_shim_word(enum dog_agent_shim_state s);
+const char *dog_agent_shim_text(enum dog_agent_shim_state s);
+
+/** The shim, and for which services: a tag names a vip, the socket and the key, see instance_cookie_tag. */
+struct dog_agent_shim {
+        enum dog_agent_shim_state state;
+        uint8_t tags;
+        uint64_t tag[DOG_AGENT_SHIM_TAGS];
+};
+
 struct dog_agent_report {
         uint32_t period_ms; /**< until the next one */
         uint16_t processors;
         uint32_t conns; /**< in the agent's table */
         struct dog_agent_echo echo;
         struct dog_vitals vitals; /**< as sent: not checked for what is possible */
+        struct dog_agent_shim shim;
 };
 size_t dog_agent_report_write(uint8_t body[DOG_AGENT_BODY], const struct dog_agent_report *r);
 bool dog_agent_report_read(const uint8_t *body, size_t size, struct dog_agent_report *r);

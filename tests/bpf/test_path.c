@@ -142,7 +142,7 @@ static __u64 frame_seq(const struct frame *f)
 /* Make the tag again, after a test has changed the header: what a holder of the key can do. */
 static void frame_sign(struct frame *f)
 {
-        struct path_sip s;
+        struct dog_sip s;
         __u64 word[3], tag;
         memcpy(word, f->bytes + 42, 24);
         path_tag_begin(&s, rig.settings->key[0].k0, rig.settings->key[0].k1, word[1], word[2]);
@@ -163,11 +163,11 @@ static __u64 all_drops(void)
 /* Aumasson and Bernstein, appendix A: key 00..0f, message 00..0e. */
 static void the_tag_is_siphash_2_4_as_the_paper_prints_it(void)
 {
-        struct path_sip s;
-        path_sip_init(&s, 0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL);
-        path_sip_block(&s, 0x0706050403020100ULL);
-        path_sip_block(&s, 0x0f0e0d0c0b0a0908ULL);
-        OK(path_sip_fini(&s) == 0xa129ca6149be45e5ULL, "the paper's vector");
+        struct dog_sip s;
+        dog_sip_init(&s, 0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL);
+        dog_sip_block(&s, 0x0706050403020100ULL);
+        dog_sip_block(&s, 0x0f0e0d0c0b0a0908ULL);
+        OK(dog_sip_fini(&s) == 0xa129ca6149be45e5ULL, "the paper's vector");
 }
 
 /* The same 23 bytes through another implementation, 10,000 times. */
@@ -180,7 +180,7 @@ static void the_tag_agrees_with_libsodium(void)
                 __u64 word[3] = {dog_rng_u64(&rng), dog_rng_u64(&rng), dog_rng_u64(&rng)};
                 __u64 key[2] = {dog_rng_u64(&rng), dog_rng_u64(&rng)}, tag, theirs;
                 __u8 message[PATH_TAG_BYTES], raw_key[16];
-                struct path_sip s;
+                struct dog_sip s;
                 memcpy(message, &word[1], 16);
                 memcpy(message + 16, (const __u8 *)word + 1, 7);
                 memcpy(raw_key, key, 16);

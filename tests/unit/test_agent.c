@@ -441,7 +441,9 @@ static void a_view_says_what_there_is(void)
         rig_begin(&r, 100);
         rig_tick(&r, 2);
         struct dog_vitals v = dog_vitals_unknown();
+        struct dog_agent_shim shim = {.state = DOG_AGENT_SHIM_NO_COOKIES};
         struct agent_view view = {.config = &r.config,
+                                  .shim = &shim,
                                   .link = r.link,
                                   .table = r.table,
                                   .vitals = &v,
@@ -456,6 +458,8 @@ static void a_view_says_what_there_is(void)
         OK(strcmp(json_string_value(json_object_get(one, "front")), "10.0.0.1:7482") == 0, "and who said so");
         const json_t *vitals = json_object_get(json_object_get(status, "answer"), "vitals");
         OK(json_is_null(json_object_get(vitals, "cpu")), "unknown is null");
+        const char *why = json_string_value(json_object_get(json_object_get(status, "answer"), "shim"));
+        OK(why && strcmp(why, "no-syncookies") == 0, "why there is no shim: %s", why ? why : "nothing");
         json_t *no = answer_of(&view, "nonsense");
         OK(json_is_false(json_object_get(no, "ok")), "no such question");
         json_decref(no);
@@ -480,6 +484,14 @@ static void a_configuration_is_read_with_its_presets(void)
         OK(strcmp(c.key, "/etc/sundog/agent.key") == 0 && strcmp(c.socket, AGENT_CONFIG_SOCKET) == 0,
            "presets");
         OK(agent_config_parse(&c, "", 0, "x.yaml", &e) == 0 && c.fronts == 0 && c.name[0], "an empty one");
+        OK(c.shim_devices == 0 && strcmp(c.shim_pins, AGENT_CONFIG_PINS) == 0, "no shim unless asked for");
+        static const char shim[] = "shim_devices: [eth0]\nshim_key_file: /k\n"
+                                   "shim_services: [\"web=10.0.0.5:80\", \"web6=[fd00::5]:81\"]\n";
+        NEED(agent_config_parse(&c, shim, strlen(shim), "x.yaml", &e) == 0, "%s", e.text);
+        OK(c.shim_devices == 1 && c.shim_services == 2 && !strcmp(c.shim_service[1].vip, "web6") &&
+                   c.shim_service[1].address.version == 6 && c.shim_service[1].port == 81 &&
+                   c.shim_service[0].address.bytes[3] == 5 && c.shim_service[0].port == 80,
+           "the shim");
 }
 
 static void a_wrong_configuration_gets_one_sentence_with_its_place(void)
@@ -502,6 +514,16 @@ static void a_wrong_configuration_gets_one_sentence_with_its_place(void)
                 {"period: 1ms\n", "out of range: 100ms to 60.0s"},
                 {"rate: lots\n", "is no whole number"},
                 {"rate: 1\n", "out of range: 2 to 10000"},
+                {"shim_devices: [eth0]\n", "shim_services is missing"},
+                {"shim_services: [\"web=10.0.0.5:80\"]\n", "shim_devices is missing"},
+                {"shim_devices: [eth0]\nshim_services: [\"web=10.0.0.5:80\"]\n", "shim_key_file is missing"},
+                {"shim_devices: [eth0, eth0]\n", "device eth0 is listed twice"},
+                {"shim_devices: [a-name-that-is-too-long]\n", "is no name of a device"},
+                {"shim_services: [\"10.0.0.5:80\"]\n", "is no service: write VIP=ADDRESS:PORT"},
+                {"shim_services: [\"web=10.0.0.5\"]\n", "is no service"},
+                {"shim_services: [\"web=fd00::5\"]\n", "is no service"},
+                {"shim_services: [\"web=\"]\n", "is no service"},
+                {"shim_services: [\"a=10.0.0.5:80\", \"b=10.0.0.5:80\"]\n", "10.0.0.5:80 is listed twice"},
                 {"- a\n", "keys and values are expected"},
                 {"name: [\n", "x.yaml:2:1:"},
         };

@@ -119,7 +119,7 @@ static void the_data_plane_has_the_same_layout(void)
         OK(memcmp(&w.tag, h.tag, sizeof(h.tag)) == 0, "the tag, octet by octet");
         uint64_t first;
         uint64_t k[2];
-        struct path_sip sip;
+        struct dog_sip sip;
         memcpy(&first, octets, sizeof(first));
         memcpy(k, key, sizeof(k));
         path_tag_begin(&sip, le64toh(k[0]), le64toh(k[1]), w.seq, w.sent_ns);

@@ -25,3 +25,25 @@ int instance_cookie_key_derive(struct instance_cookie_key *key, const void *secr
         sodium_memzero(out, sizeof(out));
         return 0;
 }
+
+uint64_t instance_cookie_tag(const void *secret, size_t bytes, const char *vip_name,
+                             const struct dog_hands_address *address, uint16_t port)
+{
+        const unsigned char where[] = {(unsigned char)(port >> 8), (unsigned char)port, address->version};
+        crypto_generichash_state state;
+        unsigned char out[crypto_generichash_BYTES_MIN];
+        uint64_t tag = 0;
+
+        /* Another length of digest than a key's is another function: the key is not told. */
+        if (crypto_generichash_init(&state, secret, bytes, sizeof(out)) < 0)
+                return 0;
+        crypto_generichash_update(&state, where, sizeof(where));
+        crypto_generichash_update(&state, address->bytes, address->version == 6 ? 16 : 4);
+        crypto_generichash_update(&state, (const unsigned char *)vip_name, strlen(vip_name));
+        crypto_generichash_final(&state, out, sizeof(out));
+        for (unsigned i = 0; i < 8; i++)
+                tag = tag << 8 | out[i];
+        sodium_memzero(&state, sizeof(state));
+        sodium_memzero(out, sizeof(out));
+        return tag;
+}

@@ -143,6 +143,8 @@ int instance_front_order(struct instance_front *f, const struct instance_flow *f
 int instance_front_cookies_set(struct instance_front *f, unsigned vip,
                                const struct instance_cookie_keys *keys, uint16_t mss4, uint16_t mss6,
                                struct dog_err *e);
+/** The vip is translated from now on; connections that it has go on as they are. */
+void instance_front_cookies_clear(struct instance_front *f, unsigned vip);
 /** This server's host runs the shim, or no longer; is_gated: its filters keep a standby's bytes there. New
  * connections of an aligned vip are aligned when both of their servers have one. One store. */
 void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated);

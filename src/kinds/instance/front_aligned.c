@@ -31,6 +31,15 @@ int instance_front_cookies_set(struct instance_front *f, unsigned vip,
         return 0;
 }
 
+void instance_front_cookies_clear(struct instance_front *f, unsigned vip)
+{
+        struct instance_cookie_vip none = {.keys.key = {{.from = ~0ULL}, {.from = ~0ULL}}};
+        uint32_t number = vip;
+
+        if (vip < INSTANCE_VIPS_MAX)
+                bpf_map_update_elem(f->cookies.fd, &number, &none, BPF_ANY);
+}
+
 void instance_front_shim_set(struct instance_front *f, unsigned server, bool has_shim, bool is_gated)
 {
         uint32_t set = (has_shim ? INSTANCE_SERVER_ALIGNED : 0U) |

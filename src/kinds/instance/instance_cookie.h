@@ -20,6 +20,7 @@
  * Of 2^32 numbers 512 are valid for one client and moment: blind guessing takes 8 million packets for one
  * connection. Kernels keep options in timestamps instead; those would differ between two servers.
  */
+#include "base/siphash.h"
 #include "instance_abi.h"
 
 #include <linux/types.h>
@@ -69,51 +70,19 @@ struct instance_offer {
         __u8 has_sack;
 };
 
-INSTANCE_COOKIE_INLINE __u64 instance_sip_rotate(__u64 x, int bits)
-{
-        return x << bits | x >> (64 - bits);
-}
-
-INSTANCE_COOKIE_INLINE void instance_sip_round(__u64 v[4])
-{
-        v[0] += v[1];
-        v[2] += v[3];
-        v[1] = instance_sip_rotate(v[1], 13) ^ v[0];
-        v[3] = instance_sip_rotate(v[3], 16) ^ v[2];
-        v[0] = instance_sip_rotate(v[0], 32);
-        v[2] += v[1];
-        v[0] += v[3];
-        v[1] = instance_sip_rotate(v[1], 17) ^ v[2];
-        v[3] = instance_sip_rotate(v[3], 21) ^ v[0];
-        v[2] = instance_sip_rotate(v[2], 32);
-}
-
-INSTANCE_COOKIE_INLINE void instance_sip_block(__u64 v[4], __u64 block)
-{
-        v[3] ^= block;
-        instance_sip_round(v);
-        instance_sip_round(v);
-        v[0] ^= block;
-}
-
 /** SipHash-2-4 of four words: the paper's construction over 32 bytes, whose last block is the length alone.
  */
 INSTANCE_COOKIE_INLINE __u64 instance_sip(__u64 k0, __u64 k1, __u64 a, __u64 b, __u64 c, __u64 d)
 {
-        __u64 v[4] = {k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL, k0 ^ 0x6c7967656e657261ULL,
-                      k1 ^ 0x7465646279746573ULL};
+        struct dog_sip s;
 
-        instance_sip_block(v, a);
-        instance_sip_block(v, b);
-        instance_sip_block(v, c);
-        instance_sip_block(v, d);
-        instance_sip_block(v, 32ULL << 56);
-        v[2] ^= 0xff;
-        instance_sip_round(v);
-        instance_sip_round(v);
-        instance_sip_round(v);
-        instance_sip_round(v);
-        return v[0] ^ v[1] ^ v[2] ^ v[3];
+        dog_sip_init(&s, k0, k1);
+        dog_sip_block(&s, a);
+        dog_sip_block(&s, b);
+        dog_sip_block(&s, c);
+        dog_sip_block(&s, d);
+        dog_sip_block(&s, 32ULL << 56);
+        return dog_sip_fini(&s);
 }
 
 /** MSS of a class, 0..7. The steps are where real links are: IPv6's minimum, tunnels, Ethernet, jumbo frames.

@@ -29,8 +29,9 @@ static unsigned kick_shift(const struct instance_conn *c)
 
 struct instance_kick instance_kick_of(const struct instance_conn *c)
 {
-        /* Never more than B has sent: it would take that for a forgery. */
-        uint32_t ack = kick_least(c->c_ack, c->b_high);
+        /* Never more than B has sent: it would take that for a forgery. A gated B's host knows better than we
+         * how far that is, and holds the rest back. */
+        uint32_t ack = c->is_gated ? c->c_ack : kick_least(c->c_ack, c->b_high);
         uint32_t room = kick_before(ack, c->c_edge) ? (c->c_edge - ack) >> kick_shift(c) : 0;
         uint32_t told = kick_least(c->a_ack, c->b_ack), edge = kick_least(c->a_edge, c->b_edge);
         return (struct instance_kick){

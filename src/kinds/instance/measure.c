@@ -313,11 +313,17 @@ void measure_refresh(struct instance_service *s)
 static void agent_word(void *user, const struct dog_agent_word *w)
 {
         struct machine *m = w->tag;
-        (void)user;
+        struct instance_service *s = user;
+        bool is_other =
+                !m->has_shim_word || m->is_agent_silent || memcmp(&m->shim, &w->shim, sizeof(w->shim)) != 0;
         m->vitals = w->vitals;
         m->vitals_ns = w->at_ns;
         m->vitals_period_ns = w->period_ms ? (int64_t)w->period_ms * DOG_MS : VITALS_NS;
         m->is_doubted = w->is_doubted;
+        m->shim = w->shim;
+        m->has_shim_word = true;
+        if (is_other && s->aligned_ns != INT64_MAX)
+                s->aligned_ns = 0;
         if (m->set.check == INSTANCE_CHECK_AGENT) {
                 struct dog_sample sample = dog_sample_at(w->at_ns);
                 sample.value[DOG_SIGNAL_LOSS] = 0;
@@ -345,6 +351,10 @@ static void agent_event(void *user, const char *instance, void *tag, enum dog_ag
                                         .is_warning = ev == DOG_AGENTS_SILENT || ev == DOG_AGENTS_DOUBTED},
                 text[ev], instance);
         m->is_agent_silent = ev == DOG_AGENTS_SILENT;
+        if (m->is_agent_silent || ev == DOG_AGENTS_RESTARTED)
+                m->has_shim_word = false;
+        if (m->is_agent_silent && s->aligned_ns != INT64_MAX)
+                aligning_look(s);
         if (m->set.check == INSTANCE_CHECK_AGENT && ev == DOG_AGENTS_SILENT)
                 machine_answers(m, false, dog_clock_mono_ns());
 }

@@ -115,6 +115,7 @@ static size_t words_room(const struct instance_service_settings *s)
         size_t room = 2;
         room += (s->site ? strlen(s->site) : 0) + 1 + (s->tell_secret ? strlen(s->tell_secret) : 0) + 1;
         room += (s->pair_secret ? strlen(s->pair_secret) : 0) + 1;
+        room += (s->aligned_secret ? strlen(s->aligned_secret) : 0) + 1;
         for (unsigned d = 0; d < s->front.devices; d++)
                 room += strlen(s->front.device[d]) + 1;
         for (unsigned i = 0; i < s->machines; i++) {
@@ -154,6 +155,7 @@ static int service_copy(struct instance_service *s, const struct instance_servic
         s->settings.site = words_keep(&at, set->site);
         s->settings.tell_secret = words_keep(&at, set->tell_secret);
         s->settings.pair_secret = words_keep(&at, set->pair_secret);
+        s->settings.aligned_secret = words_keep(&at, set->aligned_secret);
         for (unsigned d = 0; d < set->front.devices; d++)
                 s->settings.front.device[d] = words_keep(&at, set->front.device[d]);
         for (unsigned i = 0; i < set->machines; i++) {
@@ -391,6 +393,8 @@ int instance_service_open(struct instance_service **service, const struct instan
                 rc = measure_open(s, now_ns, e);
         if (rc == 0)
                 rc = pairing_open(s, now_ns, e);
+        if (rc == 0)
+                rc = aligning_open(s, e);
         if (rc < 0) {
                 for (struct address *a = s->vip; a && a < s->vip + s->vips; a++)
                         if (a->group)
@@ -410,6 +414,7 @@ void instance_service_close(struct instance_service *s)
 {
         if (!s)
                 return;
+        aligning_close(s);
         pairing_close(s);
         measure_close(s);
         int fd = s->front ? instance_front_fd(s->front) : -1;
@@ -447,6 +452,7 @@ int64_t instance_service_on_timer(struct instance_service *s, int64_t now_ns)
         int64_t due_ns = measure_on_timer(s, now_ns);
         due_ns = earlier(due_ns, instance_digest_on_timer(&s->digest, now_ns));
         due_ns = earlier(due_ns, pairing_on_timer(s, now_ns));
+        due_ns = earlier(due_ns, aligning_on_timer(s, now_ns));
         if (now_ns >= s->retry_ns)
                 instance_service_refresh(s, now_ns);
         if (now_ns >= s->empty_ns)

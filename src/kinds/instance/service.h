@@ -23,6 +23,15 @@ extern const struct dog_kind instance_kind;
 /** AUTO: by echo, or by TCP where nothing comes back. */
 enum instance_check { INSTANCE_CHECK_AUTO, INSTANCE_CHECK_ICMP, INSTANCE_CHECK_TCP, INSTANCE_CHECK_AGENT };
 
+/** Does the host run the shim of aligned mode? AUTO: as its agent says. UNGATED: it builds sockets, and the
+ * front holds the standby's bytes back. */
+enum instance_shim_word {
+        INSTANCE_SHIM_AUTO,
+        INSTANCE_SHIM_NONE,
+        INSTANCE_SHIM_UNGATED,
+        INSTANCE_SHIM_GATED
+};
+
 /** An instance: one server machine, which may serve several vips. */
 struct instance_machine {
         const char *name;
@@ -36,6 +45,7 @@ struct instance_machine {
         uint16_t check_port;
         const char *secret;   /**< of its agent, among hands' secrets; NULL: no agent */
         const char *exporter; /**< http://ADDRESS:PORT/PATH; NULL: none */
+        enum instance_shim_word shim;
 };
 
 /** A vip: the front's part of it, what was promised, and who serves it. */
@@ -81,7 +91,8 @@ struct instance_service_settings {
         const char *site;                 /**< our name towards the other end */
         struct dog_hands_address pair;    /**< the other balancer of a pair; version 0: there is none */
         uint16_t pair_port;
-        const char *pair_secret; /**< among hands' secrets */
+        const char *pair_secret;    /**< among hands' secrets */
+        const char *aligned_secret; /**< of all aligned vips, among hands' secrets; NULL: there are none */
 
         /** Every sample of an instance, before vips judge it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned machine, const struct dog_sample *s);
@@ -145,6 +156,12 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
 
 /** False: there is no pair. */
 bool instance_service_pair(const struct instance_service *s, struct instance_pair_view *to, int64_t now_ns);
+
+/** How new connections of a vip are protected now. PARTLY: aligned when both of their servers have a shim. */
+enum instance_mode { INSTANCE_MODE_TRANSLATED, INSTANCE_MODE_PARTLY, INSTANCE_MODE_ALIGNED };
+/** @param why  NULL, or filled: what keeps the rest translated; "" when nothing does or nothing was asked for
+ */
+enum instance_mode instance_service_mode(const struct instance_service *s, unsigned vip, const char **why);
 
 /** As it was given, but for `machine` and `vip`, which are the next two. */
 const struct instance_service_settings *instance_service_settings(const struct instance_service *s);

@@ -31,6 +31,10 @@ struct address {
         struct dog_group *group; /**< owned by the loop */
         struct seat seat[INSTANCE_SEATS_MAX];
         double share; /**< of new connections that are protected, as last told */
+        enum instance_mode mode;
+        bool has_mode; /**< told */
+        bool has_keys; /**< of aligned mode, in the front */
+        char why[256]; /**< it is not aligned, or not with all; "" */
 };
 
 struct instance_told;
@@ -52,6 +56,8 @@ struct machine {
         int64_t vitals_ns;        /**< 0: none yet */
         int64_t vitals_period_ns; /**< how often they come */
         bool is_doubted, is_agent_silent;
+        struct dog_agent_shim shim; /**< as its agent said last */
+        bool has_shim_word;         /**< the agent has said anything */
         unsigned serves, stands_by; /**< of the last count */
         double told_health;
         int64_t told_ns;
@@ -73,7 +79,9 @@ struct instance_service {
         struct instance_told *told;   /**< NULL: neither tells nor is told */
         struct dog_agents *agents;
         int agent_fd;
-        struct instance_pair *pair;                       /**< NULL: alone */
+        struct instance_pair *pair; /**< NULL: alone */
+        uint8_t aligned_secret[32];
+        int64_t aligned_ns, cookies_ns;                   /**< due: a look at shims; the clock of cookies */
         bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
         int64_t opened_ns, settle_ns;
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
@@ -112,6 +120,13 @@ void pairing_close(struct instance_service *s);
 void pairing_event(struct instance_service *s, const struct instance_event *ev);
 bool pairing_on_ready(struct instance_service *s, int fd, int64_t now_ns);
 int64_t pairing_on_timer(struct instance_service *s, int64_t now_ns);
+
+/* aligning.c */
+int aligning_open(struct instance_service *s, struct dog_err *e);
+void aligning_close(struct instance_service *s);
+/** Which servers have a shim for what they serve: tell the front, and people when a vip's mode changes. */
+void aligning_look(struct instance_service *s);
+int64_t aligning_on_timer(struct instance_service *s, int64_t now_ns);
 
 /* service.c */
 void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)

@@ -65,27 +65,33 @@ static int shim_sysctl(const char *path, int *value)
         return n == 1 ? 0 : -EIO;
 }
 
+int instance_shim_allowed(struct dog_err *e)
+{
+        int on = 0;
+
+        if (shim_sysctl("/proc/sys/net/ipv4/tcp_syncookies", &on) < 0 || !on)
+                return dog_err_set(e, -EOPNOTSUPP,
+                                   "net.ipv4.tcp_syncookies is 0 here, so the kernel refuses the shim's "
+                                   "sockets: set it to 1, or use this server in translated mode");
+        return 0;
+}
+
 int instance_shim_probe(struct dog_err *e)
 {
         struct btf *kernel = btf__load_vmlinux_btf();
-        int on = 0;
 
         if (!kernel)
-                return dog_err_set(e, -EOPNOTSUPP,
+                return dog_err_set(e, -ENOSYS,
                                    "the shim needs a kernel with type information (/sys/kernel/btf/vmlinux): "
                                    "this server can be used in translated mode only");
         int id = btf__find_by_name_kind(kernel, "bpf_sk_assign_tcp_reqsk", BTF_KIND_FUNC);
         btf__free(kernel);
         if (id < 0)
                 return dog_err_set(
-                        e, -EOPNOTSUPP,
+                        e, -ENOSYS,
                         "this kernel cannot build a socket from a packet (bpf_sk_assign_tcp_reqsk, "
                         "Linux 6.9 and later): this server can be used in translated mode only");
-        if (shim_sysctl("/proc/sys/net/ipv4/tcp_syncookies", &on) < 0 || !on)
-                return dog_err_set(e, -EOPNOTSUPP,
-                                   "net.ipv4.tcp_syncookies is 0 here, so the kernel refuses the shim's "
-                                   "sockets: set it to 1, or use this server in translated mode");
-        return 0;
+        return instance_shim_allowed(e);
 }
 
 /* ---- devices ------------------------------------------------------------------------------- */
@@ -134,7 +140,8 @@ static int shim_filter_remove(int ifindex, enum bpf_tc_attach_point where)
         DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SHIM_HANDLE, .priority = SHIM_PRIORITY);
         int rc = bpf_tc_detach(&hook, &opts);
 
-        return rc == -ENOENT || rc == -ENODEV ? 0 : rc;
+        /* -EINVAL: the device has no place for filters at all. */
+        return rc == -ENOENT || rc == -ENODEV || rc == -EINVAL ? 0 : rc;
 }
 
 static int shim_attach(struct instance_shim_loader *s, struct dog_err *e)
@@ -257,8 +264,12 @@ int instance_shim_open(struct instance_shim_loader **to, const struct instance_s
         s->settings.dscp = setup->dscp ? setup->dscp : INSTANCE_SHIM_DSCP;
         if (rc == 0)
                 rc = instance_shim_clock_set(s, dog_clock_wall_ns(), dog_clock_mono_ns(), e);
-        if (rc == 0)
+        if (rc == 0) {
+                /* That the place for filters is there already is no news. */
+                libbpf_print_fn_t was = libbpf_set_print(shim_listen);
                 rc = shim_attach(s, e);
+                libbpf_set_print(was);
+        }
         if (rc < 0) {
                 instance_shim_close(s);
                 return rc;
@@ -294,6 +305,28 @@ int instance_shim_remove(struct instance_shim_loader *s, struct dog_err *e)
         }
         instance_shim_close(s);
         return rc;
+}
+
+int instance_shim_take_off(const struct instance_shim_setup *setup, struct dog_err *e)
+{
+        struct instance_shim_loader *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return dog_err_set(e, -ENOMEM, "shim: out of memory");
+        /* Opened, not loaded: for the names of its pins. */
+        s->object = instance_shim__open();
+        if (!s->object) {
+                free(s);
+                return dog_err_set(e, -ENOMEM, "shim: its object cannot be opened: %s", strerror(errno));
+        }
+        for (unsigned i = 0; i < setup->devices && i < INSTANCE_SHIM_DEVICES; i++)
+                if (if_nametoindex(setup->device[i]) && shim_device(s, setup->device[i], e) < 0) {
+                        instance_shim_close(s);
+                        return -EINVAL;
+                }
+        if (setup->pin_folder && strlen(setup->pin_folder) < sizeof(s->folder))
+                memcpy(s->folder, setup->pin_folder, strlen(setup->pin_folder) + 1);
+        return instance_shim_remove(s, e);
 }
 
 /* ---- what it is told ----------------------------------------------------------------------- */

@@ -31,14 +31,18 @@ struct instance_shim_loader;
 
 /**
  * Can this kernel build sockets from a packet (6.9 and later), and does this network namespace let it?
- * @return 0; -EOPNOTSUPP with a sentence that says what is missing: such a server is used in translated mode
+ * @return 0; -ENOSYS: the kernel, -EOPNOTSUPP: its setting; the sentence says what is missing. Such a server
+ *         is used in translated mode
  */
 int instance_shim_probe(struct dog_err *e);
+/** The setting alone, which somebody may change at any time. Needs no privilege. @return 0 or -EOPNOTSUPP */
+int instance_shim_allowed(struct dog_err *e);
 
 /**
  * Load and attach. Probes first.
  * @param setup  borrowed for the call
- * @return 0; -EOPNOTSUPP as _probe; -ENODEV; -EINVAL (not Ethernet, too many devices, DSCP); or the kernel's
+ * @return 0; -ENOSYS, -EOPNOTSUPP as _probe; -ENODEV; -EINVAL (not Ethernet, too many devices, DSCP); or the
+ * kernel's
  */
 int instance_shim_open(struct instance_shim_loader **s, const struct instance_shim_setup *setup,
                        struct dog_err *e);
@@ -47,6 +51,9 @@ void instance_shim_close(struct instance_shim_loader *s);
 /** Take the programs off and forget the pins; closes s. Aligned connections then live on as any other; those
  * that we stand by for are reset when their next copy comes. */
 int instance_shim_remove(struct instance_shim_loader *s, struct dog_err *e);
+/** The same for what another process has left behind, without loading anything: works where _open refuses. A
+ * device that is gone has no program on it. */
+int instance_shim_take_off(const struct instance_shim_setup *setup, struct dog_err *e);
 
 /**
  * Make or change service `number`: a listening socket of this server that protected connections come to.

@@ -34,7 +34,7 @@ int path_egress(struct xdp_md *ctx)
         void *data = (void *)(long)ctx->data;
         void *end = (void *)(long)ctx->data_end;
         __u64 size = end - data;
-        struct path_sip s;
+        struct dog_sip s;
         __u32 ip_bytes, sum;
 
         if (data + PATH_INNER_AT > end)

@@ -195,7 +195,7 @@ int path_eliminate(struct xdp_md *ctx)
         int way = path_window_look(seen, block, bit);
         if (way != PATH_DUPLICATE || raw_sent || !(seq & (path_check_every - 1)) ||
             (flags & PATH_WIRE_CONTROL)) {
-                struct path_sip s;
+                struct dog_sip s;
                 path_tag_begin(&s, k->k0, k->k1, raw_seq, raw_sent);
                 if (unlikely(path_tag_end(&s, raw_first) != path_word(&w->tag))) {
                         stats->bad_tag++;

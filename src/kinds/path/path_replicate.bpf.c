@@ -364,7 +364,7 @@ int path_replicate(struct xdp_md *ctx)
         __u32 epoch = set->epoch & 0xff;
         const struct path_key *k = epoch & 1 ? &set->key[1] : &set->key[0];
         struct path_wire *w = data + PATH_WIRE_AT;
-        struct path_sip s;
+        struct dog_sip s;
         path_tag_begin(&s, k->k0, k->k1, raw_seq, raw_sent);
         path_word_set(data, s.v0);
         path_word_set(data + 8, s.v1);
