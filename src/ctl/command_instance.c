@@ -50,10 +50,50 @@ void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
         out_rows(&ctl->out, rows, column);
 }
 
+struct vips_args {
+        bool is_classes;
+        const char *vip;
+};
+
+const struct option_row option_vips[] = {
+        {"classes", NULL, OPTION_FLAG, offsetof(struct vips_args, is_classes),
+         "classes of requests instead, and which are not replayable"},
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct vips_args, vip), "classes of this vip only"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static int vips_classes(struct ctl *ctl, const char *vip)
+{
+        static const struct out_column column[] = {{.key = "class"},
+                                                   {.key = "vip"},
+                                                   {.key = "state"},
+                                                   {.key = "seen", .is_right = true},
+                                                   {.key = "diverged", .is_right = true},
+                                                   {.key = "request"},
+                                                   {.key = NULL}};
+        json_t *question = json_pack("{s:s}", "ask", "requests");
+        if (vip)
+                json_object_set_new(question, "vip", json_string(vip));
+        int code;
+        json_t *rows = ctl_ask(ctl, question, &code);
+        if (rows && json_array_size(rows) == 0 && ctl->out.format == OUT_TABLE)
+                fputs("no requests seen; a vip with \"classes: yes\" tells them apart\n", ctl->out.to);
+        else if (rows)
+                out_rows(&ctl->out, rows, column);
+        json_decref(rows);
+        return code;
+}
+
 int command_vips(struct ctl *ctl, int argc, char **argv)
 {
-        if (options_take(ctl, NULL, argc, argv) < 0)
+        struct vips_args a = {0};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
                 return EXIT_USAGE;
+        if (words > 0 || (a.vip && !a.is_classes))
+                return ctl_fail(EXIT_USAGE, "vips takes --classes, and then --vip NAME; nothing else");
+        if (a.is_classes)
+                return vips_classes(ctl, a.vip);
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "vips"), &code);
         if (rows)
@@ -277,6 +317,46 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
                         code = ctl_fail(EXIT_UNREACHABLE, "sundogd has gone before %s was empty", argv[0]);
         }
         client_close(c);
+        return code;
+}
+
+/* ---- forgive ---- */
+
+struct forgive_args {
+        const char *vip;
+};
+
+const struct option_row option_forgive[] = {
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct forgive_args, vip),
+         "where several vips have such requests"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+int command_forgive(struct ctl *ctl, int argc, char **argv)
+{
+        struct forgive_args a = {0};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words != 1)
+                return ctl_fail(EXIT_USAGE,
+                                "name one class, by number or as \"GET /path\"; see: sundog vips --classes");
+        json_t *question = json_pack("{s:s, s:s}", "ask", "forgive", "class", argv[0]);
+        if (a.vip)
+                json_object_set_new(question, "vip", json_string(a.vip));
+        int code;
+        json_t *row = ctl_ask(ctl, question, &code);
+        if (!row)
+                return code;
+        if (ctl->out.format != OUT_TABLE)
+                out_object(&ctl->out, row);
+        else if (json_is_true(json_object_get(row, "was_barred")))
+                fprintf(ctl->out.to, "requests \"%s\" of %s are protected again from the next connection on\n",
+                        word(row, "request"), word(row, "vip"));
+        else
+                fprintf(ctl->out.to, "requests \"%s\" of %s were protected all the time\n", word(row, "request"),
+                        word(row, "vip"));
+        json_decref(row);
         return code;
 }
 

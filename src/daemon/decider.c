@@ -357,12 +357,15 @@ static void drained_recall(struct decider *d)
 static json_t *answer_instance(struct decider *d, const struct view_instance *v, const char *ask,
                                const json_t *question, int64_t now_ns, bool *is_known, struct dog_err *e)
 {
-        static const char *const asks[] = {"vips", "instances", "conns", "drain", "promote"};
+        static const char *const asks[] = {"vips",  "instances", "conns",  "requests",
+                                            "drain", "promote",   "forgive"};
         for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
                 *is_known |= strcmp(ask, asks[i]) == 0;
         if (!*is_known)
                 return NULL;
-        if (!d->service && strcmp(ask, "drain") != 0 && strcmp(ask, "promote") != 0)
+        bool is_order =
+                strcmp(ask, "drain") == 0 || strcmp(ask, "promote") == 0 || strcmp(ask, "forgive") == 0;
+        if (!d->service && !is_order)
                 return json_array();
         if (!d->service) {
                 dog_err_set(e, -ENOENT, "this daemon serves no vips");
@@ -376,6 +379,10 @@ static json_t *answer_instance(struct decider *d, const struct view_instance *v,
                 return view_conns(v, question, now_ns, e);
         if (strcmp(ask, "promote") == 0)
                 return view_promote(v, question, e);
+        if (strcmp(ask, "requests") == 0)
+                return view_requests(v, question, e);
+        if (strcmp(ask, "forgive") == 0)
+                return view_forgive(v, question, e);
         const char *name = json_string_value(json_object_get(question, "instance"));
         bool is_undone = json_is_true(json_object_get(question, "undo"));
         if (!name) {
@@ -416,7 +423,7 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
         if (!is_known)
                 dog_err_set(e, -EINVAL,
                             "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, vips, "
-                            "instances, conns, drain or promote",
+                            "instances, conns, requests, drain, promote or forgive",
                             ask);
         return answer;
 }

@@ -482,4 +482,5 @@ def main():
         return run(*[s for s in STATEMENTS if not wanted or any(w in s.__name__ for w in wanted)])
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -168,6 +168,18 @@ struct instance_vip_counters {
 int instance_front_vip_read(struct instance_front *f, unsigned vip, struct instance_vip_counters *to);
 int instance_front_server_read(struct instance_front *f, unsigned server, struct instance_server_stats *to);
 int instance_front_drops_read(struct instance_front *f, uint64_t drops[INSTANCE_DROP_COUNT]);
+/** Times to the first byte of an answer, of the sampled flows, since the front was first opened. */
+int instance_front_response_read(struct instance_front *f, unsigned server, struct instance_response *to);
+/** Take those times of one flow in `one_in`, a power of two; 1: of all. */
+void instance_front_sample_set(struct instance_front *f, unsigned vip, unsigned one_in);
+
+/** Walk what is known of classes of requests; stops when `visit` returns false. */
+int instance_front_classes(struct instance_front *f,
+                           bool (*visit)(void *user, uint32_t id, const struct instance_class *c),
+                           void *user);
+int instance_front_class_get(struct instance_front *f, uint32_t id, struct instance_class *to);
+/** Protect requests of this class again. -ENOENT */
+int instance_front_class_forgive(struct instance_front *f, uint32_t id, struct dog_err *e);
 
 /** Walk the protected connections; stops when `visit` returns false. A copy each, consistent in itself. */
 int instance_front_conns(struct instance_front *f,

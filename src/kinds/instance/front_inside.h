@@ -67,7 +67,7 @@ struct instance_front {
         uint32_t adopted;
         uint32_t tc_ingress, tc_egress, xdp; /* handles of programs */
         struct instance_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats,
-                live, cookies, loose, xdp_out, drops;
+                live, cookies, loose, xdp_out, drops, responses, classes;
         struct front_vip vip[INSTANCE_VIPS_MAX];
         struct front_server server[INSTANCE_SERVERS_MAX];
         struct front_frames frames[INSTANCE_FRONT_DEVICES];

@@ -70,12 +70,19 @@ static void service_digested(void *user, const struct instance_digest_row *row)
                                   .is_warning = row->type != INSTANCE_EVENT_PROMOTED_PLAN};
         const char *why = instance_event_help((enum instance_event_type)row->type);
         const char *many = row->count == 1 ? "" : "s";
+        struct instance_class class;
+        char request[80] = "";
+        if ((row->type == INSTANCE_EVENT_EVICTED_CONTENT || row->type == INSTANCE_EVENT_EVICTED_CLASS) &&
+            row->class && instance_front_class_get(s->front, row->class, &class) == 0)
+                snprintf(request, sizeof(request), ": \"%.*s\"",
+                         (int)(class.length < sizeof(class.text) ? class.length : sizeof(class.text)),
+                         class.text);
         if (is_promotion)
                 service_tell(s, &n, "%u connection%s of %s promoted from %s to %s: %s; longest quiet %.0f ms",
                              row->count, many, vip, from ? from : "?", to ? to : "?", why, quiet_ms);
         else
-                service_tell(s, &n, "%u connection%s of %s on %s, standby %s: %s", row->count, many, vip,
-                             from ? from : "?", to ? to : "none", why);
+                service_tell(s, &n, "%u connection%s of %s on %s, standby %s: %s%s", row->count, many, vip,
+                             from ? from : "?", to ? to : "none", why, request);
 }
 
 /* What the data plane saw says something about an instance before any probe does. */
@@ -182,6 +189,8 @@ static int service_copy(struct instance_service *s, const struct instance_servic
                         s->vip[i].seat[k] = (struct seat){.retrans = (double)NAN,
                                                           .errors = (double)NAN,
                                                           .rate_kbps = (double)NAN,
+                                                          .response_ms = (double)NAN,
+                                                          .response_last_ms = (double)NAN,
                                                           .number = INSTANCE_NOBODY};
         }
         /* What was borrowed is not looked at again. */
