@@ -343,10 +343,12 @@ double dog_agent_caution(const struct dog_vitals *v, double risk)
                 enum dog_vital vital;
                 double from, to, weight; /* where it begins to hurt, where it cannot go on */
         } row[] = {
-                {DOG_VITAL_CPU, .85, 1, .5},
-                {DOG_VITAL_STEAL, .1, .5, .5},
+                /* Busy is not failing: a processor's own part stays below what makes traffic avoid a host (policy,
+                   avoid_risk). Its lack of room lowers the weight; what it does to answers is measured. */
+                {DOG_VITAL_CPU, .85, 1, .45},
+                {DOG_VITAL_STEAL, .1, .5, .45},
                 {DOG_VITAL_MEMORY, .9, 1, .8},
-                {DOG_VITAL_STALLED_CPU, .5, 1, .5},
+                {DOG_VITAL_STALLED_CPU, .5, 1, .45},
                 {DOG_VITAL_STALLED_MEMORY, .1, .6, .9},
                 {DOG_VITAL_STALLED_IO, .5, 1, .5},
                 {DOG_VITAL_DISK_LEFT, .05, 0, .7},
