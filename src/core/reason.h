@@ -31,6 +31,7 @@
         X(CAPACITY, "capacity", "refused: something shared has no room for it")                              \
         X(MOVES, "moves", "refused: enough groups are moving at this moment")                                \
         X(COMMON_FATE, "common-fate", "refused: the copy would share the fate of what it protects")          \
+        X(NO_MIRROR, "no-mirror", "refused: nobody else is fit to hold a copy")                              \
         X(EJECT, "eject", "a member is dead: its new and its existing traffic is the others' at once")       \
         X(AVOID_FORECAST, "avoid-forecast",                                                                  \
           "a member is forecast to break the promise: new traffic goes to the others")                       \

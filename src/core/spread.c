@@ -728,7 +728,7 @@ struct dog_plan dog_spread_propose(const struct dog_group *g, int64_t now_ns)
         bool has_mirrors = group_has_mirrors(g, s.pool & (uint16_t)~s.avoid, s.fit);
         p.share = has_mirrors ? plan_share(g, weights_risk(g, t.weight, 1), now_ns) : 0;
         if (!has_mirrors && g->policy.mirror != DOG_MIRROR_NEVER && p.refused == DOG_WHY_NONE)
-                p.refused = DOG_WHY_COMMON_FATE;
+                p.refused = s.fit & (uint16_t)(s.fit - 1) ? DOG_WHY_COMMON_FATE : DOG_WHY_NO_MIRROR;
 
         /* 4. The first choice. */
         if (!g->is_started) {

@@ -508,6 +508,10 @@ static void the_protected_share_is_what_was_asked_for(void)
                 struct dog_plan p = group_step(g, T0 + STEP);
                 OK(p.share == 0, "no mirror without another fate");
                 OK(row[i].want == 0 || p.refused == DOG_WHY_COMMON_FATE, "and it says so");
+                g->member[1].is_usable = false;
+                p = dog_propose(g, T0 + 2 * STEP);
+                OK(row[i].want == 0 || p.refused == DOG_WHY_NO_MIRROR,
+                   "that there is nobody else is another reason");
                 dog_group_free(g);
         }
 }
