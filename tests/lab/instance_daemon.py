@@ -324,6 +324,32 @@ def the_decider_may_die():  # I9 I10
     return told
 
 
+def a_restart_moves_nothing():  # I9 I10
+    fresh()
+    lab.daemon.end()
+    # One that is less used stays so, though it has no reason any more.
+    lab.configure()
+    with open(lab.path("edge.yaml")) as f:
+        text = f.read()
+    with open(lab.path("edge.yaml"), "w") as f:
+        f.write(text.replace("name: b,", "name: b, weight: 0.25,"))
+    lab.sundogd()
+    wait_for(lambda: 0.1 < lab.vip()["weights"]["b"] < 0.3, 20, "weights as configured: %s" % lab.vip())
+    c = Client()
+    time.sleep(0.5)
+    before = lab.vip()
+    for _ in range(3):
+        lab.restart()
+        wait_for(lambda: lab.sundog("vips")[0] == 0, 10, "it answers")
+        now = lab.vip()
+        need(abs(now["weights"]["b"] - before["weights"]["b"]) < 0.05, "from the first moment: %s" % now["weights"])
+        time.sleep(0.5)
+    now = lab.vip()
+    need(now["promoted"] == before["promoted"], "nothing was moved: %s, before %s" % (now, before))
+    need(abs(now["weights"]["b"] - before["weights"]["b"]) < 0.05, "and later: %s" % now["weights"])
+    return c.all_kept()
+
+
 def an_instance_can_be_added():  # I4 I12
     fresh()
     lab.files = ("a", "b", "c")
@@ -468,7 +494,7 @@ def remove_takes_the_front_off():
 
 STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
               a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
-              the_decider_may_die, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
+              the_decider_may_die, a_restart_moves_nothing, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
               the_agent_of_a_server_is_heard_and_answered, bad_input_gets_a_sentence,
               a_clients_host_measures_by_itself_and_is_told, remove_takes_the_front_off)
 

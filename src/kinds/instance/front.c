@@ -656,6 +656,23 @@ int instance_front_table_set(struct instance_front *f, unsigned number, const st
         return front_vip_write(f, vip, e);
 }
 
+uint32_t instance_front_picks(const struct instance_front *f, unsigned vip, unsigned server)
+{
+        uint32_t n = 0;
+        if (vip >= INSTANCE_VIPS_MAX || !f->vip[vip].is_set)
+                return 0;
+        const struct instance_pick *row = front_row(f, f->vip[vip].value.row);
+        for (uint32_t i = 0; i < INSTANCE_TABLE; i++)
+                n += row[i].primary == server;
+        return n;
+}
+
+uint32_t instance_front_server_flags(const struct instance_front *f, unsigned server)
+{
+        return server < INSTANCE_SERVERS_MAX ? __atomic_load_n(&front_server_at(f, server)->flags, __ATOMIC_ACQUIRE)
+                                             : 0;
+}
+
 /* ---------------------------------------------------------------------------------- commit */
 
 /* What an earlier session served and this one does not. */

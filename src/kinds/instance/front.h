@@ -113,6 +113,10 @@ struct instance_share {
  * dropped. */
 int instance_front_table_set(struct instance_front *f, unsigned vip, const struct instance_share *share,
                              unsigned n, struct dog_err *e);
+/** How many of the picks in force have this server as their primary: what an earlier session left. */
+uint32_t instance_front_picks(const struct instance_front *f, unsigned vip, unsigned server);
+/** INSTANCE_SERVER_* in force. */
+uint32_t instance_front_server_flags(const struct instance_front *f, unsigned server);
 /** SHARE: the share of new connections that is protected from now on. */
 void instance_front_share_set(struct instance_front *f, unsigned vip, double share);
 

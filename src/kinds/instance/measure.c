@@ -434,6 +434,7 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                 if (m->agent < 0)
                         continue;
                 double rate = 0;
+                bool is_all = true;
                 double score = (double)NAN;
                 double retrans = (double)NAN;
                 bool is_direct = false;
@@ -442,6 +443,9 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                 {
                         const struct dog_member *member = &a->group->member[k];
                         is_direct |= a->plan.set.returns == INSTANCE_RETURN_DIRECT;
+                        /* Without protection nobody counts connections here, and with UDP there are none. */
+                        is_all &= a->plan.set.protect == INSTANCE_PROTECT_ALWAYS &&
+                                  a->plan.set.proto == IPPROTO_TCP && a->plan.set.most == 0;
                         rate += isnan(a->seat[k].rate_kbps) ? 0 : a->seat[k].rate_kbps * 125;
                         if (!isnan(a->seat[k].retrans))
                                 retrans = a->seat[k].retrans;
@@ -449,8 +453,11 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                                 score = (double)member->belief.health / 100;
                         is_leaving |= a->group->leaving >> k & 1;
                 }
+                if (now_ns - s->counted_ns > DOG_S)
+                        operate_count(s, now_ns);
+                double conns = m->serves + m->stands_by;
                 dog_agents_measured(s->agents, (unsigned)m->agent,
-                                    &(struct dog_agent_measured){.conns = (double)NAN,
+                                    &(struct dog_agent_measured){.conns = is_all ? conns : (double)NAN,
                                                                  .from_rate = is_direct ? (double)NAN : rate,
                                                                  .to_rate = (double)NAN,
                                                                  .retransmitted = retrans},

@@ -268,6 +268,7 @@ static int vips_set(struct instance_service *s, struct dog_err *e)
                         return dog_err_set(e, number, "vip %s: more than %d vips", s->vip[i].plan.set.name,
                                            INSTANCE_VIPS_MAX);
                 s->vip[i].number = (uint16_t)number;
+                s->vip[i].is_adopted = found[i] >= 0;
                 int rc = instance_front_vip_set(s->front, (unsigned)number, &s->vip[i].plan.set, e);
                 if (rc < 0)
                         return dog_err_prefix(e, rc, "vip %s", s->vip[i].plan.set.name);
@@ -329,6 +330,32 @@ static uint16_t fate_of(struct instance_service *s, const char *name)
         return dog_loop_fate_add(s->loop, name, 0);
 }
 
+/* What forwarded while nobody decided goes on: a restart is no reason to move anything. */
+static void service_resume(struct instance_service *s, struct address *a)
+{
+        uint32_t picks[INSTANCE_SEATS_MAX] = {0};
+        uint8_t weight[INSTANCE_SEATS_MAX] = {0};
+        uint32_t most = 0;
+        uint16_t leave = 0;
+        uint16_t dead = 0;
+        if (!a->is_adopted)
+                return;
+        for (unsigned k = 0; k < a->plan.seats; k++) {
+                uint32_t flags = instance_front_server_flags(s->front, a->seat[k].number);
+                picks[k] = instance_front_picks(s->front, a->number, a->seat[k].number);
+                most = picks[k] > most ? picks[k] : most;
+                dead |= (uint16_t)(flags & INSTANCE_SERVER_DEAD ? 1U << k : 0);
+                leave |= (uint16_t)(flags & INSTANCE_SERVER_LEAVING ? 1U << k : 0);
+        }
+        if (most == 0)
+                return;
+        for (unsigned k = 0; k < a->plan.seats; k++) {
+                double part = (double)picks[k] / most * DOG_WEIGHT_ONE;
+                weight[k] = picks[k] == 0 ? 0 : part < 1 ? 1 : (uint8_t)rint(part);
+        }
+        dog_group_resume(a->group, weight, leave & (uint16_t)~dead, dead);
+}
+
 static int service_group(struct instance_service *s, struct address *a, int64_t now_ns, struct dog_err *e)
 {
         struct dog_group *g = dog_group_new(a->plan.set.name, &instance_kind, a->plan.seats);
@@ -355,6 +382,7 @@ static int service_group(struct instance_service *s, struct address *a, int64_t 
                 return rc;
         }
         a->group = g;
+        service_resume(s, a);
         dog_loop_due(s->loop, g, s->settle_ns);
         return 0;
 }

@@ -32,6 +32,7 @@ struct address {
         struct instance_service *service;
         unsigned index;
         uint16_t number; /**< of the vip in the front */
+        bool is_adopted; /**< it was there before this session, and goes on */
         struct instance_address_plan plan;
         struct dog_group *group; /**< owned by the loop */
         struct seat seat[INSTANCE_SEATS_MAX];
