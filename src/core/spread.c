@@ -300,8 +300,7 @@ static bool member_is_only_busy(const struct dog_group *g, const struct dog_memb
 {
         double busy = m->outlook.has_sample ? sample_busy(&m->outlook.newest) : (double)NAN;
         busy = fmax(isnan(busy) ? 0 : busy, isnan(m->busy) ? 0 : (double)m->busy);
-        return busy >= BUSY_MUCH && !m->belief.is_bad &&
-               (double)m->belief.p_breach[0] < g->policy.leave_risk;
+        return busy >= BUSY_MUCH && !m->belief.is_bad && (double)m->belief.p_breach[0] < g->policy.leave_risk;
 }
 
 /*
@@ -317,8 +316,8 @@ static uint16_t sets_spare(const struct dog_group *g, const struct spread_sets *
                 uint16_t best = NOBODY;
                 for (uint16_t k = 0; k < g->members; k++) {
                         const struct dog_member *m = &g->member[k];
-                        if (k != i && (s->alive & (uint16_t)~g->leaving & bit(k)) && !dog_members_share_fate(m, &g->member[i]) &&
-                            member_is_only_busy(g, m) &&
+                        if (k != i && (s->alive & (uint16_t)~g->leaving & bit(k)) &&
+                            !dog_members_share_fate(m, &g->member[i]) && member_is_only_busy(g, m) &&
                             (best == NOBODY || member_threat(m) < member_threat(&g->member[best])))
                                 best = k;
                 }

@@ -317,7 +317,10 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "score", real(is_there ? (double)b->score : (double)NAN));
         static const char *const p[] = {"p_near", "p_middle", "p_far"};
         for (int h = 0; h < DOG_HORIZONS; h++)
-                json_object_set_new(row, p[h], real(is_there ? (double)b->p_breach[h] : (double)NAN));
+                json_object_set_new(row, p[h],
+                                    real(!is_there            ? (double)NAN
+                                         : s.worst->is_usable ? (double)b->p_breach[h]
+                                                              : 1));
         json_object_set_new(row, "rtt_ms", real(m.rtt_ms));
         json_object_set_new(row, "loss", real(m.loss));
         json_object_set_new(row, "response_ms", real(m.response_ms));
@@ -361,7 +364,7 @@ static int vip_named(const struct view_instance *v, const char *name)
 struct requests {
         const struct view_instance *v;
         json_t *rows;
-        int vip; /* -1: any */
+        int vip;          /* -1: any */
         const char *name; /* NULL: any; its number or its text */
         uint32_t id;
         unsigned found;
@@ -387,8 +390,8 @@ static bool request_one(void *user, uint32_t id, const struct instance_class *c)
         r->id = id;
         r->found++;
         json_array_append_new(r->rows,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "class", name, "request", text, "vip",
-                                        vip < 0 ? "-" : r->v->config->vip[vip].name, "seen",
+                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "class", name, "request", text,
+                                        "vip", vip < 0 ? "-" : r->v->config->vip[vip].name, "seen",
                                         (json_int_t)c->seen, "diverged", (json_int_t)c->diverged, "state",
                                         c->is_barred ? "NOT REPLAYABLE" : "protected"));
         return true;

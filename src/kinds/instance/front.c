@@ -217,11 +217,10 @@ void instance_front_close(struct instance_front *f)
         front_ask_drop(f, &f->tc_egress);
         front_ask_drop(f, &f->xdp);
         front_conn_fini(f);
-        struct instance_map *const map[] = {&f->vips,         &f->table,    &f->servers,   &f->back,
-                                            &f->conns[0],     &f->conns[1], &f->orders,    &f->events,
-                                            &f->live,         &f->xdp_out,  &f->vip_stats, &f->drops,
-                                            &f->server_stats, &f->cookies,  &f->loose,
-                                            &f->responses,    &f->classes};
+        struct instance_map *const map[] = {
+                &f->vips,         &f->table,   &f->servers, &f->back,      &f->conns[0],  &f->conns[1],
+                &f->orders,       &f->events,  &f->live,    &f->xdp_out,   &f->vip_stats, &f->drops,
+                &f->server_stats, &f->cookies, &f->loose,   &f->responses, &f->classes};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
                 instance_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
@@ -669,8 +668,9 @@ uint32_t instance_front_picks(const struct instance_front *f, unsigned vip, unsi
 
 uint32_t instance_front_server_flags(const struct instance_front *f, unsigned server)
 {
-        return server < INSTANCE_SERVERS_MAX ? __atomic_load_n(&front_server_at(f, server)->flags, __ATOMIC_ACQUIRE)
-                                             : 0;
+        return server < INSTANCE_SERVERS_MAX
+                       ? __atomic_load_n(&front_server_at(f, server)->flags, __ATOMIC_ACQUIRE)
+                       : 0;
 }
 
 /* ---------------------------------------------------------------------------------- commit */
@@ -748,9 +748,18 @@ static int front_attach(struct instance_front *f, const char *device, struct dog
         rc = front_ask_xdp(f, device, DOG_HANDS_XDP_ATTACH, &why);
         if (rc < 0 && f->is.hook == INSTANCE_HOOK_XDP)
                 return dog_err_set(e, rc, "%s", why.text);
+        for (unsigned i = 0; i < f->is.devices; i++)
+                if (strcmp(f->device[i], device) == 0)
+                        snprintf(f->no_xdp[i], sizeof(f->no_xdp[i]), "%.*s", (int)sizeof(f->no_xdp[i]) - 1,
+                                 rc < 0 ? why.text : "");
         if (rc < 0)
                 dog_log(DOG_LOG_INFO, "front event=no-xdp device=%s why=\"%s\"", device, why.text);
         return 0;
+}
+
+const char *instance_front_no_xdp(const struct instance_front *f, unsigned device)
+{
+        return device < f->is.devices ? f->no_xdp[device] : NULL;
 }
 
 /* The way to a client is asked of the kernel's routes, which answer only where it forwards. */

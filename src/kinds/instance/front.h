@@ -81,6 +81,10 @@ void instance_front_close(struct instance_front *f);
 int instance_front_remove(struct instance_front *f, struct dog_err *e);
 int instance_front_commit(struct instance_front *f, struct dog_err *e);
 
+/** Why XDP was refused on settings.device[device], where it was wanted; "": it was not. NULL: no such device
+ */
+const char *instance_front_no_xdp(const struct instance_front *f, unsigned device);
+
 /** How many maps of an earlier session were taken over: 0 on a first start. */
 uint32_t instance_front_adopted(const struct instance_front *f);
 

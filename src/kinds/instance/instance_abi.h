@@ -24,9 +24,9 @@
 /** Ports that the front's own TCP checks come from: answers to them are this host's. */
 #define INSTANCE_CHECK_PORT_LOW  61000
 #define INSTANCE_CHECK_PORT_HIGH 61999
-#define INSTANCE_TICK_SHIFT  20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
-#define INSTANCE_BLOCK_SHIFT 16 /* content is compared in blocks of 64 KiB of the stream */
-#define INSTANCE_MARK        0x5d060000 /* of skb->mark: made by us, already decided on */
+#define INSTANCE_TICK_SHIFT      20 /* a tick is 2^20 ns of the monotonic clock, a little over a millisecond */
+#define INSTANCE_BLOCK_SHIFT     16         /* content is compared in blocks of 64 KiB of the stream */
+#define INSTANCE_MARK            0x5d060000 /* of skb->mark: made by us, already decided on */
 
 /* ---- addresses ----------------------------------------------------------------------------- */
 

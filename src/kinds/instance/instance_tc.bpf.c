@@ -28,8 +28,8 @@ __noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_pac
 }
 
 /*
- * Is there a socket of this host that has asked for it? A client behind us may have a port like ours. A global
- * function, so that it is verified once and by itself: what it does adds no states to its caller.
+ * Is there a socket of this host that has asked for it? A client behind us may have a port like ours. A
+ * global function, so that it is verified once and by itself: what it does adds no states to its caller.
  */
 __noinline int instance_tc_is_check(struct __sk_buff *skb)
 {

@@ -835,8 +835,9 @@ __noinline int instance_conn_time(const struct instance_work *w, __u32 mask, __u
                 return (__s32)(w->s.seq + w->s.bytes - c_high) > 0 ? instance_response_ask(&w->flow, serves)
                                                                    : 0;
         /* A standby that was asked to speak answers a question that its primary has left open too long. */
-        _Bool is_answer = w->s.from == INSTANCE_FROM_B ? flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_INVITED)
-                                                       : !is_promoted;
+        _Bool is_answer = w->s.from == INSTANCE_FROM_B
+                                  ? flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_INVITED)
+                                  : !is_promoted;
         return is_answer ? instance_response_note(&w->flow, serves) : 0;
 }
 

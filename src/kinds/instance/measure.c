@@ -137,10 +137,9 @@ static double seat_response(struct instance_service *s, struct seat *seat, int64
                 return seat->response_ms;
         uint64_t answers = now.answers - seat->answered.answers;
         bool is_first = seat->answered_ns == 0;
-        seat->response_ms =
-                is_first || answers == 0
-                        ? (double)NAN
-                        : (double)(now.sum_ns - seat->answered.sum_ns) / (double)answers / (double)DOG_MS;
+        seat->response_ms = is_first || answers == 0 ? (double)NAN
+                                                     : (double)(now.sum_ns - seat->answered.sum_ns) /
+                                                               (double)answers / (double)DOG_MS;
         if (!isnan(seat->response_ms))
                 seat->response_last_ms = seat->response_ms;
         seat->answered = now;

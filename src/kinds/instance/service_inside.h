@@ -21,11 +21,11 @@ struct seat {
         double packets_s;
         struct instance_response answered; /**< at the end of the last window */
         int64_t answered_ns;
-        double response_ms;                /**< mean of the newest window; NaN: nothing was answered in it */
-        double response_last_ms;           /**< of the newest in which something was */
-        uint64_t hangs;                    /**< promotions for a hang away from it */
-        int64_t hang_ns;                   /**< the newest; 0: none */
-        int64_t reset_ns;                  /**< the newest promotion by a reset or an early end; 0: none */
+        double response_ms;      /**< mean of the newest window; NaN: nothing was answered in it */
+        double response_last_ms; /**< of the newest in which something was */
+        uint64_t hangs;          /**< promotions for a hang away from it */
+        int64_t hang_ns;         /**< the newest; 0: none */
+        int64_t reset_ns;        /**< the newest promotion by a reset or an early end; 0: none */
 };
 
 struct address {
