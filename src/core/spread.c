@@ -13,6 +13,7 @@
 /* A healthy member gets this much of its weight however bad the others say it is. */
 #define WORTH_LEAST 0.05
 #define STEADY_S    5.0F  /* and health */
+#define BUSY_MUCH   0.8   /* from here on load may be all that is wrong */
 #define BUSY_S      5.0   /* load is smoothed over so many seconds */
 #define CARRIED_S   30.0  /* existing traffic is taken to be replaced in so many seconds */
 #define USUAL_S     600.0 /* what risk is usual is a matter of minutes */
@@ -161,7 +162,8 @@ struct spread_sets {
         uint16_t avoid;   /* of the pool, no new traffic */
         uint16_t leave;
         uint16_t dead;
-        uint16_t fit; /* for copies */
+        uint16_t fit;   /* for copies */
+        uint16_t spare; /* of them: not well, but better than nobody */
         bool is_alert, is_panic, is_nobody, is_limited, is_last;
 };
 
@@ -289,8 +291,39 @@ static bool member_is_left(const struct dog_group *g, unsigned i, const struct s
                 return false;
         bool is_long = g->policy.leave_ns > 0 && m->avoided_ns != INT64_MAX &&
                        now_ns - m->avoided_ns >= g->policy.leave_ns &&
-                       member_threat(m) >= g->policy.avoid_risk;
+                       member_threat(m) >= g->policy.avoid_risk && !(s->spare & bit(i));
         return (g->leaving & bit(i)) || is_long || (double)m->belief.p_breach[0] >= g->policy.leave_risk;
+}
+
+/* It is out of breath, and keeps what is promised. */
+static bool member_is_only_busy(const struct dog_group *g, const struct dog_member *m)
+{
+        double busy = m->outlook.has_sample ? sample_busy(&m->outlook.newest) : (double)NAN;
+        busy = fmax(isnan(busy) ? 0 : busy, isnan(m->busy) ? 0 : (double)m->busy);
+        return busy >= BUSY_MUCH && !m->belief.is_bad && (double)m->belief.p_breach[0] < g->policy.leave_risk;
+}
+
+/*
+ * A member that serves and has no mirror among the well gets the busy one that is least threatened: a copy
+ * there may be late, and then it is given up; without one, what exists dies with its member for certain.
+ */
+static uint16_t sets_spare(const struct dog_group *g, const struct spread_sets *s)
+{
+        uint16_t spare = 0;
+        for (unsigned i = 0; i < g->members && !s->is_nobody; i++) {
+                if (!(s->pool & (uint16_t)~s->avoid & bit(i)) || member_has_mirror(g, i, s->fit | spare))
+                        continue;
+                uint16_t best = NOBODY;
+                for (uint16_t k = 0; k < g->members; k++) {
+                        const struct dog_member *m = &g->member[k];
+                        if (k != i && (s->alive & (uint16_t)~g->leaving & bit(k)) &&
+                            !dog_members_share_fate(m, &g->member[i]) && member_is_only_busy(g, m) &&
+                            (best == NOBODY || member_threat(m) < member_threat(&g->member[best])))
+                                best = k;
+                }
+                spare |= best == NOBODY ? 0 : bit(best);
+        }
+        return spare;
 }
 
 static struct spread_sets group_sets(const struct dog_group *g, int64_t now_ns)
@@ -302,6 +335,8 @@ static struct spread_sets group_sets(const struct dog_group *g, int64_t now_ns)
         s.fit = s.is_nobody ? 0 : s.alive & (uint16_t)~s.avoid;
         if (!s.is_panic)
                 s.fit &= group_where(g, member_is_well);
+        s.spare = sets_spare(g, &s);
+        s.fit |= s.spare;
         for (unsigned i = 0; i < g->members; i++)
                 if (g->member[i].is_usable && member_is_left(g, i, &s, now_ns))
                         s.leave |= bit(i);

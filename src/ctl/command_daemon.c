@@ -101,8 +101,9 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
 
 int command_paths(struct ctl *ctl, int argc, char **argv)
 {
-        if (options_take(ctl, NULL, argc, argv) < 0)
-                return EXIT_USAGE;
+        int words = options_take(ctl, NULL, argc, argv);
+        if (words)
+                return words < 0 ? EXIT_USAGE : ctl_fail(EXIT_USAGE, "paths shows all; it takes no words");
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "paths"), &code);
         if (rows)
@@ -234,7 +235,10 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
         if (words > 0)
                 json_object_set_new(question, "path", json_string(argv[0]));
         json_t *rows = ctl_ask(ctl, question, &code);
-        if (rows)
+        if (rows && words > 0 && json_array_size(rows) == 0)
+                code = ctl_fail(EXIT_FAILED, "no path and no instance is called \"%s\"; see: sundog status",
+                                argv[0]);
+        else if (rows)
                 out_rows(&ctl->out, rows, column);
         json_decref(rows);
         return code;
@@ -273,7 +277,19 @@ int command_explain(struct ctl *ctl, int argc, char **argv)
                         json_string(ctl_time_text(
                                 (int64_t)json_integer_value(json_object_get(d, "at_wall_ns")), time)));
                 char *text = decision_text(d);
-                fputs(text ? text : "out of memory\n", ctl->out.to);
+                /* Each line is a word and, from its tenth column, a sentence. */
+                for (char *line = text, *next; line && *line; line = next) {
+                        next = strchr(line, '\n');
+                        if (next)
+                                *next++ = 0;
+                        else
+                                next = line + strlen(line);
+                        bool has_label = strlen(line) > 10 && line[9] == ' ';
+                        fprintf(ctl->out.to, "%.*s", has_label ? 10 : 0, line);
+                        out_wrapped(&ctl->out, line + (has_label ? 10 : 0), has_label ? 10 : 0);
+                }
+                if (!text)
+                        fputs("out of memory\n", ctl->out.to);
                 free(text);
         }
         json_decref(d);
@@ -310,9 +326,11 @@ static void event_print(const struct ctl *ctl, const json_t *e)
         if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0 ||
             strcmp(word(e, "event"), "silent") == 0 || strncmp(word(e, "event"), "evicted", 7) == 0)
                 colour = "yellow";
-        fprintf(o->to, "%s %-8s %s%s%s\n",
-                ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time),
-                word(e, "event"), out_colour(o, colour), word(e, "text"), out_colour(o, "plain"));
+        ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time);
+        int begin = fprintf(o->to, "%s %-13s ", time, word(e, "event"));
+        fputs(out_colour(o, colour), o->to);
+        out_wrapped(o, word(e, "text"), begin > 0 ? (size_t)begin : 0);
+        fputs(out_colour(o, "plain"), o->to);
         fflush(o->to);
 }
 

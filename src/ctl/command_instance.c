@@ -1,4 +1,5 @@
 /* The commands about vips: vips, instances, conns, drain, promote. */
+#include "base/array.h"
 #include "ctl/client.h"
 #include "ctl/command.h"
 
@@ -56,10 +57,50 @@ void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
                         word(row, "mode_why"));
 }
 
+struct vips_args {
+        bool is_classes;
+        const char *vip;
+};
+
+const struct option_row option_vips[] = {
+        {"classes", NULL, OPTION_FLAG, offsetof(struct vips_args, is_classes),
+         "classes of requests instead, and which are not replayable"},
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct vips_args, vip), "classes of this vip only"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+static int vips_classes(struct ctl *ctl, const char *vip)
+{
+        static const struct out_column column[] = {{.key = "class"},
+                                                   {.key = "vip"},
+                                                   {.key = "state"},
+                                                   {.key = "seen", .is_right = true},
+                                                   {.key = "diverged", .is_right = true},
+                                                   {.key = "request"},
+                                                   {.key = NULL}};
+        json_t *question = json_pack("{s:s}", "ask", "requests");
+        if (vip)
+                json_object_set_new(question, "vip", json_string(vip));
+        int code;
+        json_t *rows = ctl_ask(ctl, question, &code);
+        if (rows && json_array_size(rows) == 0 && ctl->out.format == OUT_TABLE)
+                fputs("no requests seen; a vip with \"classes: yes\" tells them apart\n", ctl->out.to);
+        else if (rows)
+                out_rows(&ctl->out, rows, column);
+        json_decref(rows);
+        return code;
+}
+
 int command_vips(struct ctl *ctl, int argc, char **argv)
 {
-        if (options_take(ctl, NULL, argc, argv) < 0)
+        struct vips_args a = {0};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
                 return EXIT_USAGE;
+        if (words > 0 || (a.vip && !a.is_classes))
+                return ctl_fail(EXIT_USAGE, "vips takes --classes, and then --vip NAME; nothing else");
+        if (a.is_classes)
+                return vips_classes(ctl, a.vip);
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "vips"), &code);
         if (rows)
@@ -83,7 +124,18 @@ static json_t *instances_for_people(const json_t *rows)
                 char risk[64];
                 double rtt = number(row, "rtt_ms");
                 double loss = number(row, "loss");
+                double answer = number(row, "response_ms");
+                char answers[16] = "-";
                 ctl_risk_bars(row, risk, sizeof(risk));
+                /* All three in digits, too: a grade, not up or down. */
+                char *space = strchr(risk, ' ');
+                if (space) {
+                        *space = 0;
+                        append(risk, sizeof(risk), " %.0f/%.0f/%.0f%%", 100 * number(row, "p_near"),
+                               100 * number(row, "p_middle"), 100 * number(row, "p_far"));
+                }
+                if (!isnan(answer))
+                        snprintf(answers, sizeof(answers), answer < 10 ? "%.1fms" : "%.0fms", answer);
                 if (isnan(rtt))
                         append(path, sizeof(path), "-");
                 else
@@ -97,6 +149,7 @@ static json_t *instances_for_people(const json_t *rows)
                                100 * number(row, "memory"), 100 * fmax(0, number(row, "stall")));
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "path", json_string(path));
+                json_object_set_new(copy, "answer", json_string(answers));
                 json_object_set_new(copy, "host", json_string(host));
                 json_object_set_new(copy, "risk", json_string(risk));
                 json_array_append_new(list, copy);
@@ -109,26 +162,39 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
         static const struct out_column column[] = {{.key = "instance"},
                                                    {.key = "state"},
                                                    {.key = "health", .is_right = true},
-                                                   {.key = "risk", .title = "P(BAD) 1/5/30s"},
-                                                   {.key = "path", .title = "RTT/LOSS"},
-                                                   {.key = "host", .title = "CPU/MEM/STALL"},
+                                                   {.key = "risk", .title = "RISK 1/5/30s"},
+                                                   {.key = "path", .title = "RTT"},
+                                                   {.key = "answer", .is_right = true},
                                                    {.key = "serves", .is_right = true},
                                                    {.key = "stands_by", .title = "STANDBY", .is_right = true},
+                                                   {.key = "host", .title = "CPU/MEM/STALL"},
                                                    {.key = "why"},
                                                    {.key = NULL}};
+        /* Without agents there is nothing to say of hosts, and a terminal is only so wide. */
+        struct out_column shown[ARRAY_SIZE(column)];
+        size_t columns = 0;
+        bool is_host = false;
+        size_t k;
+        const json_t *one;
+        json_array_foreach(rows, k, one) is_host |= !isnan(number(one, "cpu"));
+        for (size_t i = 0; i < ARRAY_SIZE(column); i++)
+                if (is_host || !column[i].key || strcmp(column[i].key, "host") != 0)
+                        shown[columns++] = column[i];
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
                 return;
         }
         json_t *list = instances_for_people(rows);
-        out_rows(&ctl->out, list, column);
+        out_rows(&ctl->out, list, shown);
         json_decref(list);
 }
 
 int command_instances(struct ctl *ctl, int argc, char **argv)
 {
-        if (options_take(ctl, NULL, argc, argv) < 0)
-                return EXIT_USAGE;
+        int words = options_take(ctl, NULL, argc, argv);
+        if (words)
+                return words < 0 ? EXIT_USAGE
+                                 : ctl_fail(EXIT_USAGE, "instances shows all; it takes no words");
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "instances"), &code);
         if (rows)
@@ -171,6 +237,8 @@ int command_conns(struct ctl *ctl, int argc, char **argv)
         if (words > 0)
                 return ctl_fail(EXIT_USAGE, "conns takes options only: --vip %s or --instance %s", argv[0],
                                 argv[0]);
+        if (a.most == 0)
+                return ctl_fail(EXIT_USAGE, "-n 0: none would be shown; write 1 or more");
         json_t *question = json_pack("{s:s, s:i}", "ask", "conns", "most", (int)a.most);
         if (a.vip)
                 json_object_set_new(question, "vip", json_string(a.vip));
@@ -283,6 +351,47 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
                         code = ctl_fail(EXIT_UNREACHABLE, "sundogd has gone before %s was empty", argv[0]);
         }
         client_close(c);
+        return code;
+}
+
+/* ---- forgive ---- */
+
+struct forgive_args {
+        const char *vip;
+};
+
+const struct option_row option_forgive[] = {
+        {"vip", "NAME", OPTION_TEXT, offsetof(struct forgive_args, vip),
+         "where several vips have such requests"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+int command_forgive(struct ctl *ctl, int argc, char **argv)
+{
+        struct forgive_args a = {0};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words != 1)
+                return ctl_fail(EXIT_USAGE,
+                                "name one class, by number or as \"GET /path\"; see: sundog vips --classes");
+        json_t *question = json_pack("{s:s, s:s}", "ask", "forgive", "class", argv[0]);
+        if (a.vip)
+                json_object_set_new(question, "vip", json_string(a.vip));
+        int code;
+        json_t *row = ctl_ask(ctl, question, &code);
+        if (!row)
+                return code;
+        if (ctl->out.format != OUT_TABLE)
+                out_object(&ctl->out, row);
+        else if (json_is_true(json_object_get(row, "was_barred")))
+                fprintf(ctl->out.to,
+                        "requests \"%s\" of %s are protected again from the next connection on\n",
+                        word(row, "request"), word(row, "vip"));
+        else
+                fprintf(ctl->out.to, "requests \"%s\" of %s were protected all the time\n",
+                        word(row, "request"), word(row, "vip"));
+        json_decref(row);
         return code;
 }
 

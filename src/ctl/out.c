@@ -5,9 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { COLUMNS_MAX = 24, CELL_MAX = 160 };
+enum { COLUMNS_MAX = 24, CELL_MAX = 400, LAST_LEAST = 24 };
 
 bool out_format_parse(const char *word, enum out_format *format)
 {
@@ -24,7 +25,13 @@ bool out_format_parse(const char *word, enum out_format *format)
 struct out out_open(FILE *to, enum out_format format)
 {
         const char *none = getenv("NO_COLOR");
-        return (struct out){.format = format, .to = to, .has_colour = isatty(fileno(to)) && !(none && *none)};
+        struct winsize size;
+        bool is_terminal = isatty(fileno(to));
+        return (struct out){.format = format,
+                            .to = to,
+                            .has_colour = is_terminal && !(none && *none),
+                            .width = is_terminal && ioctl(fileno(to), TIOCGWINSZ, &size) == 0 ? size.ws_col
+                                                                                              : 0};
 }
 
 const char *out_colour(const struct out *o, const char *name)
@@ -77,6 +84,45 @@ static void cell_text(const json_t *value, const struct out_column *c, char *to)
         }
 }
 
+/* As many words as fit into `room`; all of it when the first one does not. @return bytes, without the space
+ */
+static size_t cell_line(const char *text, size_t room)
+{
+        size_t best = 0;
+        size_t width = 0;
+        size_t i = 0;
+        for (; text[i]; i++) {
+                if (text[i] == ' ' && width <= room)
+                        best = i;
+                width += ((unsigned char)text[i] & 0xc0) != 0x80;
+        }
+        return width <= room || best == 0 ? i : best;
+}
+
+/*
+ * The last column is the one with sentences. What does not fit beside the others goes on below itself; where
+ * too little is left to read it there, it has lines of its own.
+ */
+void out_wrapped(const struct out *o, const char *cell, size_t at)
+{
+        bool is_narrow =
+                *cell && o->width > 0 && at + LAST_LEAST > o->width && out_width(cell) + at > o->width;
+        size_t indent = is_narrow ? 4 : at;
+        size_t room = o->width > indent ? o->width - indent : SIZE_MAX;
+        if (is_narrow)
+                fprintf(o->to, "\n%*s", (int)indent, "");
+        for (;;) {
+                size_t n = cell_line(cell, room);
+                fprintf(o->to, "%.*s\n", (int)n, cell);
+                cell += n;
+                while (*cell == ' ')
+                        cell++;
+                if (!*cell)
+                        return;
+                fprintf(o->to, "%*s", (int)indent, "");
+        }
+}
+
 static void out_table(const struct out *o, const json_t *rows, const struct out_column *column)
 {
         size_t width[COLUMNS_MAX] = {0};
@@ -101,8 +147,13 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
                 }
         }
         fputs(out_colour(o, "bold"), o->to);
+        size_t begins = 0;
         for (size_t k = 0; k < columns; k++) {
                 int pad = (int)(width[k] - out_width(title[k]));
+                bool is_below = k + 1 == columns && o->width && begins + out_width(title[k]) > o->width;
+                if (is_below && !column[k].is_right)
+                        break;
+                begins += width[k] + 2;
                 if (column[k].is_right)
                         fprintf(o->to, "%*s%s", pad, "", title[k]);
                 else
@@ -112,14 +163,21 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         fprintf(o->to, "%s\n", out_colour(o, "plain"));
         json_array_foreach(rows, i, row)
         {
+                size_t at = 0;
                 for (size_t k = 0; k < columns; k++) {
                         cell_text(json_object_get(row, column[k].key), &column[k], cell);
                         int pad = (int)(width[k] - out_width(cell));
+                        bool is_last = k + 1 == columns;
+                        if (is_last && !column[k].is_right) {
+                                out_wrapped(o, cell, at);
+                                break;
+                        }
                         if (column[k].is_right)
                                 fprintf(o->to, "%*s%s", pad, "", cell);
                         else
-                                fprintf(o->to, "%s%*s", cell, k + 1 < columns ? pad : 0, "");
-                        fputs(k + 1 < columns ? "  " : "\n", o->to);
+                                fprintf(o->to, "%s%*s", cell, pad, "");
+                        fputs(is_last ? "\n" : "  ", o->to);
+                        at += width[k] + 2;
                 }
         }
 }

@@ -22,6 +22,7 @@ struct out_column {
 struct out {
         enum out_format format;
         bool has_colour;
+        size_t width; /**< of the terminal; 0: as wide as it takes */
         FILE *to;
 };
 
@@ -33,6 +34,8 @@ struct out out_open(FILE *to, enum out_format format);
 void out_rows(const struct out *o, const json_t *rows, const struct out_column *column);
 /** Print one object whole: in JSON as it is, as a table one member a line. */
 void out_object(const struct out *o, const json_t *object);
+/** A sentence that begins in column `at`, and goes on below itself where the terminal ends; then a new line. */
+void out_wrapped(const struct out *o, const char *text, size_t at);
 /** Escape codes, or "" without colour: "bold", "dim", "red", "green", "yellow", "plain". */
 const char *out_colour(const struct out *o, const char *name);
 /** Width of a text on a terminal: UTF-8 code points. */

@@ -7,6 +7,7 @@
 #include "daemon/plan_config.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
+#include "hands/kernel.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
 #include "hands/privilege.h"
@@ -357,12 +358,15 @@ static void drained_recall(struct decider *d)
 static json_t *answer_instance(struct decider *d, const struct view_instance *v, const char *ask,
                                const json_t *question, int64_t now_ns, bool *is_known, struct dog_err *e)
 {
-        static const char *const asks[] = {"vips", "instances", "conns", "drain", "promote"};
+        static const char *const asks[] = {"vips",  "instances", "conns",  "requests",
+                                           "drain", "promote",   "forgive"};
         for (size_t i = 0; i < sizeof(asks) / sizeof(asks[0]); i++)
                 *is_known |= strcmp(ask, asks[i]) == 0;
         if (!*is_known)
                 return NULL;
-        if (!d->service && strcmp(ask, "drain") != 0 && strcmp(ask, "promote") != 0)
+        bool is_order =
+                strcmp(ask, "drain") == 0 || strcmp(ask, "promote") == 0 || strcmp(ask, "forgive") == 0;
+        if (!d->service && !is_order)
                 return json_array();
         if (!d->service) {
                 dog_err_set(e, -ENOENT, "this daemon serves no vips");
@@ -376,6 +380,10 @@ static json_t *answer_instance(struct decider *d, const struct view_instance *v,
                 return view_conns(v, question, now_ns, e);
         if (strcmp(ask, "promote") == 0)
                 return view_promote(v, question, e);
+        if (strcmp(ask, "requests") == 0)
+                return view_requests(v, question, e);
+        if (strcmp(ask, "forgive") == 0)
+                return view_forgive(v, question, e);
         const char *name = json_string_value(json_object_get(question, "instance"));
         bool is_undone = json_is_true(json_object_get(question, "undo"));
         if (!name) {
@@ -416,7 +424,7 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
         if (!is_known)
                 dog_err_set(e, -EINVAL,
                             "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, vips, "
-                            "instances, conns, drain or promote",
+                            "instances, conns, requests, drain, promote or forgive",
                             ask);
         return answer;
 }
@@ -766,12 +774,59 @@ static void machine_track_begin(struct decider *d)
         }
 }
 
+/*
+ * What the front cannot do without: one object carries plain forwarding and protection, so a kernel that
+ * lacks a part of it is refused. XDP is the faster way before it, and tc does all that XDP does.
+ */
+static int front_kernel_check(struct decider *d, struct instance_service_settings *s, struct dog_err *e)
+{
+        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_KERNEL_PROBE);
+        struct dog_hands_reply reply;
+        uint32_t needed = DOG_KERNEL_BPFFS | DOG_KERNEL_TC | DOG_KERNEL_SPIN_LOCK | DOG_KERNEL_RINGBUF;
+        char text[200];
+        int rc = dog_hands_call(d->hands, &ask, &reply, NULL, e);
+        if (rc < 0)
+                return rc;
+        if ((reply.as.kernel.has & needed) != needed)
+                return dog_err_set(e, -EOPNOTSUPP, "the front: %s; vips need Linux 6.1 or later",
+                                   dog_kernel_missing(reply.as.kernel.has | ~needed, text, sizeof(text)));
+        if (reply.as.kernel.has & DOG_KERNEL_XDP || s->front.hook == INSTANCE_HOOK_TC)
+                return 0;
+        if (s->front.hook == INSTANCE_HOOK_XDP)
+                return dog_err_set(
+                        e, -EOPNOTSUPP, "the front: \"hook: xdp\", but %s",
+                        dog_kernel_missing(reply.as.kernel.has | ~DOG_KERNEL_XDP, text, sizeof(text)));
+        s->front.hook = INSTANCE_HOOK_TC;
+        note_add(d, "this kernel has no XDP: the front uses tc alone, which is slower for unprotected vips");
+        return 0;
+}
+
+/* Where the driver has no native XDP; a veth is tc by choice, and no news. */
+static void front_hooks_note(struct decider *d)
+{
+        const struct instance_front *front = instance_service_front(d->service);
+        char text[300];
+        for (unsigned i = 0; i < d->config->front.devices; i++) {
+                const char *why = instance_front_no_xdp(front, i);
+                if (!why || !*why)
+                        continue;
+                snprintf(text, sizeof(text), "device %s is served by tc, XDP was refused: %s",
+                         d->config->front.device[i].text, why);
+                note_add(d, text);
+        }
+}
+
 static int service_begin(struct decider *d, struct dog_err *e)
 {
         struct instance_service_settings s;
         int rc = plan_service(d->config, &s, e);
         if (rc < 0)
                 return rc;
+        rc = front_kernel_check(d, &s, e);
+        if (rc < 0) {
+                plan_service_fini(&s);
+                return rc;
+        }
         d->machine_track = calloc(d->config->instances + 1, sizeof(*d->machine_track));
         if (!d->machine_track) {
                 plan_service_fini(&s);
@@ -788,6 +843,7 @@ static int service_begin(struct decider *d, struct dog_err *e)
         plan_service_fini(&s);
         if (rc < 0)
                 return rc;
+        front_hooks_note(d);
         drained_recall(d);
         dog_log(DOG_LOG_INFO, "event=front-open vips=%zu instances=%zu adopted=%u", d->config->vips,
                 d->config->instances, instance_front_adopted(instance_service_front(d->service)));

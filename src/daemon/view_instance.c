@@ -93,6 +93,27 @@ static json_t *events_row(const struct instance_vip_counters *c)
         return o;
 }
 
+struct barred {
+        uint16_t vip;
+        json_int_t n;
+};
+
+static bool barred_one(void *user, uint32_t id, const struct instance_class *c)
+{
+        struct barred *b = user;
+        (void)id;
+        b->n += c->vip == b->vip && c->is_barred;
+        return true;
+}
+
+static json_int_t barred_count(const struct view_instance *v, unsigned i)
+{
+        struct barred b = {.vip = (uint16_t)instance_service_vip_number(v->service, i)};
+        if (v->config->vip[i].has_classes)
+                instance_front_classes(instance_service_front(v->service), barred_one, &b);
+        return b.n;
+}
+
 static json_t *vip_row(const struct view_instance *v, unsigned i)
 {
         static const char *const protect[] = {"auto", "always", "never", "share"};
@@ -152,6 +173,7 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_object_set_new(row, "protected_share", json_real((double)g->share / DOG_SHARE_ONE));
         json_object_set_new(row, "kept",
                             real(served > 0 ? 1 - (double)g->tally.bad_ns / served : (double)NAN));
+        json_object_set_new(row, "not_replayable", json_integer(barred_count(v, i)));
         json_object_set_new(row, "decisions", json_integer((json_int_t)g->tally.decisions));
         json_object_set_new(row, "helped", json_integer((json_int_t)g->tally.helped));
         json_object_set_new(row, "neutral", json_integer((json_int_t)g->tally.neutral));
@@ -303,9 +325,15 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "score", real(is_there ? (double)b->score : (double)NAN));
         static const char *const p[] = {"p_near", "p_middle", "p_far"};
         for (int h = 0; h < DOG_HORIZONS; h++)
-                json_object_set_new(row, p[h], real(is_there ? (double)b->p_breach[h] : (double)NAN));
+                json_object_set_new(row, p[h],
+                                    real(!is_there            ? (double)NAN
+                                         : s.worst->is_usable ? (double)b->p_breach[h]
+                                                              : 1));
         json_object_set_new(row, "rtt_ms", real(m.rtt_ms));
         json_object_set_new(row, "loss", real(m.loss));
+        json_object_set_new(row, "response_ms", real(m.response_ms));
+        json_object_set_new(row, "response_most_ms", real(m.response_most_ms));
+        json_object_set_new(row, "answers", json_integer((json_int_t)m.answers));
         json_object_set_new(row, "weight", json_real(s.weight));
         json_object_set_new(row, "serves", json_integer(m.serves));
         json_object_set_new(row, "stands_by", json_integer(m.stands_by));
@@ -329,6 +357,111 @@ json_t *view_instances(const struct view_instance *v, int64_t now_ns)
         for (unsigned i = 0; v->service && i < v->config->instances; i++)
                 json_array_append_new(rows, instance_row(v, i, now_ns));
         return rows;
+}
+
+/* ---- classes of requests ---- */
+
+static int vip_named(const struct view_instance *v, const char *name)
+{
+        for (size_t i = 0; i < v->config->vips; i++)
+                if (strcmp(v->config->vip[i].name, name) == 0)
+                        return (int)i;
+        return -1;
+}
+
+struct requests {
+        const struct view_instance *v;
+        json_t *rows;
+        int vip;          /* -1: any */
+        const char *name; /* NULL: any; its number or its text */
+        uint32_t id;
+        unsigned found;
+};
+
+static void request_name(uint32_t id, char name[16])
+{
+        snprintf(name, 16, "%08x", id);
+}
+
+static bool request_one(void *user, uint32_t id, const struct instance_class *c)
+{
+        struct requests *r = user;
+        char name[16];
+        char text[sizeof(c->text) + 1];
+        int vip = instance_service_vip_of(r->v->service, c->vip);
+        request_name(id, name);
+        snprintf(text, sizeof(text), "%.*s", (int)(c->length < sizeof(c->text) ? c->length : sizeof(c->text)),
+                 c->text);
+        if ((r->vip >= 0 && vip != r->vip) ||
+            (r->name && strcmp(r->name, name) != 0 && strcmp(r->name, text) != 0))
+                return true;
+        r->id = id;
+        r->found++;
+        json_array_append_new(r->rows,
+                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "class", name, "request", text,
+                                        "vip", vip < 0 ? "-" : r->v->config->vip[vip].name, "seen",
+                                        (json_int_t)c->seen, "diverged", (json_int_t)c->diverged, "state",
+                                        c->is_barred ? "NOT REPLAYABLE" : "protected"));
+        return true;
+}
+
+static json_t *requests_of(const struct view_instance *v, const json_t *question, const char *name,
+                           uint32_t *id, struct dog_err *e)
+{
+        const char *vip = json_string_value(json_object_get(question, "vip"));
+        struct requests r = {.v = v, .vip = vip ? vip_named(v, vip) : -1, .name = name};
+        if (vip && r.vip < 0) {
+                dog_err_set(e, -ENOENT, "there is no vip \"%s\"; see: sundog vips", vip);
+                return NULL;
+        }
+        r.rows = json_array();
+        int rc = instance_front_classes(instance_service_front(v->service), request_one, &r);
+        if (rc < 0)
+                dog_err_set(e, rc, "cannot read the classes of requests: %s", strerror(-rc));
+        else if (name && r.found == 0)
+                rc = dog_err_set(e, -ENOENT,
+                                 "no class of requests is called \"%s\"; see: sundog vips --classes", name);
+        else if (name && r.found > 1)
+                rc = dog_err_set(e, -EINVAL,
+                                 "%u vips have requests \"%s\": give the class's number or add --vip; see: "
+                                 "sundog vips --classes",
+                                 r.found, name);
+        *id = r.id;
+        if (rc < 0) {
+                json_decref(r.rows);
+                return NULL;
+        }
+        return r.rows;
+}
+
+json_t *view_requests(const struct view_instance *v, const json_t *question, struct dog_err *e)
+{
+        uint32_t id;
+        return requests_of(v, question, NULL, &id, e);
+}
+
+json_t *view_forgive(const struct view_instance *v, const json_t *question, struct dog_err *e)
+{
+        const char *name = json_string_value(json_object_get(question, "class"));
+        uint32_t id;
+        if (!name) {
+                dog_err_set(e, -EINVAL, "name the class: {\"ask\":\"forgive\",\"class\":\"GET /news\"}");
+                return NULL;
+        }
+        json_t *rows = requests_of(v, question, name, &id, e);
+        if (!rows)
+                return NULL;
+        json_t *row = json_incref(json_array_get(rows, 0));
+        json_decref(rows);
+        bool was_barred = strcmp(json_string_value(json_object_get(row, "state")), "protected") != 0;
+        if (instance_service_forgive(v->service, id, json_string_value(json_object_get(row, "request")),
+                                     was_barred, e) < 0) {
+                json_decref(row);
+                return NULL;
+        }
+        json_object_set_new(row, "was_barred", json_boolean(was_barred));
+        json_object_set_new(row, "state", json_string("protected"));
+        return row;
 }
 
 /* ---- connections ---- */
@@ -404,14 +537,6 @@ static bool listing_one(void *user, const struct instance_flow *flow, const stru
         json_object_set_new(row, "is_of_peer", json_boolean(c->flags & INSTANCE_CONN_PEER));
         json_array_append_new(l->rows, row);
         return json_array_size(l->rows) < l->most;
-}
-
-static int vip_named(const struct view_instance *v, const char *name)
-{
-        for (size_t i = 0; i < v->config->vips; i++)
-                if (strcmp(v->config->vip[i].name, name) == 0)
-                        return (int)i;
-        return -1;
 }
 
 json_t *view_conns(const struct view_instance *v, const json_t *question, int64_t now_ns, struct dog_err *e)

@@ -19,6 +19,10 @@ json_t *view_vips(const struct view_instance *v, int64_t now_ns);
 json_t *view_instances(const struct view_instance *v, int64_t now_ns);
 /** @param question  may have "vip", "instance" (names) and "most" */
 json_t *view_conns(const struct view_instance *v, const json_t *question, int64_t now_ns, struct dog_err *e);
+/** What is known of classes of requests. @param question  may have "vip" */
+json_t *view_requests(const struct view_instance *v, const json_t *question, struct dog_err *e);
+/** Protect a class again. @param question  "class": its number or its text, and perhaps "vip" */
+json_t *view_forgive(const struct view_instance *v, const json_t *question, struct dog_err *e);
 /** Adds "vips", "instances", their notes and whether something needs a person to what view_status made. */
 json_t *view_instance_status(const struct view_instance *v, json_t *status, int64_t now_ns);
 /** @param question  "instance", or "client" (ADDRESS:PORT) and perhaps "vip"; "dry": only say what would be

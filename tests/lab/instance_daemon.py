@@ -324,6 +324,32 @@ def the_decider_may_die():  # I9 I10
     return told
 
 
+def a_restart_moves_nothing():  # I9 I10
+    fresh()
+    lab.daemon.end()
+    # One that is less used stays so, though it has no reason any more.
+    lab.configure()
+    with open(lab.path("edge.yaml")) as f:
+        text = f.read()
+    with open(lab.path("edge.yaml"), "w") as f:
+        f.write(text.replace("name: b,", "name: b, weight: 0.25,"))
+    lab.sundogd()
+    wait_for(lambda: 0.1 < lab.vip()["weights"]["b"] < 0.3, 20, "weights as configured: %s" % lab.vip())
+    c = Client()
+    time.sleep(0.5)
+    before = lab.vip()
+    for _ in range(3):
+        lab.restart()
+        wait_for(lambda: lab.sundog("vips")[0] == 0, 10, "it answers")
+        now = lab.vip()
+        need(abs(now["weights"]["b"] - before["weights"]["b"]) < 0.05, "from the first moment: %s" % now["weights"])
+        time.sleep(0.5)
+    now = lab.vip()
+    need(now["promoted"] == before["promoted"], "nothing was moved: %s, before %s" % (now, before))
+    need(abs(now["weights"]["b"] - before["weights"]["b"]) < 0.05, "and later: %s" % now["weights"])
+    return c.all_kept()
+
+
 def an_instance_can_be_added():  # I4 I12
     fresh()
     lab.files = ("a", "b", "c")
@@ -390,6 +416,102 @@ def the_agent_of_a_server_is_heard_and_answered():  # I1 I7 I13
     program.end()
     wait_for(lambda: not lab.instance("a")["agent"]["is_heard"], 10, "its silence is noticed")
     need(lab.instance("a")["state"] != "DEAD", "and is no failure of the server")
+
+
+def agent_of_a(netns, front, key, ports="80"):
+    agent = os.path.join(os.path.dirname(SUNDOGD), "sundog-agent")
+    with open(lab.path("agent.yaml"), "w") as f:
+        f.write("name: a\nkey: %s\nfronts: [%s]\nports: [%s]\nsocket: %s\nuser: nobody\n"
+                % (key, front, ports, lab.path("agent/sock")))
+    program = lab.start(agent, "--config", lab.path("agent.yaml"), netns=lab.ns(netns))
+    program.expect("instance=a event=started")
+    return program
+
+
+def agent_key(name):
+    with open(lab.path(name), "w") as f:
+        f.write(os.urandom(32).hex() + "\n")
+    os.chmod(lab.path(name), 0o600)
+    return lab.path(name)
+
+
+def an_agent_that_lies_is_flagged_and_not_believed():  # I7
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    key = agent_key("agent.key")
+    fresh(extra=", agent_key_file: " + key)
+    # It has a's key and name and tells of another host, which does nothing, while a sends megabytes.
+    liar = agent_of_a("c", "10.80.3.1", key)
+    wait_for(lambda: lab.instance("a")["agent"]["is_heard"], 10, "heard: %s" % lab.instance("a"))
+    need(not lab.instance("a")["is_doubted"], "nothing speaks against it yet")
+    c = Client(40, rate=100000)
+    wait_for(lambda: lab.instance("a")["is_doubted"], 9, "it is found out: %s" % lab.instance("a"))
+    row = lab.instance("a")
+    need(row["state"] not in ("DEAD", "REFUSING") and row["health"] > 10, "that alone is no failure: %s" % row)
+    wait_for(lambda: any("says what is not so" in e["text"] for e in lab.events("agent")), 3, "and said: %s" % lab.events("agent"))
+    told = c.all_kept()
+    liar.end()
+    return told
+
+
+def an_agent_with_a_wrong_key_is_counted_and_said():
+    os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    fresh(extra=", agent_key_file: " + agent_key("agent.key"))
+    c = Client(20)
+    stranger = agent_of_a("a", "10.80.1.1", agent_key("wrong.key"))
+    wait_for(lambda: lab.instance("a")["agent"]["bad_tag"] >= 3, 15, "counted: %s" % lab.instance("a"))
+    row = lab.instance("a")
+    need(not row["agent"]["is_heard"] and row["cpu"] is None, "and not believed: %s" % row)
+    need(row["state"] == "SERVING" and "another key" in row["why"], "all else goes on, and why is told: %s" % row)
+    said = [t for t in lab.daemon.told if "tag" in t or "key" in t]
+    need(len(said) == 1, "one sentence, not one a datagram: %s" % said)
+    stranger.end()
+    return c.all_kept() + "\n" + said[0]
+
+
+def on_an_address_of_the_gateway_itself_other_ports_stay_open():
+    sh("ip", "-n", lab.ns("lb"), "addr", "add", VIP + "/32", "dev", "lo")
+    if lab.daemon:
+        lab.daemon.end()
+    listener = None
+    try:
+        lab.configure()
+        lab.sundogd()
+        lab.all_serve("a", "b")
+        listener = lab.start(sys.executable, "-c", "import socket\ns=socket.create_server(('%s',22))\nprint('listens',flush=True)\n"
+                             "while True:\n c,_=s.accept(); c.sendall(b'SSH-2.0-x'); c.close()" % VIP, netns=lab.ns("lb"))
+        listener.expect("listens", 10)
+        need(lab.who() in ("a", "b"), "the port that is served goes to the servers")
+        got = sh("ip", "netns", "exec", lab.ns("cl"), sys.executable, "-c",
+                 "import socket; print(socket.create_connection(('%s',22),3).recv(20))" % VIP, check=False)
+        need("SSH-2.0" in got, "ssh on the same address is still the gateway's own: %s" % got)
+    finally:
+        if listener:
+            listener.end()
+        sh("ip", "-n", lab.ns("lb"), "addr", "del", VIP + "/32", "dev", "lo")
+    fresh()
+
+
+def a_device_without_xdp_is_served_by_tc_and_told():
+    sh("ip", "-n", lab.ns("lb"), "link", "add", "d0", "type", "bridge")
+    sh("ip", "-n", lab.ns("lb"), "link", "set", "d0", "up")
+    if lab.daemon:
+        lab.daemon.end()
+    try:
+        lab.configure()
+        with open(lab.path("edge.yaml")) as f:
+            text = f.read()
+        with open(lab.path("edge.yaml"), "w") as f:
+            f.write(text.replace("sc]", "sc, d0]"))
+        lab.sundogd()
+        lab.all_serve("a", "b")
+        code, status = lab.ask("status")
+        need(any("d0" in n and "XDP was refused" in n for n in status["notes"]), "a note: %s" % status["notes"])
+        need(not any("c0" in n or "sa" in n.split() for n in status["notes"]), "of that device only: %s" % status["notes"])
+        need(any("no-xdp" in t and "d0" in t for t in lab.daemon.told), "and a line of the log")
+        need(lab.who() in ("a", "b"), "it serves")
+        return [n for n in status["notes"] if "d0" in n][0]
+    finally:
+        sh("ip", "-n", lab.ns("lb"), "link", "del", "d0")
 
 
 def bad_input_gets_a_sentence():
@@ -468,8 +590,11 @@ def remove_takes_the_front_off():
 
 STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
               a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
-              the_decider_may_die, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
-              the_agent_of_a_server_is_heard_and_answered, bad_input_gets_a_sentence,
+              the_decider_may_die, a_restart_moves_nothing, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
+              the_agent_of_a_server_is_heard_and_answered,
+              an_agent_that_lies_is_flagged_and_not_believed, an_agent_with_a_wrong_key_is_counted_and_said,
+              on_an_address_of_the_gateway_itself_other_ports_stay_open,
+              a_device_without_xdp_is_served_by_tc_and_told, bad_input_gets_a_sentence,
               a_clients_host_measures_by_itself_and_is_told, remove_takes_the_front_off)
 
 

@@ -517,6 +517,42 @@ static void the_protected_share_is_what_was_asked_for(void)
 }
 
 /* The budget holds in the long run, and risky times protect more. */
+/* I3 I9: of two, the busy one is still the other's standby: "always" protects. A sick one is not. */
+static void the_only_other_stands_by_though_it_is_busy(void)
+{
+        static const struct {
+                unsigned members;
+                double cpu, threat;
+                bool is_bad, is_fit;
+                const char *say;
+        } row[] = {{2, 1, .6, false, true, "busy, the only other one: stands by"},
+                   {2, .1, .6, false, false, "threatened, and not by load: does not"},
+                   {2, 1, .6, true, false, "busy and breaking its promise: does not"},
+                   {2, 1, .95, false, false, "busy and about to fail: does not"},
+                   {3, 1, .6, false, false, "busy, and there is another one: does not"}};
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                struct dog_group *g = spread_of(row[i].members);
+                g->policy.mirror = DOG_MIRROR_ALWAYS;
+                int64_t now_ns = T0;
+                group_step(g, now_ns);
+                struct dog_member *m = &g->member[1];
+                for (int s = 0; s < 20; s++) {
+                        now_ns += STEP;
+                        m->outlook.has_sample = true;
+                        m->outlook.newest = dog_sample_at(now_ns);
+                        m->outlook.newest.value[DOG_SIGNAL_CPU] = row[i].cpu;
+                        member_says(g, 1, row[i].threat, row[i].threat);
+                        m->belief.is_bad = row[i].is_bad;
+                        group_step(g, now_ns);
+                }
+                OK(m->weight == 0 && g->member[0].weight == 255, "new traffic avoids it: %u", m->weight);
+                OK((m->standby > 0) == row[i].is_fit, "%s: %u", row[i].say, m->standby);
+                OK((g->share == DOG_SHARE_ONE) == (row[i].is_fit || row[i].members > 2), "%s: share %u",
+                   row[i].say, g->share);
+                dog_group_free(g);
+        }
+}
+
 static void the_share_follows_the_risk_within_the_budget(void)
 {
         struct dog_group *g = spread_of(3);
@@ -980,7 +1016,8 @@ int main(void)
                 TEST(with_nobody_alive_traffic_stays_with_everybody),
                 TEST(the_operator_empties_a_member_but_not_the_last),
                 TEST(frozen_only_the_dead_and_the_drained_go), TEST(backups_serve_when_the_primaries_cannot),
-                TEST(the_floors_hold_whatever_is_believed), TEST(the_protected_share_is_what_was_asked_for),
+                TEST(the_floors_hold_whatever_is_believed), TEST(the_only_other_stands_by_though_it_is_busy),
+                TEST(the_protected_share_is_what_was_asked_for),
                 TEST(the_share_follows_the_risk_within_the_budget),
                 TEST(members_with_a_common_fate_have_a_bit_in_common),
                 TEST(only_so_many_leave_at_once_but_the_dead_always),

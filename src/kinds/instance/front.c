@@ -5,6 +5,7 @@
 #include "kinds/instance/maglev.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -160,6 +161,8 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
                 {&f->events, "instance_events", 0},
                 {&f->vip_stats, "instance_vip_stats", sizeof(struct instance_vip_stats)},
                 {&f->server_stats, "instance_server_stats", sizeof(struct instance_server_stats)},
+                {&f->responses, "instance_responses", sizeof(struct instance_response)},
+                {&f->classes, "instance_classes", sizeof(struct instance_class)},
                 {&f->live, "instance_live", sizeof(uint32_t)},
                 {&f->words, "instance_words", sizeof(struct instance_word)},
                 {&f->cookies, "instance_cookies", sizeof(struct instance_cookie_vip)},
@@ -215,10 +218,10 @@ void instance_front_close(struct instance_front *f)
         front_ask_drop(f, &f->tc_egress);
         front_ask_drop(f, &f->xdp);
         front_conn_fini(f);
-        struct instance_map *const map[] = {&f->vips,         &f->table,    &f->servers,   &f->back,
-                                            &f->conns[0],     &f->conns[1], &f->orders,    &f->events,
-                                            &f->live,         &f->xdp_out,  &f->vip_stats, &f->drops,
-                                            &f->server_stats, &f->cookies,  &f->loose,     &f->words};
+        struct instance_map *const map[] = {
+                &f->vips,         &f->table,   &f->servers, &f->back,      &f->conns[0],  &f->conns[1],
+                &f->orders,       &f->events,  &f->live,    &f->xdp_out,   &f->vip_stats, &f->drops,
+                &f->server_stats, &f->cookies, &f->loose,   &f->responses, &f->classes,   &f->words};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
                 instance_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
@@ -655,6 +658,24 @@ int instance_front_table_set(struct instance_front *f, unsigned number, const st
         return front_vip_write(f, vip, e);
 }
 
+uint32_t instance_front_picks(const struct instance_front *f, unsigned vip, unsigned server)
+{
+        uint32_t n = 0;
+        if (vip >= INSTANCE_VIPS_MAX || !f->vip[vip].is_set)
+                return 0;
+        const struct instance_pick *row = front_row(f, f->vip[vip].value.row);
+        for (uint32_t i = 0; i < INSTANCE_TABLE; i++)
+                n += row[i].primary == server;
+        return n;
+}
+
+uint32_t instance_front_server_flags(const struct instance_front *f, unsigned server)
+{
+        return server < INSTANCE_SERVERS_MAX
+                       ? __atomic_load_n(&front_server_at(f, server)->flags, __ATOMIC_ACQUIRE)
+                       : 0;
+}
+
 /* ---------------------------------------------------------------------------------- commit */
 
 /* What an earlier session served and this one does not. */
@@ -730,9 +751,18 @@ static int front_attach(struct instance_front *f, const char *device, struct dog
         rc = front_ask_xdp(f, device, DOG_HANDS_XDP_ATTACH, &why);
         if (rc < 0 && f->is.hook == INSTANCE_HOOK_XDP)
                 return dog_err_set(e, rc, "%s", why.text);
+        for (unsigned i = 0; i < f->is.devices; i++)
+                if (strcmp(f->device[i], device) == 0)
+                        snprintf(f->no_xdp[i], sizeof(f->no_xdp[i]), "%.*s", (int)sizeof(f->no_xdp[i]) - 1,
+                                 rc < 0 ? why.text : "");
         if (rc < 0)
                 dog_log(DOG_LOG_INFO, "front event=no-xdp device=%s why=\"%s\"", device, why.text);
         return 0;
+}
+
+const char *instance_front_no_xdp(const struct instance_front *f, unsigned device)
+{
+        return device < f->is.devices ? f->no_xdp[device] : NULL;
 }
 
 /* The way to a client is asked of the kernel's routes, which answer only where it forwards. */
@@ -805,6 +835,79 @@ int instance_front_drops_read(struct instance_front *f, uint64_t drops[INSTANCE_
         for (uint32_t i = 0; i < INSTANCE_DROP_COUNT && rc == 0; i++)
                 rc = instance_map_sum(&f->drops, i, &drops[i], 1);
         return rc;
+}
+
+int instance_front_response_read(struct instance_front *f, unsigned server, struct instance_response *to)
+{
+        int cpus = libbpf_num_possible_cpus();
+        uint32_t key = server;
+        memset(to, 0, sizeof(*to));
+        if (server >= INSTANCE_SERVERS_MAX || cpus < 1)
+                return -EINVAL;
+        struct instance_response *cpu = calloc((size_t)cpus, sizeof(*cpu));
+        if (!cpu)
+                return -ENOMEM;
+        int rc = bpf_map_lookup_elem(f->responses.fd, &key, cpu) < 0 ? -errno : 0;
+        for (int i = 0; i < cpus && rc == 0; i++) {
+                to->answers += cpu[i].answers;
+                to->sum_ns += cpu[i].sum_ns;
+                for (int s = 0; s < 2; s++) {
+                        if (cpu[i].span[s] > to->span[s]) {
+                                to->span[s] = cpu[i].span[s];
+                                to->most_ns[s] = 0;
+                        }
+                        if (cpu[i].span[s] == to->span[s] && cpu[i].most_ns[s] > to->most_ns[s])
+                                to->most_ns[s] = cpu[i].most_ns[s];
+                }
+        }
+        free(cpu);
+        return rc;
+}
+
+void instance_front_sample_set(struct instance_front *f, unsigned number, unsigned one_in)
+{
+        struct front_vip *vip = number < INSTANCE_VIPS_MAX ? &f->vip[number] : NULL;
+        uint32_t mask = one_in > 1 ? one_in - 1 : 0;
+        if (!vip || !vip->is_set || vip->value.ask_mask == mask)
+                return;
+        vip->value.ask_mask = mask;
+        (void)front_vip_write(f, vip, NULL);
+}
+
+/* ---------------------------------------------------------------------------------- classes */
+
+int instance_front_classes(struct instance_front *f,
+                           bool (*visit)(void *user, uint32_t id, const struct instance_class *c), void *user)
+{
+        uint32_t key, next;
+        struct instance_class c;
+        /* One that goes while we walk begins the walk anew: so many steps at most. */
+        unsigned steps = 2 * f->classes.entries;
+        int rc = bpf_map_get_next_key(f->classes.fd, NULL, &next);
+        while (rc == 0 && steps--) {
+                key = next;
+                if (bpf_map_lookup_elem(f->classes.fd, &key, &c) == 0 && !visit(user, key, &c))
+                        return 0;
+                rc = bpf_map_get_next_key(f->classes.fd, &key, &next);
+        }
+        return rc < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int instance_front_class_get(struct instance_front *f, uint32_t id, struct instance_class *to)
+{
+        return bpf_map_lookup_elem(f->classes.fd, &id, to) < 0 ? -errno : 0;
+}
+
+int instance_front_class_forgive(struct instance_front *f, uint32_t id, struct dog_err *e)
+{
+        struct instance_class c;
+        if (bpf_map_lookup_elem(f->classes.fd, &id, &c) < 0)
+                return dog_err_set(e, -ENOENT, "it is not known any more");
+        c.is_barred = 0;
+        c.diverged = 0;
+        if (bpf_map_update_elem(f->classes.fd, &id, &c, BPF_EXIST) < 0)
+                return dog_err_set(e, -errno, "its entry cannot be written: %s", strerror(errno));
+        return 0;
 }
 
 /* ----------------------------------------------------------------------------------- words */

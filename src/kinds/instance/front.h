@@ -82,6 +82,10 @@ void instance_front_close(struct instance_front *f);
 int instance_front_remove(struct instance_front *f, struct dog_err *e);
 int instance_front_commit(struct instance_front *f, struct dog_err *e);
 
+/** Why XDP was refused on settings.device[device], where it was wanted; "": it was not. NULL: no such device
+ */
+const char *instance_front_no_xdp(const struct instance_front *f, unsigned device);
+
 /** How many maps of an earlier session were taken over: 0 on a first start. */
 uint32_t instance_front_adopted(const struct instance_front *f);
 
@@ -114,6 +118,10 @@ struct instance_share {
  * dropped. */
 int instance_front_table_set(struct instance_front *f, unsigned vip, const struct instance_share *share,
                              unsigned n, struct dog_err *e);
+/** How many of the picks in force have this server as their primary: what an earlier session left. */
+uint32_t instance_front_picks(const struct instance_front *f, unsigned vip, unsigned server);
+/** INSTANCE_SERVER_* in force. */
+uint32_t instance_front_server_flags(const struct instance_front *f, unsigned server);
 /** SHARE: the share of new connections that is protected from now on. */
 void instance_front_share_set(struct instance_front *f, unsigned vip, double share);
 
@@ -171,6 +179,18 @@ struct instance_vip_counters {
 int instance_front_vip_read(struct instance_front *f, unsigned vip, struct instance_vip_counters *to);
 int instance_front_server_read(struct instance_front *f, unsigned server, struct instance_server_stats *to);
 int instance_front_drops_read(struct instance_front *f, uint64_t drops[INSTANCE_DROP_COUNT]);
+/** Times to the first byte of an answer, of the sampled flows, since the front was first opened. */
+int instance_front_response_read(struct instance_front *f, unsigned server, struct instance_response *to);
+/** Take those times of one flow in `one_in`, a power of two; 1: of all. */
+void instance_front_sample_set(struct instance_front *f, unsigned vip, unsigned one_in);
+
+/** Walk what is known of classes of requests; stops when `visit` returns false. */
+int instance_front_classes(struct instance_front *f,
+                           bool (*visit)(void *user, uint32_t id, const struct instance_class *c),
+                           void *user);
+int instance_front_class_get(struct instance_front *f, uint32_t id, struct instance_class *to);
+/** Protect requests of this class again. -ENOENT */
+int instance_front_class_forgive(struct instance_front *f, uint32_t id, struct dog_err *e);
 
 /** Walk the protected connections; stops when `visit` returns false. A copy each, consistent in itself. */
 int instance_front_conns(struct instance_front *f,

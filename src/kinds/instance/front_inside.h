@@ -64,10 +64,12 @@ struct instance_front {
         struct dog_hands_client *hands;
         struct instance_front_settings is; /* its strings point below */
         char device[INSTANCE_FRONT_DEVICES][DOG_HANDS_NAME];
+        char no_xdp[INSTANCE_FRONT_DEVICES]
+                   [200]; /* why tc does it all there; "" where XDP helps, or need not */
         uint32_t adopted;
         uint32_t tc_ingress, tc_egress, xdp; /* handles of programs */
         struct instance_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats,
-                live, cookies, loose, xdp_out, drops, words;
+                live, cookies, loose, xdp_out, drops, words, responses, classes;
         struct front_vip vip[INSTANCE_VIPS_MAX];
         struct front_server server[INSTANCE_SERVERS_MAX];
         struct front_frames frames[INSTANCE_FRONT_DEVICES];

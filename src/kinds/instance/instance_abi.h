@@ -79,7 +79,8 @@ struct instance_vip {
         __u8 pad;
         __u32 lag_bytes; /**< a standby that lacks more acknowledged client bytes than this ... */
         __u32 lag_ticks; /**< ... for longer than this is evicted; 0: never */
-        __u32 spare[3];
+        __u32 ask_mask;  /**< response times are taken of flows whose hash has none of these bits */
+        __u32 spare[2];
 };
 _Static_assert(sizeof(struct instance_vip) == 48, "instance_vip is part of the map ABI");
 
@@ -193,10 +194,10 @@ struct instance_conn {
         __u32 b_ack, b_edge, b_high; /**< the same of B; b_high in A's numbers */
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
         __u64 a_sum, b_sum;          /**< of what each has sent, so far, of the block that it is in */
-        __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;      /**< tick of the last packet from anybody but a standby */
-        __u32 a_seen;    /**< ... from the server that serves */
-        __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
+        __u32 class;                 /**< of the newest request: key of instance_classes; 0: none */
+        __u32 seen;                  /**< tick of the last packet from anybody but a standby */
+        __u32 a_seen;                /**< ... from the server that serves */
+        __u8 why;                    /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
         __u16 lag_since; /**< low bits of the tick since when B lacks acknowledged client bytes; 0: it does
                             not */
@@ -324,6 +325,27 @@ struct instance_word {
         __u32 pad[15];
 };
 _Static_assert(sizeof(struct instance_word) == 64, "instance_word is part of the map ABI");
+
+/**
+ * instance_questions: LRU hash by struct instance_flow. The newest bytes of a client that its server has not
+ * answered yet; of a sample of all flows, ask_mask says which. The entry goes with the answer's first byte.
+ */
+struct instance_question {
+        __u64 at_ns;
+        __u32 server; /**< who has to answer; INSTANCE_NOBODY: whoever does */
+        __u32 pad;
+};
+
+/**
+ * instance_responses: per-CPU array by server: times from a client's question to its first byte of answer.
+ * The largest is kept for the span of 2^30 ns that runs and for the one before, in the slot of its last bit.
+ */
+#define INSTANCE_SPAN_SHIFT 30
+struct instance_response {
+        __u64 answers, sum_ns;
+        __u64 span[2], most_ns[2];
+};
+_Static_assert(sizeof(struct instance_response) == 48, "instance_response is part of the map ABI");
 
 /** instance_classes: LRU hash by u32: what is known of one kind of request. */
 struct instance_class {

@@ -317,8 +317,8 @@ INSTANCE_INLINE _Bool instance_plausible(const struct instance_conn *c, const st
                 /* A standby may be far behind; then its own place is what it is measured by. */
         }
         __u32 low = instance_lower(c->c_ack, high);
-        /* A server's own reset stands behind all that it has sent; its answer to a client's packet, where that
-         * packet's acknowledgement says. */
+        /* A server's own reset stands behind all that it has sent; its answer to a client's packet, where
+         * that packet's acknowledgement says. */
         if (is_reset)
                 return end == high || end == high + 1 || end == c->c_ack ||
                        (s->from == INSTANCE_FROM_B && end == instance_b_ack(c));

@@ -28,8 +28,8 @@ __noinline int instance_tc_back(struct __sk_buff *skb, const struct instance_pac
 }
 
 /*
- * Is there a socket of this host that has asked for it? A client behind us may have a port like ours. A global
- * function, so that it is verified once and by itself: what it does adds no states to its caller.
+ * Is there a socket of this host that has asked for it? A client behind us may have a port like ours. A
+ * global function, so that it is verified once and by itself: what it does adds no states to its caller.
  */
 __noinline int instance_tc_is_check(struct __sk_buff *skb)
 {
@@ -55,6 +55,22 @@ __noinline int instance_tc_is_check(struct __sk_buff *skb)
                 return 0;
         bpf_sk_release(sk);
         return 1;
+}
+
+/* Without a connection to look at, whoever answers is the one who was asked. `server` NOBODY: a question. */
+__noinline int instance_tc_time(const struct instance_packet *p, const struct instance_vip *vip, __u32 server)
+{
+        struct instance_flow flow = {};
+        _Bool is_answer = server != INSTANCE_NOBODY;
+
+        if (!p || !vip || !p->payload_bytes)
+                return 0;
+        flow.client = is_answer ? p->dst : p->src;
+        flow.port = is_answer ? p->dport : p->sport;
+        flow.vip = (__u16)vip->number;
+        if (!instance_is_sampled(&flow, vip->ask_mask))
+                return 0;
+        return is_answer ? instance_response_note(&flow, server) : instance_response_ask(&flow, server);
 }
 
 INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
@@ -89,6 +105,7 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                 }
                 if (p.proto == INSTANCE_PROTO_UDP && f.vip->protect != INSTANCE_PROTECT_NEVER)
                         return instance_udp_request(skb, &p, f.vip);
+                instance_tc_time(&p, f.vip, INSTANCE_NOBODY);
                 return instance_tc_plainly(skb, &p, f.vip);
         case INSTANCE_FROM_SERVER:
                 if (INSTANCE_UNLIKELY(instance_may_be_check(&p)) && instance_tc_is_check(skb))
@@ -106,6 +123,8 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
                         if (rc != INSTANCE_GO_PLAIN)
                                 return rc;
                 }
+                if (vip)
+                        instance_tc_time(&p, vip, f.back->server);
                 return instance_tc_back(skb, &p, f.back);
         case INSTANCE_TO_ADDRESS:
                 if (instance_is_icmp_error(&p))

@@ -8,6 +8,7 @@
  */
 #include "instance_decide.h"
 #include "instance_plain.h"
+#include "instance_response.h"
 #include "instance_shim_abi.h"
 
 #define INSTANCE_ECN         0xc0 /* ECE and CWR: two servers cannot share one state of congestion marks */
@@ -910,6 +911,28 @@ INSTANCE_INLINE void instance_class_bar(__u32 class)
 }
 
 /*
+ * Time the answers of a connection's server. By itself and before anything is decided: what the verifier
+ * must follow here is not multiplied by what comes after.
+ */
+__noinline int instance_conn_time(const struct instance_work *w, __u32 mask, __u32 flags, __u32 c_high,
+                                  __u32 servers)
+{
+        if (!w || !w->s.bytes || !instance_is_sampled(&w->flow, mask))
+                return 0;
+        _Bool is_promoted = flags & INSTANCE_CONN_PROMOTED;
+        __u32 serves = is_promoted ? servers >> 16 : servers & 0xffff;
+        /* Bytes that nobody has seen yet: sent again, they would make the answer look fast. */
+        if (w->s.from == INSTANCE_FROM_CLIENT)
+                return (__s32)(w->s.seq + w->s.bytes - c_high) > 0 ? instance_response_ask(&w->flow, serves)
+                                                                   : 0;
+        /* A standby that was asked to speak answers a question that its primary has left open too long. */
+        _Bool is_answer = w->s.from == INSTANCE_FROM_B
+                                  ? flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_INVITED)
+                                  : !is_promoted;
+        return is_answer ? instance_response_note(&w->flow, serves) : 0;
+}
+
+/*
  * A connection's packet; whose it is stands in the work. Global, like the other long functions here: those
  * the verifier looks at once, not at each call.
  */
@@ -931,6 +954,7 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
         _Bool is_guarded = 0;
 
         w->span.is_any = 0;
+        instance_conn_time(w, vip->ask_mask, c->flags, c->c_high, c->primary | (__u32)c->standby << 16);
         instance_circumstances(w, vip);
         if (is_mirrored && is_client && (vip->flags & INSTANCE_VIP_CLASSES) && w->s.seq == c->c_high)
                 w->now.is_barred = (__u8)instance_class_read(skb, w);

@@ -25,6 +25,11 @@
 #define AGENT_MS    1000
 /* Vitals older than this say nothing about now; it is also their period until they have told it. */
 #define VITALS_NS (3 * DOG_S)
+/* Answers are timed over windows: each is judged once, and by its mean. */
+#define ANSWERS_NS (250 * DOG_MS)
+/* Above so many packets a second from a server one flow in so many is timed; below, each. */
+#define ANSWERS_BUSY   4000
+#define ANSWERS_ONE_IN 16
 
 /* ---- life ---- */
 
@@ -116,8 +121,39 @@ static void seat_count(struct instance_service *s, struct seat *seat, int64_t no
                                ? fmin(1, (double)(now.resets - seat->seen.resets) / (double)opened)
                                : (double)NAN;
         seat->rate_kbps = is_first ? (double)NAN : (double)(now.bytes - seat->seen.bytes) * 8 / 1e3 / spent_s;
+        seat->packets_s = is_first ? 0 : (double)packets / spent_s;
         seat->seen = now;
         seat->seen_ns = now_ns;
+}
+
+/* I1: how long its answers took: the mean of the window before this one, NaN when nothing was answered. */
+static double seat_response(struct instance_service *s, struct seat *seat, int64_t now_ns)
+{
+        struct instance_response now;
+        if (!seat->is_set)
+                return (double)NAN;
+        if (now_ns - seat->answered_ns < ANSWERS_NS ||
+            instance_front_response_read(s->front, seat->number, &now) < 0)
+                return seat->response_ms;
+        uint64_t answers = now.answers - seat->answered.answers;
+        bool is_first = seat->answered_ns == 0;
+        seat->response_ms = is_first || answers == 0 ? (double)NAN
+                                                     : (double)(now.sum_ns - seat->answered.sum_ns) /
+                                                               (double)answers / (double)DOG_MS;
+        if (!isnan(seat->response_ms))
+                seat->response_last_ms = seat->response_ms;
+        seat->answered = now;
+        seat->answered_ns = now_ns;
+        return seat->response_ms;
+}
+
+/* Where little is asked every answer counts; where much is, a sample is enough and cheaper. */
+static void vip_sample(struct instance_service *s, const struct address *a)
+{
+        double most = 0;
+        for (unsigned k = 0; k < a->plan.seats; k++)
+                most = fmax(most, a->seat[k].packets_s);
+        instance_front_sample_set(s->front, a->number, most > ANSWERS_BUSY ? ANSWERS_ONE_IN : 1);
 }
 
 static double vital_worst(const struct dog_vitals *v, const enum dog_vital *of, unsigned n)
@@ -165,6 +201,7 @@ static void machine_sample(struct machine *m, const struct dog_sample *from, int
                 seat_count(s, &a->seat[k], now_ns);
                 mine.value[DOG_SIGNAL_RETRANS] = a->seat[k].retrans;
                 mine.value[DOG_SIGNAL_ERRORS] = a->seat[k].errors;
+                mine.value[DOG_SIGNAL_RESPONSE] = seat_response(s, &a->seat[k], now_ns);
                 sample_vitals(m, &mine, now_ns);
                 dog_group_sample(a->group, k, &mine);
         }
@@ -406,6 +443,7 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                 if (m->agent < 0)
                         continue;
                 double rate = 0;
+                bool is_all = true;
                 double score = (double)NAN;
                 double retrans = (double)NAN;
                 bool is_direct = false;
@@ -414,6 +452,9 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                 {
                         const struct dog_member *member = &a->group->member[k];
                         is_direct |= a->plan.set.returns == INSTANCE_RETURN_DIRECT;
+                        /* Without protection nobody counts connections here, and with UDP there are none. */
+                        is_all &= a->plan.set.protect == INSTANCE_PROTECT_ALWAYS &&
+                                  a->plan.set.proto == IPPROTO_TCP && a->plan.set.most == 0;
                         rate += isnan(a->seat[k].rate_kbps) ? 0 : a->seat[k].rate_kbps * 125;
                         if (!isnan(a->seat[k].retrans))
                                 retrans = a->seat[k].retrans;
@@ -421,8 +462,11 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
                                 score = (double)member->belief.health / 100;
                         is_leaving |= a->group->leaving >> k & 1;
                 }
+                if (now_ns - s->counted_ns > DOG_S)
+                        operate_count(s, now_ns);
+                double conns = m->serves + m->stands_by;
                 dog_agents_measured(s->agents, (unsigned)m->agent,
-                                    &(struct dog_agent_measured){.conns = (double)NAN,
+                                    &(struct dog_agent_measured){.conns = is_all ? conns : (double)NAN,
                                                                  .from_rate = is_direct ? (double)NAN : rate,
                                                                  .to_rate = (double)NAN,
                                                                  .retransmitted = retrans},
@@ -651,6 +695,11 @@ int64_t measure_on_timer(struct instance_service *s, int64_t now_ns)
                 if (now_ns >= s->measured_ns)
                         agents_measure(s, now_ns);
                 due_ns = earlier(s->agents_ns, s->measured_ns);
+        }
+        if (now_ns >= s->sample_ns) {
+                for (const struct address *a = s->vip; a < s->vip + s->vips; a++)
+                        vip_sample(s, a);
+                s->sample_ns = now_ns + MEASURED_NS;
         }
         bool has_settled = now_ns >= s->settle_ns;
         for (unsigned i = 0; i < s->machines; i++) {

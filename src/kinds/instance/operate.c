@@ -229,6 +229,20 @@ int instance_service_promote_one(struct instance_service *s, const struct instan
         return instance_front_order(s->front, flow, INSTANCE_ORDER_PROMOTE, e);
 }
 
+/* ---- forgiving ---- */
+
+int instance_service_forgive(struct instance_service *s, uint32_t class, const char *text, bool was_barred,
+                             struct dog_err *e)
+{
+        int rc = instance_front_class_forgive(s->front, class, e);
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "%s", text);
+        if (was_barred)
+                service_tell(s, &(struct instance_news){.event = "forgiven", .subject = text},
+                             "requests \"%s\" are protected again: an operator asked for it", text);
+        return 0;
+}
+
 /* ---- looking in ---- */
 
 static const char *machine_trouble(const struct instance_service *s, const struct machine *m)
@@ -249,6 +263,22 @@ static const char *machine_trouble(const struct instance_service *s, const struc
                                   : "";
 }
 
+static void seat_answers(struct instance_service *s, const struct seat *seat, int64_t now_ns,
+                         struct instance_machine_view *v)
+{
+        struct instance_response r;
+        if (!seat->is_set || instance_front_response_read(s->front, seat->number, &r) < 0)
+                return;
+        uint64_t span = (uint64_t)now_ns >> INSTANCE_SPAN_SHIFT;
+        v->answers += r.answers;
+        if (!(seat->response_last_ms <= v->response_ms) && !isnan(seat->response_last_ms))
+                v->response_ms = seat->response_last_ms;
+        for (int i = 0; i < 2; i++)
+                if (r.span[i] + 1 >= span && r.most_ns[i] &&
+                    !((double)r.most_ns[i] / (double)DOG_MS <= v->response_most_ms))
+                        v->response_most_ms = (double)r.most_ns[i] / (double)DOG_MS;
+}
+
 struct instance_machine_view instance_service_machine(struct instance_service *s, unsigned machine,
                                                       int64_t now_ns)
 {
@@ -262,6 +292,8 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
                                           .is_drained = m->is_drained,
                                           .rtt_ms = m->newest.value[DOG_SIGNAL_RTT],
                                           .loss = m->newest.value[DOG_SIGNAL_LOSS],
+                                          .response_ms = (double)NAN,
+                                          .response_most_ms = (double)NAN,
                                           .has_vitals = m->vitals_ns > 0,
                                           .vitals_age_ns = m->vitals_ns ? now_ns - m->vitals_ns : 0,
                                           .is_doubted = m->is_doubted,
@@ -278,6 +310,7 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
         {
                 v.has_next_hop &= a->seat[k].is_set;
                 v.is_refusing |= a->seat[k].is_refusing;
+                seat_answers(s, &a->seat[k], now_ns, &v);
         }
         if (m->agent >= 0)
                 dog_agents_state(s->agents, (unsigned)m->agent, &v.agent);

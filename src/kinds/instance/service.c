@@ -70,12 +70,19 @@ static void service_digested(void *user, const struct instance_digest_row *row)
                                   .is_warning = row->type != INSTANCE_EVENT_PROMOTED_PLAN};
         const char *why = instance_event_help((enum instance_event_type)row->type);
         const char *many = row->count == 1 ? "" : "s";
+        struct instance_class class;
+        char request[80] = "";
+        if ((row->type == INSTANCE_EVENT_EVICTED_CONTENT || row->type == INSTANCE_EVENT_EVICTED_CLASS) &&
+            row->class && instance_front_class_get(s->front, row->class, &class) == 0)
+                snprintf(request, sizeof(request), ": \"%.*s\"",
+                         (int)(class.length < sizeof(class.text) ? class.length : sizeof(class.text)),
+                         class.text);
         if (is_promotion)
                 service_tell(s, &n, "%u connection%s of %s promoted from %s to %s: %s; longest quiet %.0f ms",
                              row->count, many, vip, from ? from : "?", to ? to : "?", why, quiet_ms);
         else
-                service_tell(s, &n, "%u connection%s of %s on %s, standby %s: %s", row->count, many, vip,
-                             from ? from : "?", to ? to : "none", why);
+                service_tell(s, &n, "%u connection%s of %s on %s, standby %s: %s%s", row->count, many, vip,
+                             from ? from : "?", to ? to : "none", why, request);
 }
 
 /* What the data plane saw says something about an instance before any probe does. */
@@ -184,6 +191,8 @@ static int service_copy(struct instance_service *s, const struct instance_servic
                         s->vip[i].seat[k] = (struct seat){.retrans = (double)NAN,
                                                           .errors = (double)NAN,
                                                           .rate_kbps = (double)NAN,
+                                                          .response_ms = (double)NAN,
+                                                          .response_last_ms = (double)NAN,
                                                           .number = INSTANCE_NOBODY};
         }
         /* What was borrowed is not looked at again. */
@@ -262,6 +271,7 @@ static int vips_set(struct instance_service *s, struct dog_err *e)
                                            INSTANCE_VIPS_MAX);
                 s->vip[i].number = (uint16_t)number;
                 s->vip[i].plan.set.seed = pairing_seed(s, i);
+                s->vip[i].is_adopted = found[i] >= 0;
                 int rc = instance_front_vip_set(s->front, (unsigned)number, &s->vip[i].plan.set, e);
                 if (rc < 0)
                         return dog_err_prefix(e, rc, "vip %s", s->vip[i].plan.set.name);
@@ -323,6 +333,32 @@ static uint16_t fate_of(struct instance_service *s, const char *name)
         return dog_loop_fate_add(s->loop, name, 0);
 }
 
+/* What forwarded while nobody decided goes on: a restart is no reason to move anything. */
+static void service_resume(struct instance_service *s, struct address *a)
+{
+        uint32_t picks[INSTANCE_SEATS_MAX] = {0};
+        uint8_t weight[INSTANCE_SEATS_MAX] = {0};
+        uint32_t most = 0;
+        uint16_t leave = 0;
+        uint16_t dead = 0;
+        if (!a->is_adopted)
+                return;
+        for (unsigned k = 0; k < a->plan.seats; k++) {
+                uint32_t flags = instance_front_server_flags(s->front, a->seat[k].number);
+                picks[k] = instance_front_picks(s->front, a->number, a->seat[k].number);
+                most = picks[k] > most ? picks[k] : most;
+                dead |= (uint16_t)(flags & INSTANCE_SERVER_DEAD ? 1U << k : 0);
+                leave |= (uint16_t)(flags & INSTANCE_SERVER_LEAVING ? 1U << k : 0);
+        }
+        if (most == 0)
+                return;
+        for (unsigned k = 0; k < a->plan.seats; k++) {
+                double part = (double)picks[k] / most * DOG_WEIGHT_ONE;
+                weight[k] = picks[k] == 0 ? 0 : part < 1 ? 1 : (uint8_t)rint(part);
+        }
+        dog_group_resume(a->group, weight, leave & (uint16_t)~dead, dead);
+}
+
 static int service_group(struct instance_service *s, struct address *a, int64_t now_ns, struct dog_err *e)
 {
         struct dog_group *g = dog_group_new(a->plan.set.name, &instance_kind, a->plan.seats);
@@ -349,6 +385,7 @@ static int service_group(struct instance_service *s, struct address *a, int64_t 
                 return rc;
         }
         a->group = g;
+        service_resume(s, a);
         dog_loop_due(s->loop, g, s->settle_ns);
         return 0;
 }

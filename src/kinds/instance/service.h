@@ -152,6 +152,11 @@ int instance_service_promote(struct instance_service *s, unsigned machine, bool 
 int instance_service_promote_one(struct instance_service *s, const struct instance_flow *flow,
                                  struct dog_err *e);
 
+/** Protect a class of requests again that was found not to be replayable. -ENOENT: it is not known any more
+ */
+int instance_service_forgive(struct instance_service *s, uint32_t class, const char *text, bool was_barred,
+                             struct dog_err *e);
+
 /* ---- looking in ---- */
 
 /** False: there is no pair. */
@@ -185,6 +190,11 @@ struct instance_machine_view {
         bool is_drained;
         bool is_refusing;    /**< it answers, but a port of its takes no connections */
         double rtt_ms, loss; /**< of the newest window; NaN: unknown */
+        /** From a client's question to the first byte of its answer, the slowest of its vips: mean of the
+         * newest quarter of a second with answers, and the largest of the newest second or two. NaN: nothing
+         * answered */
+        double response_ms, response_most_ms;
+        uint64_t answers; /**< so many were timed */
         uint64_t probes_sent, probes_lost;
         bool is_tcp;     /**< probed by TCP */
         bool has_vitals; /**< recent ones */

@@ -18,15 +18,21 @@ struct seat {
         struct instance_server_stats seen; /**< at the last sample */
         int64_t seen_ns;
         double retrans, errors, rate_kbps; /**< since the sample before; NaN: too little */
-        uint64_t hangs;                    /**< promotions for a hang away from it */
-        int64_t hang_ns;                   /**< the newest; 0: none */
-        int64_t reset_ns;                  /**< the newest promotion by a reset or an early end; 0: none */
+        double packets_s;
+        struct instance_response answered; /**< at the end of the last window */
+        int64_t answered_ns;
+        double response_ms;      /**< mean of the newest window; NaN: nothing was answered in it */
+        double response_last_ms; /**< of the newest in which something was */
+        uint64_t hangs;          /**< promotions for a hang away from it */
+        int64_t hang_ns;         /**< the newest; 0: none */
+        int64_t reset_ns;        /**< the newest promotion by a reset or an early end; 0: none */
 };
 
 struct address {
         struct instance_service *service;
         unsigned index;
         uint16_t number; /**< of the vip in the front */
+        bool is_adopted; /**< it was there before this session, and goes on */
         struct instance_address_plan plan;
         struct dog_group *group; /**< owned by the loop */
         struct seat seat[INSTANCE_SEATS_MAX];
@@ -84,7 +90,7 @@ struct instance_service {
         int64_t aligned_ns, cookies_ns;                   /**< due: a look at shims; the clock of cookies */
         bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
         int64_t opened_ns, settle_ns;
-        int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns;
+        int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns, sample_ns;
 };
 
 /* measure.c */
