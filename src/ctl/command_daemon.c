@@ -124,6 +124,18 @@ const struct option_row option_status[] = {
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
+/* The other balancer: is it there, does it serve the same, what does each know of the other? */
+static void pair_print(const struct ctl *ctl, const json_t *p)
+{
+        const struct out *o = &ctl->out;
+        bool is_alive = json_is_true(json_object_get(p, "alive"));
+        bool is_equal = json_is_true(json_object_get(p, "equal"));
+        const char *how = !is_alive ? "silent" : is_equal ? "alive, equal" : "alive, serves something else";
+        fprintf(o->to, "\npair %s  %s%s%s  changes told %.0f, waiting %.0f, taken %.0f\n", word(p, "peer"),
+                out_colour(o, is_alive && is_equal ? "green" : "yellow"), how, out_colour(o, "plain"),
+                number(p, "told"), number(p, "waiting"), number(p, "taken"));
+}
+
 static void status_print(const struct ctl *ctl, const json_t *s)
 {
         static const struct out_column class_column[] = {
@@ -167,6 +179,8 @@ static void status_print(const struct ctl *ctl, const json_t *s)
                 fputc('\n', o->to);
                 ctl_instances_print(ctl, json_object_get(s, "instances"));
         }
+        if (json_object_get(s, "pair"))
+                pair_print(ctl, json_object_get(s, "pair"));
         size_t i;
         const json_t *note;
         json_array_foreach(json_object_get(s, "notes"), i, note)

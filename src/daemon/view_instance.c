@@ -150,7 +150,7 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
                                                                INSTANCE_EVENT_PROMOTED_PLAN)));
         json_object_set_new(row, "evicted",
                             json_integer((json_int_t)events_of(&c, INSTANCE_EVENT_EVICTED_LATE,
-                                                               INSTANCE_EVENT_EVICTED_OPTION)));
+                                                               INSTANCE_EVENT_EVICTED_UNFIT)));
         json_object_set_new(row, "unprotected",
                             json_integer((json_int_t)(c.sum.event[INSTANCE_EVENT_BARE] +
                                                       c.sum.event[INSTANCE_EVENT_TABLE_FULL])));
@@ -673,6 +673,41 @@ json_t *view_drained(const struct view_instance *v, const char *name, int64_t no
 
 /* ---- status ---- */
 
+/* The other balancer of the pair, and a note when it knows nothing of our connections. @return NULL: none */
+static json_t *view_pair(const struct view_instance *v, json_t *notes, bool *is_degraded, int64_t now_ns)
+{
+        struct instance_pair_view p;
+        char peer[INET6_ADDRSTRLEN] = "";
+        const struct dog_config_address *a = &v->config->front.pair;
+        if (!instance_service_pair(v->service, &p, now_ns))
+                return NULL;
+        inet_ntop(a->version == 4 ? AF_INET : AF_INET6, a->bytes, peer, sizeof(peer));
+        uint64_t refused = 0;
+        for (size_t i = 0; i < sizeof(p.refused) / sizeof(p.refused[0]); i++)
+                refused += p.refused[i];
+        json_t *pair = json_pack(
+                "{s:s, s:b, s:b, s:o}", "peer", peer, "alive", p.is_alive, "equal", p.is_equal, "silent_s",
+                p.heard_ns ? json_real((double)(now_ns - p.heard_ns) / (double)DOG_S) : json_null());
+        const struct {
+                const char *key;
+                uint64_t value;
+        } count[] = {{"waiting", p.waiting}, {"told", p.sent},    {"taken", p.taken},
+                     {"resent", p.resent},   {"tables", p.walks}, {"restarts", p.boots},
+                     {"refused", refused},   {"failed", p.failed}};
+        for (size_t i = 0; i < sizeof(count) / sizeof(count[0]); i++)
+                json_object_set_new(pair, count[i].key, json_integer((json_int_t)count[i].value));
+        if (!p.is_alive || !p.is_equal) {
+                *is_degraded = true;
+                json_array_append_new(
+                        notes,
+                        json_string(!p.is_alive ? "pair: the other balancer is silent: nobody else knows "
+                                                  "the connections"
+                                                : "pair: the other balancer serves other addresses or "
+                                                  "instances: nothing is shared"));
+        }
+        return pair;
+}
+
 json_t *view_instance_status(const struct view_instance *v, json_t *status, int64_t now_ns)
 {
         if (!v->service || !status)
@@ -705,9 +740,12 @@ json_t *view_instance_status(const struct view_instance *v, json_t *status, int6
                 snprintf(text, sizeof(text), "vip %s: nobody serves it", name);
                 json_array_append_new(notes, json_string(text));
         }
+        json_t *pair = view_pair(v, notes, &is_degraded, now_ns);
         json_object_set_new(status, "is_degraded", json_boolean(is_degraded));
         json_object_set_new(status, "vips", vips);
         json_object_set_new(status, "instances", instances);
+        if (pair)
+                json_object_set_new(status, "pair", pair);
         json_t *drops = json_object();
         uint64_t counted[INSTANCE_DROP_COUNT] = {0};
         static const char *const word[] = {

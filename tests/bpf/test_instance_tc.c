@@ -4,6 +4,7 @@
  * Proves I3 (all traffic to a second instance), I9 (carried over) and I13 (the map of connections).
  */
 #include "base/array.h"
+#include "base/rng.h"
 #include "check.h"
 #include "kinds/instance/instance_decide.h"
 #include "made_frame.h"
@@ -443,6 +444,159 @@ static void what_cannot_be_read_is_counted_and_dropped(void)
         OK(rig_run(&f, &out) == DROP && drops(INSTANCE_DROP_NO_SERVICE) == 1, "a port that nobody serves");
 }
 
+/* ---- the guard --------------------------------------------------------------------------- */
+
+#define STREAM 200000
+#define CUT    1400
+
+static struct {
+        __u8 bytes[3][STREAM]; /* by who says them */
+        __u32 said[3];
+} talk;
+
+static void guard_up(bool is_v6)
+{
+        struct made_flow got;
+        rig_up(is_v6, 16);
+        struct instance_vip vip = {.protect = INSTANCE_PROTECT_ALWAYS,
+                                   .seed = 5,
+                                   .returns = INSTANCE_RETURN_NAT,
+                                   .flags = INSTANCE_VIP_GUARD};
+        struct instance_vip_key key = {.address = address(VIP), .port = htons(PORT), .proto = 6};
+        bpf_map__update_elem(rig.skel->maps.instance_vips, &key, sizeof(key), &vip, sizeof(vip), 0);
+        memset(talk.said, 0, sizeof(talk.said));
+        shake(1000, false);
+        say(CLIENT, 1000, INSTANCE_TCP_ACK, C_ISN + 1, A_ISN + 1, 100, &got);
+}
+
+/* The next n bytes of what it has to say; the client acknowledges A's. */
+static void goes_on(int who, __u32 n)
+{
+        struct made_flow got, flow = {.is_v6 = rig.is_v6,
+                                      .proto = 6,
+                                      .ttl = 64,
+                                      .tcp_flags = INSTANCE_TCP_ACK,
+                                      .src = SERVER + (__u32)(who - A),
+                                      .dst = PEER,
+                                      .sport = OWN_PORT,
+                                      .dport = 1000,
+                                      .seq = (who == A ? A_ISN : B_ISN) + 1 + talk.said[who],
+                                      .ack = C_ISN + 101,
+                                      .payload = n};
+        struct made_frame in = made_frame(&flow), out;
+
+        memcpy(in.bytes + in.size - n, talk.bytes[who] + talk.said[who], n);
+        made_sign(&in);
+        rig_run(&in, &out);
+        talk.said[who] += n;
+        if (who == A)
+                say(CLIENT, 1000, INSTANCE_TCP_ACK, C_ISN + 101, A_ISN + 1 + talk.said[A], 0, &got);
+}
+
+/* What the sum has to be, by the one line that says so. */
+static __u64 sum_of(int who)
+{
+        __u32 end = A_ISN + 1 + talk.said[who], n = end & (INSTANCE_BLOCK - 1);
+        if (n > talk.said[who])
+                n = talk.said[who];
+        return instance_sum_bytes(0, end - n, talk.bytes[who] + talk.said[who] - n, n);
+}
+
+static __u32 some(struct dog_rng *rng, __u32 left)
+{
+        __u32 n = 1 + (__u32)dog_rng_below(rng, dog_rng_below(rng, 4) ? CUT : 9);
+        return n < left ? n : left;
+}
+
+static void a_stream_is_summed_as_user_space_says_however_it_is_cut(void) /* I3 */
+{
+        struct dog_rng rng;
+        struct instance_conn c;
+        int wrong = 0;
+
+        dog_rng_init(&rng, 5);
+        EVERY(is_v6)
+        {
+                for (__u32 i = 0; i < STREAM; i++)
+                        talk.bytes[A][i] = talk.bytes[B][i] = (__u8)dog_rng_u64(&rng);
+                guard_up(is_v6);
+                while (talk.said[B] < STREAM) {
+                        if (talk.said[A] < STREAM)
+                                goes_on(A, some(&rng, STREAM - talk.said[A]));
+                        if (talk.said[A] == STREAM || dog_rng_below(&rng, 3))
+                                goes_on(B, some(&rng, talk.said[A] - talk.said[B]));
+                        if (!conn_of(1000, &c) || c.a_sum != sum_of(A) || c.b_sum != sum_of(B))
+                                wrong++;
+                }
+                OK(wrong == 0, "%d sums", wrong);
+                OK(events(INSTANCE_EVENT_EVICTED_CONTENT) == 0, "the same is the same");
+                OK(!(c.flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)), "and all of it was seen");
+        }
+}
+
+static void one_other_byte_is_seen_within_its_block(void) /* I3 */
+{
+        struct dog_rng rng;
+
+        dog_rng_init(&rng, 6);
+        for (int n = 0; n < 20; n++) {
+                __u32 at = (__u32)dog_rng_below(&rng, STREAM - INSTANCE_BLOCK);
+                memset(talk.bytes, n, sizeof(talk.bytes));
+                talk.bytes[B][at] ^= (__u8)(1u << n % 8);
+                guard_up(n & 1);
+                while (talk.said[B] < STREAM && !events(INSTANCE_EVENT_EVICTED_CONTENT)) {
+                        for (int i = 0; i < 50 && talk.said[A] < STREAM; i++)
+                                goes_on(A, some(&rng, STREAM - talk.said[A]));
+                        while (talk.said[B] < talk.said[A] && !events(INSTANCE_EVENT_EVICTED_CONTENT))
+                                goes_on(B, some(&rng, talk.said[A] - talk.said[B]));
+                }
+                OK(events(INSTANCE_EVENT_EVICTED_CONTENT) == 1 && talk.said[B] > at &&
+                           talk.said[B] <= at + INSTANCE_BLOCK + CUT,
+                   "the byte %u was seen at %u", at, talk.said[B]);
+        }
+}
+
+static void an_answer_of_another_second_is_the_same_answer(void) /* I3 */
+{
+        static const char *const head[2] = {"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Sun, 06 Nov 1994 08:49:37 "
+                                            "GMT\r\nExpires: Mon, 07 Nov 1994 "
+                                            "08:49:37 GMT\r\nETag: \"1\"\r\n\r\n",
+                                            "HTTP/1.1 200 OK\r\nServer: x\r\nDate: Mon, 07 Nov 1994 00:00:00 "
+                                            "GMT\r\nExpires: Tue, 08 Nov 1994 "
+                                            "00:00:00 GMT\r\nETag: \"1\"\r\n\r\n"};
+        __u32 bytes = (__u32)strlen(head[0]), body = 700, all = (bytes + body) * 60;
+        struct instance_conn c;
+        struct dog_rng rng;
+
+        dog_rng_init(&rng, 7);
+        NEED(strlen(head[1]) == bytes && all <= STREAM, "as long");
+        for (int n = 0; n < 12; n++) {
+                int late = n % 4 == 3 ? 20 : n % 4; /* answers that the standby is behind */
+                bool is_other = n >= 8;             /* ... and says another thing in its head */
+                memset(talk.bytes, 'x', sizeof(talk.bytes));
+                for (__u32 at = 0; at < all; at += bytes + body) {
+                        memcpy(talk.bytes[A] + at, head[0], bytes);
+                        memcpy(talk.bytes[B] + at, head[1], bytes);
+                }
+                if (is_other)
+                        talk.bytes[B][25] ^= 1;
+                guard_up(n & 1);
+                for (int i = 0; i < 60 + late; i++) {
+                        if (talk.said[A] < all) /* an answer begins with its packet */
+                                goes_on(A, bytes + body);
+                        while (i >= late && talk.said[B] < (bytes + body) * (__u32)(i - late + 1))
+                                goes_on(B, some(&rng, (bytes + body) * (__u32)(i - late + 1) - talk.said[B]));
+                }
+                NEED(conn_of(1000, &c), "it is there");
+                /* Far behind, dates are forgotten: then nothing is said rather than something wrong. */
+                if (is_other && late <= 2)
+                        OK(events(INSTANCE_EVENT_EVICTED_CONTENT) == 1, "%d behind: a header differs", late);
+                else if (!is_other)
+                        OK(events(INSTANCE_EVENT_EVICTED_CONTENT) == 0 && !(c.flags & INSTANCE_CONN_ALONE),
+                           "%d behind: only the second differs", late);
+        }
+}
+
 int main(void)
 {
         int rc = CHECK_RUN(TEST(a_handshake_makes_a_connection_by_its_third_packet),
@@ -451,7 +605,10 @@ int main(void)
                            TEST(the_end_is_held_back_until_both_say_so),
                            TEST(a_flood_of_syns_has_a_bounded_place_of_its_own),
                            TEST(a_full_table_means_unprotected_not_refused),
-                           TEST(what_cannot_be_read_is_counted_and_dropped));
+                           TEST(what_cannot_be_read_is_counted_and_dropped),
+                           TEST(a_stream_is_summed_as_user_space_says_however_it_is_cut),
+                           TEST(one_other_byte_is_seen_within_its_block),
+                           TEST(an_answer_of_another_second_is_the_same_answer));
         rig_down();
         return rc;
 }

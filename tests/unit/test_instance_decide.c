@@ -49,6 +49,7 @@ struct endpoint {
         int dups;
         int round;
         int64_t ready_us; /* the application's answer */
+        int64_t challenge_us;
 };
 
 struct world {
@@ -72,6 +73,14 @@ struct world {
         bool is_sum[64];
         int events[INSTANCE_EVENT_COUNT];
         bool was_alone_first;
+        /* The other balancer of the pair: what it was told, and when it has to know (0: never). */
+        struct instance_conn told;
+        int64_t moves_us, nudge_us;
+        uint32_t old_up, old_down; /* the numbers told are so much older */
+        double moving_loss;
+        bool has_moved;
+        bool has_others;   /* A's process gives its word elsewhere all the time */
+        uint32_t think_us; /* A takes so long for an answer, and up to twice that; 0: a few milliseconds */
         const char *wrong;
         uint64_t wrong_bytes;
 };
@@ -245,6 +254,13 @@ static void receive(struct world *w, int who, const struct packet *p)
                 return;
         }
         if (instance_before(e->high, p->ack)) {
+                /* RFC 9293, 3.10.7.4. After a balancer was lost, old numbers may look new to a server. */
+                if (who != CLIENT && w->has_moved) {
+                        if (w->now_us >= e->challenge_us) /* not more often: RFC 5961, 7 */
+                                emit(w, who, e->next, 0, 0);
+                        e->challenge_us = w->now_us + 500000;
+                        return;
+                }
                 broken(w, "acknowledged what was never sent");
                 return;
         }
@@ -299,7 +315,9 @@ static void app(struct world *w, int who)
         } else {
                 while (e->round < ROUNDS && e->got >= w->ask[e->round]) {
                         if (!e->ready_us)
-                                e->ready_us = w->now_us + 1 + pick(w, 3000);
+                                e->ready_us = w->now_us + 1 +
+                                              (who == A && w->think_us ? w->think_us + pick(w, w->think_us)
+                                                                       : pick(w, 3000));
                         if (w->now_us < e->ready_us)
                                 break;
                         e->ready_us = 0;
@@ -345,10 +363,11 @@ static void front_guard(struct world *w, const struct packet *p, struct instance
 {
         struct instance_conn *c = &w->conn;
         bool is_b = p->from == B;
-        uint32_t seq = p->seq - (is_b ? c->delta : 0), sum;
+        uint32_t seq = p->seq - (is_b ? c->delta : 0);
+        uint64_t sum;
 
-        instance_span_of(s, is_b ? c->b_summed : c->a_summed, is_b ? c->b_sum : c->a_sum,
-                         c->flags & (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND), seq, p->bytes);
+        instance_span_of(s, instance_summed(c, is_b), is_b ? c->b_sum : c->a_sum, instance_is_blind(c, is_b),
+                         seq, p->bytes);
         if (!s->is_any || s->is_blind)
                 return;
         uint32_t at = s->from, block = at >> INSTANCE_BLOCK_SHIFT & 63;
@@ -393,23 +412,86 @@ static void front(struct world *w, const struct packet *p)
         if (p->from != CLIENT && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)) &&
             instance_plausible(c, &s))
                 front_guard(w, p, &span);
-        w->now.is_different = instance_guard_note(c, p->from == B, &span);
+        w->now.is_different = instance_guard_note(c, &s, &span);
+        if (w->has_others)
+                w->now.a_word = w->now.tick;
         instance_decide(c, &s, &w->now, &act);
+        if (act.is_word && p->from == A)
+                w->now.a_word = w->now.tick;
         if (act.event) {
                 w->events[act.event - 1]++;
                 if ((c->flags & INSTANCE_CONN_ALONE) && !w->has_failed)
                         w->was_alone_first = true;
         }
+        if (act.event && act.event != INSTANCE_EVENT_TAKEN + 1)
+                w->told = *c;
+        if (act.event && (c->flags & INSTANCE_CONN_PEER))
+                w->nudge_us = w->now_us + 50 + pick(w, 5000);
         front_send(w, p, &act.extra);
         front_send(w, p, &act.main);
+}
+
+/* Both servers are made to say where they are, as instance_front_nudge does. */
+static void front_nudge(struct world *w)
+{
+        struct instance_conn *c = &w->conn;
+        struct packet p = {.from = CLIENT};
+        struct instance_out o = instance_out_for_b(c);
+        w->nudge_us = 0;
+        o.seq = c->b_ack - 1;
+        /* A server that has just sent such an answer does not send another. */
+        if (!(c->flags & INSTANCE_CONN_ALONE) && !chance(w, 0.2))
+                front_send(w, &p, &o);
+        o = (struct instance_out){
+                .seq = c->a_ack - 1,
+                .ack = c->c_ack,
+                .window = instance_window(c->c_edge, c->c_ack, instance_shift(c, INSTANCE_FROM_CLIENT)),
+                .to = INSTANCE_TO_A,
+                .flags = INSTANCE_TCP_ACK,
+                .is_bare = 1};
+        if (!(c->flags & INSTANCE_CONN_PROMOTED))
+                front_send(w, &p, &o);
+}
+
+/* The balancer is lost, with what was on its way to it; the other one knows what it was told. */
+static void front_moves(struct world *w)
+{
+        const struct instance_conn *t = &w->told;
+        bool is_ending = t->flags & (INSTANCE_CONN_A_FIN | INSTANCE_CONN_B_FIN | INSTANCE_CONN_C_FIN);
+        uint32_t up = is_ending ? 0 : w->old_up, down = is_ending ? 0 : w->old_down;
+        for (int i = 0; i < w->packets; i++) {
+                if (w->flying[i].to == FRONT && chance(w, w->moving_loss))
+                        w->flying[i--] = w->flying[--w->packets];
+        }
+        w->moves_us = 0;
+        w->has_moved = true;
+        memset(w->is_sum, 0, sizeof(w->is_sum));
+        w->conn = (struct instance_conn){
+                .flags = (uint16_t)((t->flags & ~INSTANCE_CONN_COUNTED) | INSTANCE_CONN_PEER),
+                .primary = t->primary,
+                .standby = t->standby,
+                .wscale = t->wscale & 0xfff,
+                .delta = t->delta,
+                .c_ack = t->c_ack - down,
+                .c_edge = t->c_edge - down,
+                .a_high = t->a_high - down,
+                .b_high = t->b_high - down,
+                .a_fin = t->a_fin,
+                .c_high = t->c_high - up,
+                .a_ack = t->a_ack - up,
+                .a_edge = t->a_edge - up,
+                .b_ack = t->b_ack - up,
+                .b_edge = t->b_edge - up,
+                .seen = w->now.tick,
+                .a_seen = w->now.tick,
+        };
 }
 
 /* User space's part: what would wait is woken. */
 static void front_wake(struct world *w)
 {
         struct instance_out o = instance_out_for_b(&w->conn);
-        o.window = instance_window(w->conn.c_edge, instance_b_ack(&w->conn),
-                                   instance_shift(&w->conn, INSTANCE_FROM_CLIENT));
+        o.window = instance_window(w->conn.c_edge, instance_b_ack(&w->conn), instance_shift_for_b(&w->conn));
         if (!(w->conn.flags & INSTANCE_CONN_ALONE))
                 front_send(w, &(struct packet){.from = CLIENT}, &o);
 }
@@ -488,16 +570,20 @@ static void begin(struct world *w, uint64_t seed, enum failure failure, double l
         y.a_isn = chance(w, 0.5) ? (uint32_t) - (int)pick(w, 30000) : (uint32_t)dog_rng_u64(&w->rng);
         y.b_isn = chance(w, 0.5) ? (uint32_t) - (int)pick(w, 30000) : (uint32_t)dog_rng_u64(&w->rng);
         y.c_shift = (uint8_t)pick(w, 8);
-        y.a_shift = (uint8_t)pick(w, 8);
-        y.b_shift = (uint8_t)pick(w, 8);
+        /* A server that answers with a cookie has no shift, and neither has the client towards it. */
+        y.a_shift = chance(w, 0.15) ? INSTANCE_NO_SHIFT : (uint8_t)pick(w, 8);
+        y.b_shift = chance(w, 0.15) ? INSTANCE_NO_SHIFT : (uint8_t)pick(w, 8);
+        bool a_has = y.a_shift != INSTANCE_NO_SHIFT, b_has = y.b_shift != INSTANCE_NO_SHIFT;
         for (int i = 0; i < 3; i++) {
                 struct endpoint *e = &w->end[i];
                 e->is_up = e->is_running = e->is_open = true;
                 e->isn = i == CLIENT ? y.c_isn : i == A ? y.a_isn : y.b_isn;
                 e->peer_isn = i == CLIENT ? y.a_isn : y.c_isn;
                 e->una = e->next = e->high = e->isn + 1;
-                e->shift = i == CLIENT ? y.c_shift : i == A ? y.a_shift : y.b_shift;
-                e->peer_shift = i == CLIENT ? y.a_shift : y.c_shift;
+                if (i == B ? b_has : a_has) {
+                        e->shift = i == CLIENT ? y.c_shift : i == A ? y.a_shift : y.b_shift;
+                        e->peer_shift = i == CLIENT ? y.a_shift : y.c_shift;
+                }
                 e->room = 20000 + pick(w, 45000);
                 e->fin_pos = STREAM * 2;
                 e->rto_us = RTO_US;
@@ -511,6 +597,7 @@ static void begin(struct world *w, uint64_t seed, enum failure failure, double l
         w->now.tick = 1;
         instance_conn_begin(&w->conn, &y, 1);
         w->conn.flags |= INSTANCE_CONN_COUNTED;
+        w->told = w->conn;
         w->now.lag_ticks = FRONT_LAG;
         w->now.lag_bytes = 20000;
         w->fails_us = failure == NOTHING ? LIMIT_US * 2 : pick(w, 40000);
@@ -552,9 +639,19 @@ static void step(struct world *w)
                         next = -1;
                 }
         }
-        if (!w->has_failed && w->fails_us <= at) {
+        if (!w->has_failed && w->fails_us <= at && (!w->moves_us || w->fails_us <= w->moves_us)) {
                 w->now_us = w->fails_us;
                 go_wrong(w);
+                return;
+        }
+        if (w->moves_us && w->moves_us <= at) {
+                w->now_us = w->moves_us;
+                front_moves(w);
+                return;
+        }
+        if (w->nudge_us && w->nudge_us <= at) {
+                w->now_us = w->nudge_us;
+                front_nudge(w);
                 return;
         }
         /* Found out after 25 ms, by a probe. */
@@ -661,6 +758,37 @@ static void a_client_gets_every_byte_once_whatever_becomes_of_a(void)
         }
 }
 
+/* On a busy machine the one is a second late, and the other is not. */
+static void a_slow_server_that_speaks_to_others_is_not_hung(void)
+{
+        int wrong = 0, promoted = 0, n = 500;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 700000, NOTHING, 0);
+                world.has_others = true;
+                world.think_us = 460000;
+                run(&world);
+                wrong += world.wrong != NULL;
+                promoted += promotions(&world);
+        }
+        OK(wrong == 0, "%d clients noticed", wrong);
+        OK(promoted == 0, "%d promotions", promoted);
+}
+
+static void one_hung_process_of_several_is_found(void)
+{
+        int wrong = 0, promoted = 0, n = 1000;
+        for (int i = 0; i < n; i++) {
+                begin(&world, (uint64_t)i + 800000, HUNG, 0);
+                world.has_others = true;
+                run(&world);
+                promoted += promotions(&world);
+                if (world.wrong && wrong++ < 3)
+                        tell(&world, (uint64_t)i + 800000);
+        }
+        OK(wrong == 0, "%d of %d clients were left alone", wrong, n);
+        OK(promoted > n / 5, "%d promotions", promoted);
+}
+
 static void a_client_does_not_notice_the_end_of_a_standby(void)
 {
         static const enum failure list[] = {B_KILLED, B_CUT};
@@ -698,8 +826,8 @@ static void a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte(void)
                 uint32_t at = (uint32_t)dog_rng_u64(&rng), cut = (uint32_t)dog_rng_below(&rng, 301);
                 for (size_t i = 0; i < sizeof(bytes); i++)
                         bytes[i] = (uint8_t)dog_rng_u64(&rng);
-                uint32_t whole = instance_sum_bytes(0, at, bytes, sizeof(bytes));
-                uint32_t first = instance_sum_bytes(0, at, bytes, cut);
+                uint64_t whole = instance_sum_bytes(0, at, bytes, sizeof(bytes));
+                uint64_t first = instance_sum_bytes(0, at, bytes, cut);
                 same += instance_sum_bytes(first, at + cut, bytes + cut, (uint32_t)sizeof(bytes) - cut) ==
                         whole;
                 size_t i = dog_rng_below(&rng, sizeof(bytes) - 4);
@@ -746,12 +874,74 @@ static void a_blind_attacker_neither_ends_nor_moves_a_connection(void)
         OK(moved < 100, "%d of a million moved it", moved);
 }
 
+/*
+ * The pair (I9): at any moment the state becomes what the other balancer was told when the connection began
+ * or last changed hands. With numbers 2^31 and more behind, too: those of a connection that has moved
+ * gigabytes since.
+ */
+static void a_balancer_is_lost(enum failure failure, double loss, int n, uint32_t up, uint32_t down,
+                               int *unprotected, int *promoted)
+{
+        const char *only = getenv("INSTANCE_SEED");
+        int wrong = 0, taken = 0;
+        *unprotected = *promoted = 0;
+        for (int i = 0; i < n; i++) {
+                uint64_t seed = (uint64_t)i * 100 + (uint64_t)failure + 7000000;
+                if (only && strtoull(only, NULL, 0) != seed)
+                        continue;
+                begin(&world, seed, failure, loss);
+                world.moves_us = 1 + pick(&world, 30000);
+                world.moving_loss = pick(&world, 3) * 0.5;
+                world.old_up = up;
+                world.old_down = down;
+                run(&world);
+                taken += world.events[INSTANCE_EVENT_TAKEN] > 0;
+                *promoted += promotions(&world);
+                if (world.was_alone_first && failure != NOTHING && failure != LED_AWAY) {
+                        if (++*unprotected < 3)
+                                tell(&world, seed);
+                        continue;
+                }
+                if ((world.wrong || world.wrong_bytes) && wrong++ < 3)
+                        tell(&world, seed);
+        }
+        fprintf(stderr,
+                "# failure %d, loss %g, numbers %u and %u older: %d of %d taken over, %d promoted, %d "
+                "alone\n",
+                (int)failure, loss, up, down, taken, n, *promoted, *unprotected);
+        OK(wrong == 0, "%d of %d seeds, failure %d, loss %g, older by %u and %u", wrong, n, (int)failure,
+           loss, up, down);
+        OK(only || taken > n / 4, "only %d of %d were taken over", taken, n);
+}
+
+static void the_other_balancer_goes_on_with_what_it_was_told(void)
+{
+        static const uint32_t older[][2] = {{0, 0},
+                                            {0, 0x90000000u},
+                                            {0x80000000u, 0x80000001u},
+                                            {0xfff00000u, 0},
+                                            {0x7fffffffu, 0xfffff000u}};
+        static const enum failure list[] = {KILLED, CUT, HUNG, LED_AWAY, B_KILLED, B_CUT};
+        int unprotected, promoted;
+        for (size_t k = 0; k < ARRAY_SIZE(older); k++) {
+                a_balancer_is_lost(NOTHING, 0, 600, older[k][0], older[k][1], &unprotected, &promoted);
+                OK(promoted == 0, "%d promotions where no server fails", promoted);
+                a_balancer_is_lost(NOTHING, 0.01, 300, older[k][0], older[k][1], &unprotected, &promoted);
+                for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+                        a_balancer_is_lost(list[i], 0, 200, older[k][0], older[k][1], &unprotected,
+                                           &promoted);
+        }
+}
+
 int main(void)
 {
         return CHECK_RUN(TEST(nobody_is_promoted_where_nothing_fails),
                          TEST(a_client_gets_every_byte_once_whatever_becomes_of_a),
+                         TEST(a_slow_server_that_speaks_to_others_is_not_hung),
+                         TEST(one_hung_process_of_several_is_found),
                          TEST(a_client_does_not_notice_the_end_of_a_standby),
                          TEST(a_standby_that_differs_goes_before_it_could_serve),
                          TEST(a_sum_does_not_care_how_the_stream_was_cut_but_for_every_byte),
+                         TEST(the_other_balancer_goes_on_with_what_it_was_told),
                          TEST(a_blind_attacker_neither_ends_nor_moves_a_connection));
 }

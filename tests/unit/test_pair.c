@@ -22,6 +22,7 @@ struct end {
         struct instance_conn conn[TABLE];
         bool is_used[TABLE];
         unsigned full_from; /* puts fail from this place on; 0: never */
+        unsigned theirs;    /* entries that the peer has taken over from us */
         int fd, out;        /* ours, and where the other end's datagrams are put in */
         struct sockaddr_storage at;
         socklen_t at_size;
@@ -48,7 +49,8 @@ static int end_get(void *user, const struct instance_flow *flow, struct instance
         return 0;
 }
 
-static int end_put(void *user, const struct instance_flow *flow, const struct instance_conn *c)
+static int end_put(void *user, const struct instance_flow *flow, const struct instance_conn *c,
+                   bool is_theirs)
 {
         struct end *t = user;
         int i = place_of(t, flow);
@@ -58,6 +60,7 @@ static int end_put(void *user, const struct instance_flow *flow, const struct in
         if (i < 0)
                 return -E2BIG;
         t->is_used[i] = true;
+        t->theirs += is_theirs;
         t->flow[i] = *flow;
         t->conn[i] = *c;
         return 0;
@@ -236,8 +239,8 @@ static void change(unsigned end, unsigned i)
 {
         struct instance_flow f = flow_of(i);
         struct instance_conn c = conn_of(i);
-        end_put(&ends[end], &f, &c);
-        instance_pair_changed(ends[end].pair, &f);
+        end_put(&ends[end], &f, &c, false);
+        instance_pair_changed(ends[end].pair, &f, false);
 }
 
 static unsigned table_size(const struct end *t)
@@ -267,12 +270,12 @@ static void a_connection_of_one_is_known_to_the_other(void)
         OK(end_get(&ends[1], &f, &c) == 0 && memcmp(&c, &want, sizeof(c)) == 0,
            "every number arrives, and it is marked as the peer's");
         ends[0].conn[place_of(&ends[0], &f)].flags = INSTANCE_CONN_PROMOTED;
-        instance_pair_changed(ends[0].pair, &f);
+        instance_pair_changed(ends[0].pair, &f, false);
         run(50 * DOG_MS);
         end_get(&ends[1], &f, &c);
         OK(c.flags == (INSTANCE_CONN_PEER | INSTANCE_CONN_PROMOTED), "a promotion follows");
         end_forget(&ends[0], &f);
-        instance_pair_changed(ends[0].pair, &f);
+        instance_pair_changed(ends[0].pair, &f, false);
         run(50 * DOG_MS);
         OK(table_size(&ends[1]) == 0, "what has ended is forgotten at the other end too");
         OK(view_of(0).is_alive && view_of(1).is_equal && view_of(0).waiting == 0, "nothing waits");
@@ -288,7 +291,7 @@ static void loss_and_doubling_end_in_the_same_table(void)
         for (unsigned i = 0; i < 500; i++) {
                 struct instance_flow f = flow_of(i);
                 end_forget(&ends[i % 2], &f);
-                instance_pair_changed(ends[i % 2].pair, &f);
+                instance_pair_changed(ends[i % 2].pair, &f, false);
         }
         run(20000 * DOG_MS);
         OK(table_size(&ends[0]) == 1500 && table_size(&ends[1]) == 1500, "1500 here, %u there",
@@ -315,6 +318,33 @@ static void a_peer_that_starts_anew_gets_the_whole_table(void)
         world_end();
 }
 
+static void what_was_taken_over_is_said_and_told_to_a_new_life(void)
+{
+        world_start(0, 0);
+        run(100 * DOG_MS);
+        change(0, 5);
+        run(50 * DOG_MS);
+        struct instance_flow f = flow_of(5);
+        struct instance_conn *c = &ends[1].conn[place_of(&ends[1], &f)];
+        OK(ends[1].theirs == 0, "a connection that is told of was not taken over");
+        /* It comes to the other one: what the first knows is old from now on. */
+        c->wscale = 0x7ccc;
+        c->is_gated = 1;
+        instance_pair_changed(ends[1].pair, &f, true);
+        run(50 * DOG_MS);
+        const struct instance_conn *at = &ends[0].conn[place_of(&ends[0], &f)];
+        OK(ends[0].theirs == 1 && at->wscale == 0xccc && at->is_gated,
+           "said, without what was heard where: %x", at->wscale);
+        /* An idle one that the second only holds for the first, which has forgotten all. */
+        c->flags |= INSTANCE_CONN_PEER;
+        instance_pair_close(ends[0].pair);
+        memset(ends[0].is_used, 0, sizeof(ends[0].is_used));
+        end_start(0, 42);
+        run(1500 * DOG_MS);
+        OK(table_size(&ends[0]) == 1, "it is told even that");
+        world_end();
+}
+
 static void a_replay_changes_nothing(void)
 {
         world_start(0, 0);
@@ -323,7 +353,7 @@ static void a_replay_changes_nothing(void)
         run(100 * DOG_MS);
         struct instance_flow f = flow_of(1);
         end_forget(&ends[0], &f);
-        instance_pair_changed(ends[0].pair, &f);
+        instance_pair_changed(ends[0].pair, &f, false);
         run(100 * DOG_MS);
         unsigned kept = net.n_kept;
         for (unsigned i = 0; i < kept; i++)
@@ -441,8 +471,9 @@ int main(void)
 {
         return CHECK_RUN(TEST(a_connection_of_one_is_known_to_the_other),
                          TEST(loss_and_doubling_end_in_the_same_table),
-                         TEST(a_peer_that_starts_anew_gets_the_whole_table), TEST(a_replay_changes_nothing),
-                         TEST(strangers_and_other_worlds_get_nothing), TEST(a_full_table_is_counted),
-                         TEST(a_lonely_front_waits_without_end),
+                         TEST(a_peer_that_starts_anew_gets_the_whole_table),
+                         TEST(what_was_taken_over_is_said_and_told_to_a_new_life),
+                         TEST(a_replay_changes_nothing), TEST(strangers_and_other_worlds_get_nothing),
+                         TEST(a_full_table_is_counted), TEST(a_lonely_front_waits_without_end),
                          TEST(a_message_with_one_flipped_bit_is_refused), TEST(short_memory_is_said));
 }

@@ -164,6 +164,7 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
                 {&f->responses, "instance_responses", sizeof(struct instance_response)},
                 {&f->classes, "instance_classes", sizeof(struct instance_class)},
                 {&f->live, "instance_live", sizeof(uint32_t)},
+                {&f->words, "instance_words", sizeof(struct instance_word)},
                 {&f->cookies, "instance_cookies", sizeof(struct instance_cookie_vip)},
                 {&f->loose, "instance_loose", sizeof(uint32_t)},
                 {&f->drops, "instance_drops", sizeof(uint64_t)},
@@ -220,7 +221,8 @@ void instance_front_close(struct instance_front *f)
         struct instance_map *const map[] = {
                 &f->vips,         &f->table,   &f->servers, &f->back,      &f->conns[0],  &f->conns[1],
                 &f->orders,       &f->events,  &f->live,    &f->xdp_out,   &f->vip_stats, &f->drops,
-                &f->server_stats, &f->cookies, &f->loose,   &f->responses, &f->classes};
+                &f->server_stats, &f->cookies, &f->loose,   &f->responses, &f->classes,
+                &f->words};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
                 instance_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
@@ -411,6 +413,8 @@ int instance_front_vip_set(struct instance_front *f, unsigned number, const stru
                 vip->value = (struct instance_vip){0};
                 front_vip_adopt(f, vip, number);
         }
+        if (set->seed)
+                vip->value.seed = set->seed;
         front_vip_fill(vip, number);
         vip->is_set = true;
         return front_vip_write(f, vip, e);

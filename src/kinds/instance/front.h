@@ -62,6 +62,7 @@ struct instance_vip_settings {
         uint32_t most; /**< protected connections at one time; 0: as many as the table holds */
         bool is_aligned, has_guard, has_classes;
         uint32_t lag_bytes, lag_ms; /**< see struct instance_vip */
+        uint32_t seed; /**< of the flows' places in the table: the same at both of a pair; 0: drawn */
 };
 
 struct instance_server_settings {
@@ -194,11 +195,12 @@ int instance_front_conns(struct instance_front *f,
                          bool (*visit)(void *user, const struct instance_flow *flow,
                                        const struct instance_conn *c),
                          void *user);
-/** For the other balancer of a pair: read one, put one (never over one of our own that is newer). */
+/** For the other balancer of a pair: read one, put one: never over one of our own that is newer, which it is
+ * unless the other has taken it over (is_theirs). */
 int instance_front_conn_get(struct instance_front *f, const struct instance_flow *flow,
                             struct instance_conn *to);
 int instance_front_conn_put(struct instance_front *f, const struct instance_flow *flow,
-                            const struct instance_conn *c);
+                            const struct instance_conn *c, bool is_theirs);
 
 /** The other balancer says that it has ended. One that has come here meanwhile is our own, and stays. */
 void instance_front_conn_forget(struct instance_front *f, const struct instance_flow *flow);

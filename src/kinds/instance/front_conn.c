@@ -9,12 +9,13 @@
  *   - B's own zero-window probe is: it has bytes that it may not send. But it comes 200 ms late
  *     (TCP_RTO_MIN), and that is what the data plane promotes by, on each connection by itself.
  *
- * So we ask, earlier. When a server has said nothing on any connection for hang_ns, the standby of each
- * connection whose client has all that A ever sent is shown the client's whole window, for a moment
- * (INSTANCE_ORDER_ASK). A standby that thinks too, or whose client does, has nothing to send, and nothing
- * happens; if it sends, it has what A owes, and that very packet promotes. A server that was doubted and then
- * spoke by itself raises its bar to twice that silence; one that is slow by nature is not asked at all, but
- * left to the probe. One silent process among several on a server is found by the probe alone.
+ * So we ask, earlier. When a server has said nothing on any connection for hang_ns, it is DOUBTED for a
+ * moment, and the standby of each connection whose client has all that A ever sent, and room, is shown the
+ * client's whole window. A standby that thinks too, or whose client does, has nothing to send, and nothing
+ * happens; if it sends while A is doubted, it has what A owes, and that very packet promotes, unless A has
+ * spoken since. A server that was doubted and then spoke by itself raises its bar to twice that silence; one
+ * that is slow by nature is not asked at all, but left to the probe. One silent process among several on a
+ * server is found by the probe alone.
  */
 #include "base/array.h"
 #include "base/clock.h"
@@ -35,7 +36,10 @@
 #define CONN_RESET_NS   DOG_S          /* ... one that was reset */
 #define CONN_ASK_NS     (10 * DOG_MS)  /* a standby that is asked may answer so long */
 #define CONN_ASK_MOST   (200 * DOG_MS) /* by then it speaks by itself */
+#define CONN_DOUBTS     5              /* at 60, 120 ... 960 ms, if it is never slow */
 #define CONN_ASKED_NS   (2 * DOG_S)    /* a connection that was quiet for longer waits for nothing */
+#define CONN_JUST_NS    (10 * DOG_MS)  /* since A's last packet */
+#define CONN_ROOM       4096           /* a client with less is what A may wait for */
 #define CONN_BARE_BYTES 72             /* an acknowledgement is no longer, with Ethernet and some SACK */
 #define CONN_SLOWER     2              /* than the longest silence that was none */
 #define CONN_FORGIVE    512 /* of that is forgotten with each 10 ms in which it speaks: half in 4 s */
@@ -444,9 +448,12 @@ static bool front_may_hang(const struct instance_front *f, const struct instance
         if (c->primary >= INSTANCE_SERVERS_MAX || !f->in_hang[c->primary] || !front_is_served_by_a(c))
                 return false;
         if (c->flags & (INSTANCE_CONN_LEAVING | INSTANCE_CONN_A_FIN) || c->c_ack != c->a_high ||
-            c->c_edge == c->a_high)
+            (int32_t)(c->c_edge - c->c_ack) < CONN_ROOM)
                 return false;
-        return front_ticks_ns(front_tick(now_ns) - c->seen) < CONN_ASKED_NS;
+        /* Its kernel acknowledges up to 40 ms late. One that just did is asked the next time: a standby whose
+         * answer does not count says it again only 200 ms later. */
+        return front_ticks_ns(front_tick(now_ns) - c->seen) < CONN_ASKED_NS &&
+               front_ticks_ns(front_tick(now_ns) - c->a_seen) > CONN_JUST_NS;
 }
 
 static void front_hang_step(struct instance_front *f, int64_t now_ns)
@@ -463,11 +470,21 @@ static void front_hang_step(struct instance_front *f, int64_t now_ns)
                 if (!front_may_hang(f, c, now_ns) || !front_way(f, &flow, c->standby, &way, &fd))
                         continue;
                 struct instance_kick k = instance_kick_of(c);
-                if (front_order_put(f, &flow, INSTANCE_ORDER_ASK, now_ns + CONN_ASK_NS) < 0)
-                        break; /* so many at once: the next question is for the others */
                 front_sending_add(f, &sending, fd, &way, k.seq, k.ack, k.window);
         }
         (void)front_sending_flush(&sending);
+        f->doubt_until_ns = now_ns + CONN_ASK_NS;
+}
+
+/* The moment is over: what a standby says from here on may just be faster than A. */
+static void front_hang_end(struct instance_front *f, int64_t now_ns)
+{
+        if (f->doubt_until_ns == 0 || now_ns < f->doubt_until_ns || f->hang.is_on)
+                return;
+        for (unsigned i = 0; i < INSTANCE_SERVERS_MAX; i++)
+                if (f->in_hang[i])
+                        front_flag(f, i, 0, INSTANCE_SERVER_DOUBTED);
+        f->doubt_until_ns = 0;
 }
 
 /* Is it time to doubt this server? Looks at counters only. */
@@ -497,8 +514,10 @@ static bool front_doubt(struct instance_front *f, unsigned number, int64_t now_n
         int64_t bar_ns = s->slow_ns * CONN_SLOWER;
         if (bar_ns < (int64_t)f->is.hang_ns)
                 bar_ns = (int64_t)f->is.hang_ns;
-        bar_ns <<= s->doubts;
-        if (s->said_ns == 0 || bar_ns > CONN_ASK_MOST || now_ns - s->said_ns < bar_ns)
+        /* Asked again at twice the time, and so on: a kernel goes on sending what it was handed, so not every
+         * connection of a hung process waits from the beginning. */
+        if (s->said_ns == 0 || bar_ns > CONN_ASK_MOST || s->doubts == CONN_DOUBTS ||
+            now_ns - s->said_ns < bar_ns << s->doubts)
                 return false;
         s->doubts++;
         return true;
@@ -512,6 +531,8 @@ static void front_hang_look(struct instance_front *f, int64_t now_ns)
                 f->in_hang[i] = s->is_set && f->vip[s->is.vip].is.protect != INSTANCE_PROTECT_NEVER &&
                                 front_doubt(f, i, now_ns);
                 any |= f->in_hang[i];
+                if (f->in_hang[i])
+                        front_flag(f, i, INSTANCE_SERVER_DOUBTED, 0);
         }
         if (any)
                 front_walk_begin(&f->hang);
@@ -609,10 +630,11 @@ int64_t instance_front_on_timer(struct instance_front *f, int64_t now_ns)
         front_orders_expire(f, now_ns);
         if (f->hang.is_on)
                 front_hang_step(f, now_ns);
+        front_hang_end(f, now_ns);
         if (now_ns >= f->hang_due_ns) {
                 f->hang_due_ns = now_ns + CONN_SCAN_NS;
                 front_leave_look(f, now_ns);
-                if (!f->hang.is_on)
+                if (!f->hang.is_on && f->doubt_until_ns == 0)
                         front_hang_look(f, now_ns);
         }
         /* 3. The round: a batch at a time, the whole once a second if it takes no longer. */
@@ -699,15 +721,17 @@ int instance_front_conn_get(struct instance_front *f, const struct instance_flow
 }
 
 int instance_front_conn_put(struct instance_front *f, const struct instance_flow *flow,
-                            const struct instance_conn *c)
+                            const struct instance_conn *c, bool is_theirs)
 {
         uint8_t key[sizeof(*flow)];
         struct instance_conn now, put = *c;
         unsigned table = front_key_of(key, flow);
         bool is_there = bpf_map_lookup_elem_flags(f->conns[table].fd, key, &now, BPF_F_LOCK) == 0;
         /* What we have seen with our own eyes is newer than what was told, unless it has ended. */
-        if (is_there && !(now.flags & (INSTANCE_CONN_PEER | INSTANCE_CONN_CLOSED)))
+        if (is_there && !is_theirs && !(now.flags & (INSTANCE_CONN_PEER | INSTANCE_CONN_CLOSED)))
                 return -EEXIST;
+        if (is_there && now.flags & INSTANCE_CONN_COUNTED && flow->vip < INSTANCE_VIPS_MAX && f->live.memory)
+                __atomic_fetch_sub((uint32_t *)instance_map_at(&f->live, flow->vip), 1, __ATOMIC_RELAXED);
         put.flags = (uint16_t)((put.flags & ~INSTANCE_CONN_COUNTED) | INSTANCE_CONN_PEER);
         /* Ticks are this machine's own clock. */
         put.seen = put.a_seen = front_tick(dog_clock_mono_ns());

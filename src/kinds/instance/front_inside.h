@@ -69,7 +69,7 @@ struct instance_front {
         uint32_t adopted;
         uint32_t tc_ingress, tc_egress, xdp; /* handles of programs */
         struct instance_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats,
-                live, cookies, loose, xdp_out, drops, responses, classes;
+                live, cookies, loose, xdp_out, drops, responses, classes, words;
         struct front_vip vip[INSTANCE_VIPS_MAX];
         struct front_server server[INSTANCE_SERVERS_MAX];
         struct front_frames frames[INSTANCE_FRONT_DEVICES];
@@ -78,6 +78,7 @@ struct instance_front {
         struct front_walk wake, scan, hang;
         bool in_wake[INSTANCE_SERVERS_MAX], in_hang[INSTANCE_SERVERS_MAX];
         int64_t wake_begun_ns, scan_due_ns, hang_due_ns;
+        int64_t doubt_until_ns; /* those of in_hang are DOUBTED until then; 0: nobody is */
         struct front_count count[INSTANCE_VIPS_MAX], counting[INSTANCE_VIPS_MAX];
         struct front_order order[FRONT_ORDERS];
         unsigned n_orders;

@@ -106,6 +106,7 @@ _Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is pa
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
 #define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
+#define INSTANCE_SERVER_DOUBTED 0x80 /* silent on all connections: what a standby says now is proof */
 
 /** instance_servers: array, mmapable. By user space; flags change by one aligned store. */
 struct instance_server {
@@ -182,19 +183,19 @@ struct instance_conn {
         struct bpf_spin_lock lock;
         __u16 flags;            /**< INSTANCE_CONN_* */
         __u16 primary, standby; /**< servers, as chosen at the SYN */
-        __u16 wscale;           /**< window shift of the client, A and B: 4 bits each from the lowest; then,
-                                   with PEER, a bit for each of them that was heard here */
-        __u32 delta;            /**< B's sequence number = A's + delta */
-        __u32 c_ack;            /**< the newest the client has acknowledged */
+        __u16 wscale; /**< window shift of the client, A and B: 4 bits each from the lowest, 15: none; then,
+                         with PEER, a bit for each of them that was heard here; the highest:
+                         INSTANCE_UNSURE of instance_decide.h */
+        __u32 delta;  /**< B's sequence number = A's + delta */
+        __u32 c_ack;  /**< the newest the client has acknowledged */
         __u32 c_edge; /**< right edge of the window that it offered last (the newest, not the largest) */
         __u32 c_high; /**< one behind the last byte it sent */
         __u32 a_ack, a_edge, a_high; /**< what A acknowledged, offered, sent */
         __u32 b_ack, b_edge, b_high; /**< the same of B; b_high in A's numbers */
         __u32 a_fin;                 /**< where A's FIN stands; valid with A_FIN */
-        __u32 a_sum, a_summed;       /**< sum of the block that `a_summed`, the next byte to add, is in */
-        __u32 b_sum, b_summed;
+        __u64 a_sum, b_sum;          /**< of what each has sent, so far, of the block that it is in */
         __u32 class;     /**< of the newest request: key of instance_classes; 0: none */
-        __u32 seen;      /**< tick of the last packet from anybody */
+        __u32 seen;      /**< tick of the last packet from anybody but a standby */
         __u32 a_seen;    /**< ... from the server that serves */
         __u8 why;        /**< enum instance_event_type of the promotion or eviction; 0: none */
         __u8 is_gated;   /**< B's host holds acknowledgements back by itself: instance_shim_abi.h */
@@ -238,16 +239,12 @@ struct instance_sum_key {
 };
 /** `delta` tells this connection from an earlier one of the same ports. */
 struct instance_sum {
-        __u32 sum, delta;
+        __u64 sum;
+        __u32 delta, pad;
 };
 
 /** instance_orders: hash by struct instance_flow, by user space, looked at only with VIP_HAS_ORDERS. */
-enum instance_order {
-        INSTANCE_ORDER_PROMOTE = 1,
-        INSTANCE_ORDER_LEAVE,
-        INSTANCE_ORDER_EVICT,
-        INSTANCE_ORDER_ASK /**< A is silent: bytes of B's that the client lacks promote it (INVITED) */
-};
+enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE_ORDER_EVICT };
 
 /* ---- what happened ------------------------------------------------------------------------- */
 
@@ -270,7 +267,6 @@ enum instance_order {
         X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
         X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
-        X(EVICTED_OPTION, "evicted-option", "the two servers negotiated what cannot be translated")          \
         X(TAKEN, "taken-over", "the other balancer's connection goes on through this one")                   \
         X(TABLE_FULL, "table-full", "no room for another protected connection")
 
@@ -340,6 +336,16 @@ struct instance_response {
         __u64 span[2], most_ns[2];
 };
 _Static_assert(sizeof(struct instance_response) == 48, "instance_response is part of the map ABI");
+
+/**
+ * instance_words: array, mmapable, by server. The newest sign that its process lives, not only its kernel:
+ * see instance_is_word(). A cache line each. Written by BPF, read by both.
+ */
+struct instance_word {
+        __u32 tick; /**< 0: never */
+        __u32 pad[15];
+};
+_Static_assert(sizeof(struct instance_word) == 64, "instance_word is part of the map ABI");
 
 /** instance_classes: LRU hash by u32: what is known of one kind of request. */
 struct instance_class {

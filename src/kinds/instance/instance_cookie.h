@@ -256,6 +256,5 @@ INSTANCE_COOKIE_INLINE void instance_cookie_begin(struct instance_conn *c, __u16
         c->c_ack = c->c_edge = c->a_high = c->b_high = ack;
         c->c_high = c->a_ack = c->b_ack = seq;
         c->a_edge = c->b_edge = seq + INSTANCE_COOKIE_WINDOW;
-        c->a_summed = c->b_summed = ack;
         c->seen = c->a_seen = tick;
 }

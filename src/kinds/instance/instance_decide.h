@@ -23,6 +23,18 @@
 /** No program that waits for a zero-window probe can be faster than the prober: Linux's first one comes
  * TCP_RTO_MIN (200 ms) after the standby ran into the gate. A must have been silent for the better part. */
 #define INSTANCE_QUIET_TICKS 100
+/** A process that hangs does so on all of its connections: its server has not given a word on any of them for
+ * so long ... */
+#define INSTANCE_WORDLESS_TICKS 150
+/** ... unless it is one of several, and this connection alone has been silent for so long. */
+#define INSTANCE_LONELY_TICKS 950
+/** The third time that a client asks for window it has waited for so long: 200 ms, 400, 800 (RFC 6298, 5.5).
+ */
+#define INSTANCE_THIRD_TICKS 700
+/** A server that was doubted, and has spoken here since, is doubted no more. */
+#define INSTANCE_DOUBT_TICKS 30
+/** Bytes that follow the last packet of anybody by so much were not in the kernel's hands before. */
+#define INSTANCE_LATE_TICKS 8
 /** Less room than this at the client may be the reason why A is silent (RFC 9293, 3.8.6.2.1). */
 #define INSTANCE_ROOM_BYTES 4096
 /** A's end of stream waits so long for B's word. */
@@ -49,6 +61,7 @@ struct instance_now {
         __u32 tick;
         __u32 a_flags, b_flags; /**< of struct instance_server */
         __u32 a_leave_by;
+        __u32 a_word; /**< tick of the newest sign that A's process lives, on any connection; 0: never */
         __u32 lag_bytes, lag_ticks; /**< of the vip; ticks 0: never */
         __u8 order;                 /**< enum instance_order, or 0 */
         __u8 is_barred;             /**< this packet begins a request of a class that is not replayable */
@@ -81,7 +94,7 @@ struct instance_action {
         __u8 drop;        /**< 0, or 1 + enum instance_drop: to be counted */
         __u8 event;       /**< 0, or 1 + enum instance_event_type */
         __u8 is_released; /**< it was COUNTED among the protected and is so no more */
-        __u8 pad;
+        __u8 is_word;     /**< the sender's process has shown that it lives: instance_is_word */
 };
 
 INSTANCE_INLINE _Bool instance_before(__u32 a, __u32 b)
@@ -101,7 +114,17 @@ INSTANCE_INLINE __u32 instance_higher(__u32 a, __u32 b)
 
 INSTANCE_INLINE __u32 instance_shift(const struct instance_conn *c, enum instance_from who)
 {
-        return c->wscale >> (who * 4) & 15;
+        __u32 a = c->wscale >> 4 & 15, own = c->wscale >> (who * 4) & 15;
+        if (who == INSTANCE_FROM_CLIENT && a == INSTANCE_NO_SHIFT)
+                return 0;
+        return own == INSTANCE_NO_SHIFT ? 0 : own;
+}
+
+/** How B reads the window that the client offers. A server that answers a flood of SYNs with cookies has no
+ * shifts; the other one may have them, and then each is told in its own way. */
+INSTANCE_INLINE __u32 instance_shift_for_b(const struct instance_conn *c)
+{
+        return (c->wscale >> 8 & 15) == INSTANCE_NO_SHIFT ? 0 : c->wscale & 15;
 }
 
 /** The window field for the bytes [ack, edge): rounded down, so that nobody is offered more. */
@@ -172,7 +195,7 @@ INSTANCE_INLINE struct instance_out instance_out_for_b(const struct instance_con
         return (struct instance_out){
                 .seq = c->c_high,
                 .ack = ack + c->delta,
-                .window = instance_window(instance_b_edge(c), ack, instance_shift(c, INSTANCE_FROM_CLIENT)),
+                .window = instance_window(instance_b_edge(c), ack, instance_shift_for_b(c)),
                 .to = INSTANCE_TO_B,
                 .flags = INSTANCE_TCP_ACK,
                 .is_bare = 1};
@@ -294,8 +317,11 @@ INSTANCE_INLINE _Bool instance_plausible(const struct instance_conn *c, const st
                 /* A standby may be far behind; then its own place is what it is measured by. */
         }
         __u32 low = instance_lower(c->c_ack, high);
+        /* A server's own reset stands behind all that it has sent; its answer to a client's packet, where that
+         * packet's acknowledgement says. */
         if (is_reset)
-                return !instance_before(end, low) && !instance_before(high + 1, end);
+                return end == high || end == high + 1 || end == c->c_ack ||
+                       (s->from == INSTANCE_FROM_B && end == instance_b_ack(c));
         reach = instance_reach(c, INSTANCE_FROM_CLIENT);
         if (instance_before(end, low - reach) || instance_before(c->c_ack + reach, end))
                 return 0;
@@ -345,12 +371,17 @@ INSTANCE_INLINE void instance_note_a(struct instance_conn *c, const struct insta
                 c->a_seen = tick;
 }
 
+/* In wscale: b_high is of a packet without bytes, from a B that was not known before: perhaps one too low. */
+#define INSTANCE_UNSURE 0x8000
+
 INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct instance_segment *s, __u32 tick)
 {
         __u32 end = s->seq - c->delta + s->bytes + (s->flags & INSTANCE_TCP_FIN ? 1 : 0);
 
-        if (instance_before(c->b_high, end))
+        if (instance_before(c->b_high, end)) {
                 c->b_high = end;
+                c->wscale &= (__u16)~INSTANCE_UNSURE;
+        }
         if (s->flags & INSTANCE_TCP_FIN)
                 c->flags |= INSTANCE_CONN_B_FIN;
         if ((s->flags & INSTANCE_TCP_ACK) && !instance_before(s->ack, c->b_ack)) {
@@ -361,56 +392,187 @@ INSTANCE_INLINE void instance_note_b(struct instance_conn *c, const struct insta
                 c->a_seen = tick;
 }
 
+/**
+ * Does this packet prove that a process wrote or read, and not only its kernel lives? A kernel that has bytes
+ * and room sends them at once. So bytes that begin just where a client with room has been waiting are the
+ * process's own if they answer what was said, or come late; and so is room where there was none.
+ * Before the packet is noted.
+ * @param high  up to where the sender had sent, in A's numbers
+ */
+INSTANCE_INLINE _Bool instance_is_word(const struct instance_conn *c, const struct instance_segment *s,
+                                       __u32 tick)
+{
+        _Bool is_b = s->from == INSTANCE_FROM_B;
+        __u32 at = is_b ? s->seq - c->delta : s->seq, high = is_b ? c->b_high : c->a_high;
+        __u32 heard = is_b ? c->b_ack : c->a_ack, edge = is_b ? c->b_edge : c->a_edge;
+
+        if (s->flags & INSTANCE_TCP_RST)
+                return 0;
+        if (s->bytes && at == c->c_ack && instance_before(high, at + s->bytes) &&
+            !instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+                return instance_before(heard, s->ack) || tick - c->seen >= INSTANCE_LATE_TICKS;
+        return instance_before(edge, c->c_high + 1) &&
+               !instance_before(s->ack + ((__u32)s->window << instance_shift(c, s->from)),
+                                c->c_high + INSTANCE_ROOM_BYTES);
+}
+
+/* Has A's process given no word for so long, to anybody? */
+INSTANCE_INLINE _Bool instance_is_wordless(const struct instance_now *now)
+{
+        return now->tick - now->a_word >= INSTANCE_WORDLESS_TICKS;
+}
+
 /* ---- what the other balancer knew ------------------------------------------------------------- */
 
 #define INSTANCE_HEARD_SHIFT 12 /* of wscale: a bit for each of client, A and B */
+#define INSTANCE_HEARD_MASK  0x7000
+/** No window is trusted to span more than this when numbers of two senders are compared. */
+#define INSTANCE_REACH_MOST (1u << 29)
+/** A standby may be so far behind what the client has, and its own number still be told. */
+#define INSTANCE_BEHIND_MOST (1u << 30)
+/** So long after its first packet came, a connection goes on being adopted: packets overtake each other. */
+#define INSTANCE_ADOPT_TICKS 256
+
+INSTANCE_INLINE __u32 instance_reach_least(__u32 reach)
+{
+        return reach < INSTANCE_REACH_MOST ? reach : INSTANCE_REACH_MOST;
+}
+
+/* A bound from below for a number that lies in [at - reach, ...): the one told, unless that is older still
+ * (then it may also look newer, when it is more than 2^31 behind). */
+INSTANCE_INLINE __u32 instance_told_below(__u32 told, __u32 at, __u32 reach)
+{
+        return at - told <= reach ? told : at - reach;
+}
+
+/* All three know two numbers: the client's and A's. Bounds for who was not heard, from the first that is. */
+INSTANCE_INLINE void instance_adopt_bounds(struct instance_conn *c, enum instance_from from, __u32 down,
+                                           __u32 up)
+{
+        __u32 reach_down = instance_reach_least(instance_reach(c, INSTANCE_FROM_CLIENT));
+        __u32 reach_up = instance_reach_least(
+                instance_higher(instance_reach(c, INSTANCE_FROM_A), instance_reach(c, INSTANCE_FROM_B)));
+
+        if (from != INSTANCE_FROM_CLIENT) {
+                c->c_high = up;
+                c->c_ack = instance_told_below(c->c_ack, down, reach_down);
+                c->c_edge = c->c_ack;
+        }
+        if (from != INSTANCE_FROM_A) {
+                c->a_high = from == INSTANCE_FROM_CLIENT ? down : c->c_ack;
+                c->a_ack = instance_told_below(c->a_ack, up, reach_up);
+                c->a_edge = c->a_ack;
+        }
+        if (from != INSTANCE_FROM_B) {
+                c->b_high = instance_told_below(c->b_high, down, INSTANCE_BEHIND_MOST);
+                c->b_ack = instance_told_below(c->b_ack, up, reach_up);
+                c->b_edge = c->b_ack;
+        }
+        c->flags |= INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND;
+}
+
+/* Do this sender's numbers go with what the others have said? B may be far behind in what it sends. */
+INSTANCE_INLINE _Bool instance_adopt_fits(const struct instance_conn *c, enum instance_from from, __u32 heard,
+                                          __u32 down, __u32 up)
+{
+        __u32 reach_down = 2 * instance_reach_least(instance_reach(c, INSTANCE_FROM_CLIENT));
+        __u32 reach_up = 2 * instance_reach_least(instance_higher(instance_reach(c, INSTANCE_FROM_A),
+                                                                  instance_reach(c, INSTANCE_FROM_B)));
+
+        if (!instance_within(up, c->c_high, reach_up, reach_up))
+                return 0;
+        if (from == INSTANCE_FROM_CLIENT && (heard & (1u << INSTANCE_FROM_A)))
+                return instance_within(down, c->a_high, reach_down, reach_down);
+        if (from == INSTANCE_FROM_A && (heard & (1u << INSTANCE_FROM_CLIENT)))
+                return instance_within(down, c->c_ack, reach_down, reach_down);
+        return 1;
+}
+
+/* What the sender says of itself. */
+INSTANCE_INLINE void instance_adopt_own(struct instance_conn *c, const struct instance_segment *s,
+                                        _Bool is_first, __u32 end)
+{
+        __u32 edge = s->ack + ((__u32)s->window << instance_shift(c, s->from));
+
+        if (s->from == INSTANCE_FROM_CLIENT) {
+                c->c_ack = s->ack;
+                c->c_edge = edge;
+                c->c_high = is_first ? end : instance_higher(end, c->c_high);
+        } else if (s->from == INSTANCE_FROM_A) {
+                c->a_high = instance_higher(end, c->c_ack);
+                c->a_ack = s->ack;
+                c->a_edge = edge;
+                c->flags |= INSTANCE_CONN_A_BLIND;
+        } else {
+                c->b_high = end;
+                c->b_ack = s->ack;
+                c->b_edge = edge;
+                c->flags |= INSTANCE_CONN_B_BLIND;
+                if (!s->bytes && !(s->flags & INSTANCE_TCP_FIN))
+                        c->wscale |= INSTANCE_UNSURE;
+        }
+}
 
 /**
  * A connection that the other balancer of the pair told of comes here. Its numbers are those of the moment it
  * was told, perhaps gigabytes ago, so each of the three is believed once; from then on the usual checks hold.
- * User space hears of it and makes both servers say where they are.
+ * A server is believed more than a client: what a forged segment said is forgotten when a server contradicts
+ * it. User space hears of it and makes both servers say where they are. Until they have, nobody is promoted
+ * or evicted for what only old numbers say.
+ *
+ * @return false: it does not fit what a server has said
  */
-INSTANCE_INLINE void instance_adopt(struct instance_conn *c, const struct instance_segment *s,
-                                    struct instance_action *act)
+INSTANCE_INLINE _Bool instance_adopt(struct instance_conn *c, const struct instance_segment *s,
+                                     const struct instance_now *now, struct instance_action *act)
 {
-        __u16 all = c->flags & INSTANCE_CONN_PROMOTED ? 5 : c->flags & INSTANCE_CONN_ALONE ? 3 : 7;
-        __u16 heard = c->wscale >> INSTANCE_HEARD_SHIFT, mark = (__u16)(1u << s->from);
-        __u32 end = s->seq + s->bytes;
-        __u32 edge = s->ack + ((__u32)s->window << instance_shift(c, s->from));
+        __u32 all = c->flags & INSTANCE_CONN_PROMOTED ? 5 : c->flags & INSTANCE_CONN_ALONE ? 3 : 7;
+        __u32 heard = (c->wscale >> INSTANCE_HEARD_SHIFT) & 7, mark = 1u << s->from;
+        _Bool is_client = s->from == INSTANCE_FROM_CLIENT;
+        __u32 at = s->from == INSTANCE_FROM_B ? s->seq - c->delta : s->seq;
+        __u32 down = is_client ? s->ack : at + s->bytes, up = is_client ? s->seq + s->bytes : s->ack;
 
-        if ((s->flags & (INSTANCE_TCP_RST | INSTANCE_TCP_SYN)) || !(s->flags & INSTANCE_TCP_ACK))
-                return;
-        if (!heard)
-                act->event = INSTANCE_EVENT_TAKEN + 1;
-        if (heard & mark)
-                return;
-        if (s->from == INSTANCE_FROM_CLIENT) {
-                c->c_ack = s->ack;
-                c->c_edge = edge;
-                c->c_high = end;
-                /* Whoever was not heard has at least said what the client has, and heard what it said before.
-                 */
-                if (!(heard & (1u << INSTANCE_FROM_A)))
-                        c->a_high = s->ack;
-        } else if (s->from == INSTANCE_FROM_A) {
-                c->a_high = end;
-                c->a_ack = s->ack;
-                c->a_edge = edge;
-                c->a_summed = end;
-                c->flags |= INSTANCE_CONN_A_BLIND;
-        } else {
-                c->b_high = end - c->delta;
-                c->b_ack = s->ack;
-                c->b_edge = edge;
-                c->b_summed = end - c->delta;
-                c->flags |= INSTANCE_CONN_B_BLIND;
+        /* Whoever does not acknowledge says too little; whoever has no part in it any more, too much. */
+        if ((s->flags & (INSTANCE_TCP_RST | INSTANCE_TCP_SYN)) || !(s->flags & INSTANCE_TCP_ACK) ||
+            !(all & mark))
+                return 1;
+        if (heard && !instance_adopt_fits(c, s->from, heard, down, up)) {
+                if (is_client)
+                        return 0;
+                if (heard & (1u << INSTANCE_FROM_CLIENT))
+                        heard = 0;
         }
-        heard |= mark;
-        c->wscale |= (__u16)(mark << INSTANCE_HEARD_SHIFT);
-        if ((heard & all) == all) {
+        if (!(heard & mark)) {
+                if (!heard) {
+                        act->event = INSTANCE_EVENT_TAKEN + 1;
+                        c->a_seen = now->tick;
+                        c->lag_since = (__u16)(now->tick | 1);
+                        instance_adopt_bounds(c, s->from, down, up);
+                }
+                instance_adopt_own(c, s, !heard, at + s->bytes);
+                heard |= mark;
+        }
+        /* What a server acknowledges, the client has sent, even if that came through the other balancer. */
+        if (!is_client)
+                c->c_high = instance_higher(c->c_high, s->ack);
+        c->wscale = (__u16)((c->wscale & 0x8fffu) | heard << INSTANCE_HEARD_SHIFT);
+        __u16 age = (__u16)(now->tick - c->lag_since);
+        if ((heard & all) == all && age <= 0xff00 && age >= INSTANCE_ADOPT_TICKS) {
                 c->flags &= (__u16)~INSTANCE_CONN_PEER;
-                c->wscale &= (1u << INSTANCE_HEARD_SHIFT) - 1;
+                c->wscale &= (__u16)~INSTANCE_HEARD_MASK;
+                c->lag_since = 0;
         }
+        return 1;
+}
+
+/* A bare packet for a client that was not heard: with an old number, which it has to answer (RFC
+ * 9293, 3.10.7.4). */
+INSTANCE_INLINE void instance_adopt_ask(const struct instance_conn *c, const struct instance_segment *s,
+                                        struct instance_action *act)
+{
+        if ((c->flags & INSTANCE_CONN_PEER) && !(c->wscale & (1u << INSTANCE_HEARD_SHIFT)) &&
+            act->main.to == INSTANCE_TO_CLIENT && !s->bytes &&
+            !(act->main.flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN | INSTANCE_TCP_RST)))
+                act->main.seq--;
 }
 
 /* ---- who serves ---------------------------------------------------------------------------- */
@@ -442,6 +604,17 @@ INSTANCE_INLINE _Bool instance_lags(struct instance_conn *c, const struct instan
         return age > most;
 }
 
+/* A and the client go on, and the standby, asked where it is, says nothing for as long as it might lag. */
+INSTANCE_INLINE _Bool instance_adopt_lacks_b(const struct instance_conn *c, const struct instance_now *now)
+{
+        __u32 heard = (c->wscale >> INSTANCE_HEARD_SHIFT) & 7, most = now->lag_ticks * 4;
+
+        if (!now->lag_ticks || heard != (1u << INSTANCE_FROM_CLIENT | 1u << INSTANCE_FROM_A))
+                return 0;
+        __u16 age = (__u16)(now->tick - c->lag_since);
+        return age <= 0xff00 && age > most;
+}
+
 /**
  * Who serves this connection from here on, by all that is not in the packet itself.
  */
@@ -462,6 +635,12 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
                 return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_DEAD);
         if (now->order == INSTANCE_ORDER_PROMOTE)
                 return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_PLAN);
+        /* What follows goes by numbers: a connection that was taken over has its own first. */
+        if (c->flags & INSTANCE_CONN_PEER) {
+                if (instance_adopt_lacks_b(c, now))
+                        instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
+                return;
+        }
         /* 3. Planned: when the client has all of A's bytes and B all of the client's; or time is up. */
         if ((now->a_flags & INSTANCE_SERVER_LEAVING) || now->order == INSTANCE_ORDER_LEAVE)
                 c->flags |= INSTANCE_CONN_LEAVING;
@@ -472,10 +651,7 @@ INSTANCE_INLINE void instance_judge(struct instance_conn *c, const struct instan
                     !instance_before(c->b_high + INSTANCE_NEAR_BYTES, c->c_ack))
                         return instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_PLAN);
         }
-        /* 4. A is doubted: bytes of B's that the client lacks shall count as proof, from this packet on. */
-        if (now->order == INSTANCE_ORDER_ASK && is_through)
-                c->flags |= INSTANCE_CONN_INVITED;
-        /* 5. A standby that holds the client up is none. */
+        /* 4. A standby that holds the client up is none. */
         if (instance_lags(c, now))
                 instance_evict(c, now, act, INSTANCE_EVENT_EVICTED_LAG);
 }
@@ -521,6 +697,18 @@ INSTANCE_INLINE void instance_client_reset(struct instance_conn *c, const struct
         c->flags |= INSTANCE_CONN_CLOSED;
 }
 
+/* Of a client whose numbers are old: the servers know whether it is a reset or a forgery (RFC 5961, 3.2). */
+INSTANCE_INLINE void instance_peer_reset(const struct instance_conn *c, const struct instance_segment *s,
+                                         struct instance_action *act)
+{
+        act->main = instance_out_same(s, c->flags & INSTANCE_CONN_PROMOTED ? INSTANCE_TO_B : INSTANCE_TO_A);
+        if (c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE))
+                return;
+        act->extra = instance_out_same(s, INSTANCE_TO_B);
+        act->extra.ack = s->ack + c->delta;
+        act->extra.sack = INSTANCE_SACK_BLANK;
+}
+
 /* A copy for B: the client's packet, acknowledging what B has sent of what the client has. */
 INSTANCE_INLINE struct instance_out instance_client_copy(const struct instance_conn *c,
                                                          const struct instance_segment *s)
@@ -549,7 +737,7 @@ INSTANCE_INLINE _Bool instance_is_wide(const struct instance_conn *c, __u32 ack,
 
 INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct instance_segment *s,
                                           const struct instance_now *now, struct instance_action *act,
-                                          _Bool is_new)
+                                          _Bool is_new, __u32 idle)
 {
         _Bool is_standby = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
 
@@ -565,10 +753,12 @@ INSTANCE_INLINE void instance_from_client(struct instance_conn *c, const struct 
                 is_standby = 0;
         }
         /* 3. The client asks whether its window is still closed: one of the two takes nothing any more. */
-        if (is_standby && !s->bytes && s->seq == c->c_high - 1 && !(c->flags & INSTANCE_CONN_C_FIN)) {
+        if (is_standby && !s->bytes && s->seq == c->c_high - 1 &&
+            !(c->flags & (INSTANCE_CONN_C_FIN | INSTANCE_CONN_PEER))) {
                 _Bool is_a = instance_is_shut(c, c->a_ack, c->a_edge, INSTANCE_FROM_A);
                 _Bool is_b = instance_is_shut(c, c->b_ack, c->b_edge, INSTANCE_FROM_B);
-                if (is_a && instance_is_wide(c, c->b_ack, c->b_edge)) {
+                if (is_a && instance_is_wide(c, c->b_ack, c->b_edge) &&
+                    (instance_is_wordless(now) || idle >= INSTANCE_THIRD_TICKS)) {
                         instance_promote(c, now, act, INSTANCE_EVENT_PROMOTED_HANG);
                         is_standby = 0;
                 } else if (is_b && instance_is_wide(c, c->a_ack, c->a_edge)) {
@@ -662,7 +852,7 @@ INSTANCE_INLINE void instance_from_a(struct instance_conn *c, const struct insta
         }
         /* A bare acknowledgement that brings the client nothing would look like a duplicate. */
         if (!s->bytes && !(s->flags & INSTANCE_TCP_SYN) && ack == ack_before && edge == edge_before &&
-            !(is_repeat && c->a_ack == ack))
+            !(is_repeat && c->a_ack == ack) && !(c->flags & INSTANCE_CONN_PEER))
                 instance_act_drop(act, INSTANCE_DROP_STANDBY);
 }
 
@@ -676,8 +866,24 @@ INSTANCE_INLINE _Bool instance_is_probe(const struct instance_conn *c, const str
         return (!s->bytes && instance_before(at, instance_b_una(c))) || (s->bytes == 1 && at == c->c_ack);
 }
 
+/* Is A silent where it owes bytes, for longer than one that lives would be? To be asked when B shows that it
+ * has them. An A that lacks what B has may only wait for the client to say it again. */
+INSTANCE_INLINE _Bool instance_is_hung(const struct instance_conn *c, const struct instance_now *now)
+{
+        __u32 quiet = now->tick - c->a_seen;
+
+        if (instance_before(c->c_ack, c->a_high) ||
+            instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+                return 0;
+        /* What was in flight when a balancer was lost is sent again after a timeout of A's. */
+        if (instance_before(c->a_ack, c->b_ack) || (c->flags & INSTANCE_CONN_PEER))
+                return quiet >= INSTANCE_QUIET_TICKS * 10;
+        return quiet >= INSTANCE_LONELY_TICKS || (quiet >= INSTANCE_QUIET_TICKS && instance_is_wordless(now));
+}
+
 /* Bytes that the client lacks, and has reason to want from B. @return 0, or 1 + the event */
-INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const struct instance_segment *s)
+INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const struct instance_segment *s,
+                                         const struct instance_now *now)
 {
         __u32 end = s->seq - c->delta + s->bytes;
 
@@ -685,14 +891,46 @@ INSTANCE_INLINE __u8 instance_b_has_more(const struct instance_conn *c, const st
                 return 0;
         if ((c->flags & INSTANCE_CONN_A_FIN) && instance_before(c->a_fin, end))
                 return INSTANCE_EVENT_PROMOTED_FIN + 1;
-        if ((c->flags & INSTANCE_CONN_INVITED) && !instance_before(c->c_ack, c->a_high))
+        if (instance_before(c->c_ack, c->a_high))
+                return 0;
+        /* It was asked: by its own probe, or by user space because A says nothing on any connection. Or its
+         * answer to an earlier question went unheard, and it says it again. */
+        if ((c->flags & INSTANCE_CONN_INVITED) || instance_is_hung(c, now) ||
+            ((now->a_flags & INSTANCE_SERVER_DOUBTED) && now->tick - c->a_seen >= INSTANCE_LATE_TICKS &&
+             now->tick - now->a_word >= INSTANCE_DOUBT_TICKS))
                 return INSTANCE_EVENT_PROMOTED_HANG + 1;
         return 0;
 }
 
+/*
+ * B, whom we know since a balancer was lost, says nothing new, and at its highest number so far, while the
+ * client has more. That number may be its probe's, one below what it has sent: it would believe no window
+ * with that.
+ */
+INSTANCE_INLINE _Bool instance_is_unsure(const struct instance_conn *c, const struct instance_segment *s)
+{
+        __u32 at = s->seq - c->delta;
+
+        return s->from == INSTANCE_FROM_B && (c->wscale & INSTANCE_UNSURE) && !s->bytes &&
+               !(s->flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN | INSTANCE_TCP_RST)) && at == c->b_high &&
+               instance_before(at, c->c_ack) && s->ack == c->b_ack &&
+               s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_B)) == c->b_edge;
+}
+
+/* The same as instance_out_for_b, one further. If that is too far, B answers with its number (RFC
+ * 9293, 3.10.7.4). */
+INSTANCE_INLINE struct instance_out instance_out_past(const struct instance_conn *c, __u32 at)
+{
+        struct instance_out out = instance_out_for_b(c);
+
+        out.ack = at + 1 + c->delta;
+        out.window = instance_window(instance_b_edge(c), at + 1, instance_shift_for_b(c));
+        return out;
+}
+
 INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct instance_segment *s,
                                        const struct instance_now *now, struct instance_action *act,
-                                       _Bool is_first)
+                                       _Bool is_first, _Bool is_unsure)
 {
         __u32 at = s->seq - c->delta;
         __u32 end = at + s->bytes + (s->flags & INSTANCE_TCP_FIN ? 1 : 0);
@@ -707,6 +945,8 @@ INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct ins
                         act->extra = instance_out_for_client(c);
                 return;
         }
+        if (!is_first && is_unsure)
+                act->extra = instance_out_past(c, at);
         act->main = instance_out_same(s, INSTANCE_TO_CLIENT);
         act->main.seq = at;
         act->main.window = instance_window(s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_B)),
@@ -720,10 +960,10 @@ INSTANCE_INLINE void instance_b_serves(struct instance_conn *c, const struct ins
 
 INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct instance_segment *s,
                                      const struct instance_now *now, struct instance_action *act,
-                                     __u32 ack_before, __u32 edge_before)
+                                     __u32 ack_before, __u32 edge_before, _Bool is_unsure)
 {
         __u32 ack = instance_merged_ack(c), edge = instance_merged_edge(c);
-        __u8 more = instance_b_has_more(c, s);
+        __u8 more = instance_b_has_more(c, s, now);
 
         if (s->flags & INSTANCE_TCP_RST) {
                 if (!(c->flags & INSTANCE_CONN_CLOSED))
@@ -733,7 +973,7 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
         /* 1. The vote: it has what the client waits for. */
         if (more) {
                 instance_promote(c, now, act, (enum instance_event_type)(more - 1));
-                return instance_b_serves(c, s, now, act, 0);
+                return instance_b_serves(c, s, now, act, 0, 0);
         }
         if (s->flags & INSTANCE_TCP_FIN) {
                 /* 2. It ends before A did: it has crashed, or knows less. */
@@ -755,20 +995,16 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
                         return;
                 }
         }
-        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. An A
-         * that lacks what B has may only wait for the client to say it again. */
-        _Bool is_probe = instance_is_probe(c, s);
-        __u32 patience =
-                instance_before(c->a_ack, c->b_ack) ? INSTANCE_QUIET_TICKS * 10 : INSTANCE_QUIET_TICKS;
-        if (is_probe && !instance_before(c->c_ack, c->a_high) && now->tick - c->a_seen >= patience &&
-            !instance_before(c->c_edge, c->c_ack + INSTANCE_ROOM_BYTES))
+        /* 4. It asks for window; the client has all that A ever said, and A is silent: let B prove it. */
+        _Bool is_probe = is_unsure || instance_is_probe(c, s);
+        if (is_probe && instance_is_hung(c, now))
                 c->flags |= INSTANCE_CONN_INVITED;
         /* 5. Upstream: what both have has grown, or what both take. */
         if (instance_before(ack_before, ack) || instance_before(edge_before, edge))
                 act->extra = instance_out_for_client(c);
         /* 6. Its bytes are acknowledged to it; a bare acknowledgement is not answered. */
         if (s->bytes || is_probe || (s->flags & (INSTANCE_TCP_FIN | INSTANCE_TCP_SYN))) {
-                act->main = instance_out_for_b(c);
+                act->main = is_unsure ? instance_out_past(c, s->seq - c->delta) : instance_out_for_b(c);
                 return;
         }
         if (act->extra.to) {
@@ -788,17 +1024,18 @@ INSTANCE_INLINE void instance_from_b(struct instance_conn *c, const struct insta
 /* ---- the guard: do both say the same? ------------------------------------------------------ */
 
 /*
- * The stream is summed in blocks that are aligned by A's sequence numbers, each word of four bytes (in that
- * alignment, too) with a weight by its place: sum = sum * R + word, modulo 2^32. R is odd, so one changed
+ * The stream is summed in blocks that are aligned by A's sequence numbers, each word of eight bytes (in that
+ * alignment, too) with a weight by its place: sum = sum * R + word, modulo 2^64. R is odd, so one changed
  * byte always shows, and so does a change of order. A word that is cut in two by packets is its parts' sum.
  *
- * Only new bytes in order are added. After a gap the sender is "blind" until its next block begins.
+ * Only new bytes in order are added: a sum stands where its sender's highest byte does. After a gap the
+ * sender is "blind" until its next block begins.
  */
-#define INSTANCE_SUM_R       0x85ebca77u
-#define INSTANCE_SUM_R2      0xfc9a0351u /* its powers */
-#define INSTANCE_SUM_R3      0x129074a7u
-#define INSTANCE_SUM_R4      0x757effa1u
-#define INSTANCE_SUM_INVERSE 0xb6c92f47u /* R * INVERSE = 1 */
+#define INSTANCE_SUM_R       0x9e3779b97f4a7c15ull /* 2^64 over the golden ratio: Knuth, TAOCP 3, 6.4 */
+#define INSTANCE_SUM_R2      0xdf442d22ce4859b9ull /* its powers */
+#define INSTANCE_SUM_R3      0x604a5ce3addef82dull
+#define INSTANCE_SUM_R4      0xd94363fc538227b1ull
+#define INSTANCE_SUM_INVERSE 0xf1de83e19937733dull /* R * INVERSE = 1 */
 #define INSTANCE_BLOCK       (1u << INSTANCE_BLOCK_SHIFT)
 
 /** Which bytes of a packet are to be added: `first` from `from` on, and `second` behind, of the next block.
@@ -809,17 +1046,31 @@ struct instance_span {
         __u32 from;  /**< the first byte to add */
         __u32 first; /**< bytes of the block that `from` is in */
         __u32 second;
-        __u32 sum;    /**< to begin with; then, of all that was added */
-        __u32 closed; /**< has_block: the sum of the block that `first` completes */
-        __u32 theirs; /**< has_theirs: A's sum of that block */
+        __u64 sum;    /**< to begin with; then, of all that was added */
+        __u64 closed; /**< has_block: the sum of the block that `first` completes */
+        __u64 theirs; /**< has_theirs: A's sum of that block */
         __u8 is_any, is_blind, has_block, has_theirs;
 };
 
+/** Where a sender's sum stands: the next byte to add. Of B's highest, the end of its stream is no byte. */
+INSTANCE_INLINE __u32 instance_summed(const struct instance_conn *c, _Bool is_b)
+{
+        if (!is_b)
+                return c->a_high;
+        return c->b_high - (c->flags & INSTANCE_CONN_B_FIN ? 1 : 0);
+}
+
+/** Is there nothing that this sender's next bytes could be added to? */
+INSTANCE_INLINE _Bool instance_is_blind(const struct instance_conn *c, _Bool is_b)
+{
+        return c->flags & (INSTANCE_CONN_PEER | (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND));
+}
+
 /**
- * @param summed,sum,is_blind  of the sender, as they stand
+ * @param summed,sum,is_blind  of the sender, as they stand: instance_summed, and its sum
  * @param seq                  in A's numbers
  */
-INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u32 sum, _Bool is_blind,
+INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u64 sum, _Bool is_blind,
                                       __u32 seq, __u32 bytes)
 {
         __u32 end = seq + bytes, begins = (seq + INSTANCE_BLOCK - 1) & ~(INSTANCE_BLOCK - 1);
@@ -850,50 +1101,45 @@ INSTANCE_INLINE void instance_span_of(struct instance_span *p, __u32 summed, __u
 }
 
 /** The sum of bytes that begin at `at`. The BPF program does the same, four words at a time. */
-INSTANCE_INLINE __u32 instance_sum_bytes(__u32 sum, __u32 at, const __u8 *bytes, __u32 n)
+INSTANCE_INLINE __u64 instance_sum_bytes(__u64 sum, __u32 at, const __u8 *bytes, __u32 n)
 {
         for (__u32 i = 0; i < n; i++, at++) {
-                if (!(at & 3))
+                if (!(at & 7))
                         sum *= INSTANCE_SUM_R;
-                sum += (__u32)bytes[i] << (at & 3) * 8;
+                sum += (__u64)bytes[i] << (at & 7) * 8;
         }
         return sum;
 }
 
 /**
- * Note what a packet added; under the lock. If another CPU was faster, the sender is blind for this block.
+ * Note what a packet added; under the lock, and before instance_decide() moves the sender's highest byte on.
+ * If another CPU was faster, or nobody looked at new bytes, the sender is blind for this block.
  * @return whether A and B have been seen to differ
  */
-INSTANCE_INLINE _Bool instance_guard_note(struct instance_conn *c, _Bool is_b, const struct instance_span *p)
+INSTANCE_INLINE _Bool instance_guard_note(struct instance_conn *c, const struct instance_segment *s,
+                                          const struct instance_span *p)
 {
+        _Bool is_b = s->from == INSTANCE_FROM_B;
         __u16 blind = is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND;
-        __u32 summed = is_b ? c->b_summed : c->a_summed;
+        __u32 summed = instance_summed(c, is_b), end = s->seq - (is_b ? c->delta : 0) + s->bytes;
 
-        if (!p->is_any)
+        /* A packet without bytes moves B's highest byte on, too, when it is behind a gap. */
+        if (s->from == INSTANCE_FROM_CLIENT || (!is_b && !s->bytes) || !instance_before(summed, end))
                 return 0;
-        if (summed != p->was || p->is_blind) {
+        if (!p->is_any || p->is_blind || summed != p->was) {
                 c->flags |= blind;
-                if (instance_before(summed, p->end)) {
-                        if (is_b)
-                                c->b_summed = p->end;
-                        else
-                                c->a_summed = p->end;
-                }
                 return 0;
         }
         c->flags &= (__u16)~blind;
-        if (is_b) {
-                c->b_summed = p->end;
+        if (is_b)
                 c->b_sum = p->sum;
-        } else {
-                c->a_summed = p->end;
+        else
                 c->a_sum = p->sum;
-        }
         if (p->has_theirs && p->theirs != p->closed)
                 return 1;
         /* Both at the same byte, in the middle of a block: the end of an answer, as a rule. */
-        return c->a_summed == c->b_summed && !(c->flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)) &&
-               c->a_sum != c->b_sum;
+        return p->end == instance_summed(c, !is_b) &&
+               !(c->flags & (INSTANCE_CONN_A_BLIND | INSTANCE_CONN_B_BLIND)) && c->a_sum != c->b_sum;
 }
 
 /* ---- all together -------------------------------------------------------------------------- */
@@ -909,11 +1155,15 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
 {
         __u32 ack_before = instance_merged_ack(c), edge_before = instance_merged_edge(c);
         _Bool is_new = 0, is_repeat;
-        _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED;
+        _Bool was_promoted = c->flags & INSTANCE_CONN_PROMOTED, is_unsure;
+        __u32 idle;
 
         act->delta = c->delta;
         if (c->flags & INSTANCE_CONN_PEER) {
-                instance_adopt(c, s, act);
+                if (!instance_adopt(c, s, now, act))
+                        return instance_act_drop(act, INSTANCE_DROP_BAD_SEQUENCE);
+                if (s->from == INSTANCE_FROM_CLIENT && (s->flags & INSTANCE_TCP_RST))
+                        return instance_peer_reset(c, s, act);
                 ack_before = instance_merged_ack(c);
                 edge_before = instance_merged_edge(c);
         }
@@ -926,9 +1176,15 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 return;
         }
         /* 2. Note what it says; not what those say who have no part in it any more. */
-        c->seen = now->tick;
+        idle = now->tick - c->seen;
+        if (s->from == (was_promoted ? INSTANCE_FROM_B : INSTANCE_FROM_A))
+                act->is_word = instance_is_word(c, s, now->tick);
+        /* A standby is no sign of anything: it may have been asked. */
+        if (s->from != INSTANCE_FROM_B || was_promoted)
+                c->seen = now->tick;
         is_repeat = s->ack == c->a_ack &&
                     s->ack + ((__u32)s->window << instance_shift(c, INSTANCE_FROM_A)) == c->a_edge;
+        is_unsure = instance_is_unsure(c, s);
         if (!(s->flags & INSTANCE_TCP_RST)) {
                 if (s->from == INSTANCE_FROM_CLIENT)
                         is_new = instance_note_client(c, s);
@@ -945,7 +1201,7 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 if (s->flags & INSTANCE_TCP_RST)
                         instance_client_reset(c, s, now, act);
                 else
-                        instance_from_client(c, s, now, act, is_new);
+                        instance_from_client(c, s, now, act, is_new, idle);
         } else if (s->from == INSTANCE_FROM_A) {
                 if (was_promoted)
                         return instance_act_refuse(act, s, INSTANCE_TO_A, INSTANCE_DROP_AFTER);
@@ -973,10 +1229,11 @@ INSTANCE_INLINE void instance_decide(struct instance_conn *c, const struct insta
                 if (c->flags & INSTANCE_CONN_ALONE)
                         return instance_act_refuse(act, s, INSTANCE_TO_B, INSTANCE_DROP_STANDBY);
                 if (c->flags & INSTANCE_CONN_PROMOTED)
-                        instance_b_serves(c, s, now, act, !was_promoted);
+                        instance_b_serves(c, s, now, act, !was_promoted, is_unsure);
                 else
-                        instance_from_b(c, s, now, act, ack_before, edge_before);
+                        instance_from_b(c, s, now, act, ack_before, edge_before, is_unsure);
         }
+        instance_adopt_ask(c, s, act);
         instance_finish(c, now, act);
 }
 
@@ -1021,11 +1278,6 @@ INSTANCE_INLINE enum instance_syn_verdict instance_syn_answer(const struct insta
         *set = mine;
         if (flags & theirs) {
                 *set |= INSTANCE_SYN_RELEASED;
-                /* What one understands and the other does not cannot be translated packet by packet. */
-                _Bool differs = ((y->sack >> 1 ^ y->sack >> 2) & 1) ||
-                                (y->a_shift == INSTANCE_NO_SHIFT) != (y->b_shift == INSTANCE_NO_SHIFT);
-                if (differs)
-                        *set |= INSTANCE_SYN_ALONE;
                 return INSTANCE_SYN_RELEASE;
         }
         if ((flags & their_rst) || (other & (INSTANCE_SERVER_DEAD | (is_b ? 0 : INSTANCE_SERVER_UNFIT))) ||
@@ -1052,23 +1304,20 @@ INSTANCE_INLINE void instance_conn_begin(struct instance_conn *c, const struct i
         _Bool is_other = y->flags & INSTANCE_SYN_OTHER;
         __u32 isn = is_other ? y->b_isn : y->a_isn;
         __u8 a = is_other ? y->b_shift : y->a_shift;
-        /* Shifts are used only when both ends have them: RFC 7323, 2.2. */
-        _Bool has_shift = y->c_shift != INSTANCE_NO_SHIFT && a != INSTANCE_NO_SHIFT;
 
         __builtin_memset(c, 0, sizeof(*c));
         c->primary = is_other ? y->standby : y->primary;
         c->standby = y->flags & INSTANCE_SYN_ALONE ? INSTANCE_NOBODY : y->standby;
         c->flags = y->flags & INSTANCE_SYN_ALONE ? INSTANCE_CONN_ALONE : 0;
         c->why = y->flags & INSTANCE_SYN_ALONE ? y->why : 0;
-        if (has_shift)
-                c->wscale = (__u16)(y->c_shift | a << 4 |
-                                    (y->b_shift == INSTANCE_NO_SHIFT ? 0 : y->b_shift) << 8);
+        /* Shifts are used only when both ends have them: RFC 7323, 2.2. */
+        if (y->c_shift != INSTANCE_NO_SHIFT)
+                c->wscale = (__u16)(y->c_shift | a << 4 | y->b_shift << 8);
         c->delta = y->flags & INSTANCE_SYN_ALONE ? 0 : y->b_isn - y->a_isn;
         c->c_ack = c->a_high = c->b_high = isn + 1;
         c->c_edge = c->c_ack + y->c_window;
         c->c_high = c->a_ack = c->b_ack = y->c_isn + 1;
         c->a_edge = c->a_ack + (is_other ? y->b_window : y->a_window);
         c->b_edge = c->b_ack + y->b_window;
-        c->a_summed = c->b_summed = isn + 1;
         c->seen = c->a_seen = tick;
 }

@@ -63,6 +63,14 @@ struct {
 } instance_server_stats SEC(".maps");
 
 struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __uint(max_entries, INSTANCE_SERVERS_MAX);
+        __type(key, __u32);
+        __type(value, struct instance_word);
+} instance_words SEC(".maps");
+
+struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
         __uint(max_entries, INSTANCE_DROP_COUNT);
         __type(key, __u32);

@@ -14,8 +14,9 @@
 #define INSTANCE_ECN         0xc0 /* ECE and CWR: two servers cannot share one state of congestion marks */
 #define INSTANCE_SYN_WORDS   3    /* MSS, SACK permitted, window shift: all that two servers can share */
 #define INSTANCE_STALE_SHIFT 6    /* a connection without a packet for 2^6 s gives way to a new SYN */
-#define INSTANCE_HEAD        256  /* bytes of an answer in which its date is looked for */
+#define INSTANCE_HEAD        512  /* bytes of an answer in which its dates are looked for */
 #define INSTANCE_DATE        29   /* an HTTP date: RFC 9110, 5.6.7 */
+#define INSTANCE_DATES       8    /* of a connection, remembered until the standby has said them, too */
 #define INSTANCE_LINE        56   /* of a request's first line, as much as is looked at */
 
 /** On the client's own host: its sockets are the clients, and the stack of this host is where they are. */
@@ -35,7 +36,7 @@ struct instance_ends {
 struct instance_dates {
         __u32 delta; /* of the connection, as in struct instance_sum */
         __u32 next;
-        __u32 at[4];
+        __u32 at[INSTANCE_DATES];
 };
 
 /* Everything about the packet in hand; too much for the stack. */
@@ -49,7 +50,7 @@ struct instance_work {
         __be16 vip_port;
         __u8 is_nat, is_cut, is_partial;
         __u8 is_gated, is_marked; /* B's host gates by itself; and B is the standby */
-        __u8 pad;
+        __u8 has_dates;           /* some of `dates` are in the packet in hand */
         __u32 vip, vip_flags, seed;
         __u32 primary, standby;
         __u32 class;
@@ -57,6 +58,7 @@ struct instance_work {
         struct instance_sum_key sum_key;
         struct instance_sum sum;
         __u32 sum_at, sum_left, sum_offset; /* while bytes are added up */
+        __u32 sum_b;                        /* where B's sum stands */
         struct instance_dates dates;
         __u32 options[INSTANCE_SYN_WORDS]; /* for packets of a handshake */
         __u32 has_options;
@@ -116,10 +118,12 @@ struct {
         __type(value, struct instance_dates);
 } instance_dates SEC(".maps");
 
-/* A piece of a packet, aligned as it is in the stream; a word of room at either end. */
-#define INSTANCE_PIECE 4096
+/* A piece of a packet, aligned as it is in the stream, with some room behind. It stays in the nearest cache.
+ */
+#define INSTANCE_PIECE       4096
+#define INSTANCE_PIECE_WORDS (INSTANCE_PIECE / 8)
 struct instance_piece {
-        __u32 word[INSTANCE_PIECE / 4 + 16];
+        __u64 word[INSTANCE_PIECE_WORDS + 8];
 };
 struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -530,11 +534,14 @@ INSTANCE_INLINE __u32 instance_tick(void)
 INSTANCE_INLINE void instance_circumstances(struct instance_work *w, const struct instance_vip *vip)
 {
         const struct instance_server *a = instance_server_of(w->primary), *b = instance_server_of(w->standby);
+        const struct instance_word *word;
 
         w->now.tick = instance_tick();
         w->now.a_flags = a ? a->flags : 0;
         w->now.b_flags = b ? b->flags : 0;
         w->now.a_leave_by = a ? a->leave_by : 0;
+        word = bpf_map_lookup_elem(&instance_words, &w->primary);
+        w->now.a_word = word ? word->tick : 0;
         w->now.lag_bytes = vip->lag_bytes;
         w->now.lag_ticks = vip->lag_ticks;
         w->now.order = 0;
@@ -558,12 +565,54 @@ struct instance_summing {
 static long instance_date_blank(__u32 i, void *ctx)
 {
         struct instance_summing *is = ctx;
-        __u32 zero = 0, k = i & 31, pos = is->w->dates.at[i >> 5 & 3] + k - is->w->sum_at;
+        __u32 zero = 0, k = i & 31;
+        __u32 pos = is->w->dates.at[i >> 5 & (INSTANCE_DATES - 1)] + k - is->w->sum_at;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
 
+        if (i >> 5 >= is->w->dates.next)
+                return 1;
         if (b && k < INSTANCE_DATE && pos < is->bytes)
                 ((__u8 *)b->word)[(is->lead + pos) & (INSTANCE_PIECE - 1)] = 0;
         return 0;
+}
+
+/* Is any of them among the n bytes from `from` on? */
+INSTANCE_INLINE _Bool instance_date_is_in(const struct instance_work *w, __u32 from, __u32 n)
+{
+        _Bool has_date = 0;
+        for (__u32 d = 0; d < INSTANCE_DATES; d++)
+                has_date |= d < w->dates.next && w->dates.at[d] - from + INSTANCE_DATE < n + INSTANCE_DATE;
+        return has_date;
+}
+
+/*
+ * Sum the words of a piece: four sums side by side, each of every fourth word, so that no multiplication
+ * waits for the one before. The last of them begins with what is there already.
+ */
+INSTANCE_INLINE __u64 instance_sum_long(const struct instance_piece *b, __u64 sum, __u32 words)
+{
+        __u64 s0 = 0, s1 = 0, s2 = 0;
+        __u32 k;
+
+        for (k = 0; k < INSTANCE_PIECE_WORDS / 8; k++) {
+                if ((k + 1) * 8 > words)
+                        break;
+#pragma unroll
+                for (__u32 j = 0; j < 8; j += 4) {
+                        s0 = s0 * INSTANCE_SUM_R4 + b->word[k * 8 + j];
+                        s1 = s1 * INSTANCE_SUM_R4 + b->word[k * 8 + j + 1];
+                        s2 = s2 * INSTANCE_SUM_R4 + b->word[k * 8 + j + 2];
+                        sum = sum * INSTANCE_SUM_R4 + b->word[k * 8 + j + 3];
+                }
+        }
+        sum += s0 * INSTANCE_SUM_R3 + s1 * INSTANCE_SUM_R2 + s2 * INSTANCE_SUM_R;
+        for (__u32 j = 0; j < 7; j++) {
+                __u32 at = k * 8 + j;
+                if (at >= words)
+                        break;
+                sum = sum * INSTANCE_SUM_R + b->word[at & (INSTANCE_PIECE_WORDS - 1)];
+        }
+        return sum;
 }
 
 /*
@@ -574,75 +623,79 @@ static long instance_sum_piece(__u32 i, void *ctx)
 {
         struct instance_summing *is = ctx;
         struct instance_work *w = is->w;
-        __u32 zero = 0, lead = w->sum_at & 3, n = w->sum_left, words, sum = w->span.sum, k;
+        __u32 zero = 0, lead = w->sum_at & 7, n = w->sum_left, words;
+        __u64 sum = w->span.sum;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
-        _Bool has_date = 0;
 
         if (!b || !n)
                 return 1;
-        if (n > INSTANCE_PIECE - 4)
+        if (n > INSTANCE_PIECE - lead)
                 n = INSTANCE_PIECE - lead;
-        words = (lead + n + 3) >> 2;
+        words = (lead + n + 7) >> 3;
         b->word[0] = 0;
-        b->word[(words - 1) & 1023] = 0;
+        b->word[(words - 1) & (INSTANCE_PIECE_WORDS - 1)] = 0;
         if (n > INSTANCE_PIECE || bpf_skb_load_bytes(is->skb, w->sum_offset, (__u8 *)b->word + lead, n)) {
                 w->span.is_blind = 1;
                 return 1;
         }
-        for (__u32 d = 0; d < 4; d++)
-                has_date |= w->dates.at[d] - w->sum_at + INSTANCE_DATE < n + INSTANCE_DATE;
-        if (has_date && w->dates.delta == w->act.delta) {
+        if (w->has_dates && instance_date_is_in(w, w->sum_at, n)) {
                 is->lead = lead;
                 is->bytes = n;
-                bpf_loop(4 * 32, instance_date_blank, is, 0);
+                bpf_loop(INSTANCE_DATES * 32, instance_date_blank, is, 0);
         }
         w->sum_at += n;
         w->sum_left -= n;
         w->sum_offset += n;
         if (lead) /* the rest of a word whose beginning is in the sum already */
                 sum *= INSTANCE_SUM_INVERSE;
-        for (k = 0; k < 64; k++) {
-                if ((k + 1) * 16 > words)
-                        break;
-#pragma unroll
-                for (__u32 j = 0; j < 16; j += 4)
-                        sum = sum * INSTANCE_SUM_R4 + b->word[k * 16 + j] * INSTANCE_SUM_R3 +
-                              b->word[k * 16 + j + 1] * INSTANCE_SUM_R2 +
-                              b->word[k * 16 + j + 2] * INSTANCE_SUM_R + b->word[k * 16 + j + 3];
-        }
-        for (__u32 j = 0; j < 15; j++) {
-                __u32 at = k * 16 + j;
-                if (at >= words)
-                        break;
-                sum = sum * INSTANCE_SUM_R + b->word[at & 1023];
-        }
-        w->span.sum = sum;
+        w->span.sum = instance_sum_long(b, sum, words);
         return 0;
 }
 
-/* "date:" at the beginning of a line. */
+/* Remember a date of A's. One that the standby has not said yet and that is forgotten now would be compared.
+ */
+INSTANCE_INLINE void instance_date_note(struct instance_work *w, __u32 at)
+{
+        __u32 *place = &w->dates.at[w->dates.next++ & (INSTANCE_DATES - 1)];
+
+        if (w->dates.next > INSTANCE_DATES && instance_before(w->sum_b, *place + INSTANCE_DATE))
+                w->span.is_blind = 1;
+        *place = at;
+}
+
+/* "date:" or "expires:" at the beginning of a line, and a date behind; up to the empty line. */
 static long instance_date_letter(__u32 i, void *ctx)
 {
         struct instance_summing *is = ctx;
-        __u32 zero = 0, at = i & (INSTANCE_HEAD - 1);
+        __u32 zero = 0, at = i & (INSTANCE_HEAD - 1), n;
         struct instance_piece *b = bpf_map_lookup_elem(&instance_pieces, &zero);
 
         if (!b)
                 return 1;
         const __u8 *c = (const __u8 *)b->word + at;
-        if (c[0] != '\n' || (c[1] | 32) != 'd' || (c[2] | 32) != 'a' || (c[3] | 32) != 't' ||
-            (c[4] | 32) != 'e' || c[5] != ':' || c[6] != ' ')
+        if (c[0] != '\n')
                 return 0;
-        is->w->dates.at[is->w->dates.next++ & 3] = is->w->span.from + at + 7;
-        is->w->dates.delta = is->w->act.delta;
-        bpf_map_update_elem(&instance_dates, &is->w->flow, &is->w->dates, BPF_ANY);
-        return 1;
+        if (c[1] == '\r')
+                return 1;
+        if ((c[1] | 32) == 'd' && (c[2] | 32) == 'a' && (c[3] | 32) == 't' && (c[4] | 32) == 'e' &&
+            c[5] == ':' && c[6] == ' ' && c[10] == ',')
+                n = 7;
+        else if ((c[1] | 32) == 'e' && (c[2] | 32) == 'x' && (c[3] | 32) == 'p' && (c[4] | 32) == 'i' &&
+                 (c[5] | 32) == 'r' && (c[6] | 32) == 'e' && (c[7] | 32) == 's' && c[8] == ':' &&
+                 c[9] == ' ' && c[13] == ',')
+                n = 10;
+        else
+                return 0;
+        instance_date_note(is->w, is->w->s.seq + at + n);
+        is->bytes++;
+        return 0;
 }
 
 /*
- * Two servers answer the same request in two different seconds, now and then. An answer's date (RFC 9110,
- * 6.6.1) has a fixed length, so it may be either's: it is summed as zeros. It is looked for where an answer
- * of A's begins with its packet, as it does unless requests are pipelined; B's is in the same place.
+ * Two servers answer the same request in two different seconds, now and then. An answer's dates (RFC
+ * 9110, 5.6.7: when it was made, when it expires) have a fixed length, so they may be either's: they are
+ * summed as zeros. They are looked for where an answer of A's begins with its packet, as it does unless
+ * requests are pipelined; B's are in the same places.
  */
 static __noinline int instance_date_find(struct __sk_buff *skb, struct instance_work *w)
 {
@@ -654,13 +707,39 @@ static __noinline int instance_date_find(struct __sk_buff *skb, struct instance_
                 return 0;
         if (n > INSTANCE_HEAD)
                 n = INSTANCE_HEAD;
-        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, 5))
+        if (bpf_skb_load_bytes(skb, w->p.payload, b->word, 8))
                 return 0;
-        if (b->word[0] != bpf_htonl(0x48545450) /* HTTP */)
+        if (*(__u32 *)b->word != bpf_htonl(0x48545450) /* HTTP */)
                 return 0;
         if (bpf_skb_load_bytes(skb, w->p.payload, b->word, n))
                 return 0;
-        bpf_loop(n - 8, instance_date_letter, &is, 0);
+        bpf_loop(n - 16, instance_date_letter, &is, 0);
+        if (is.bytes)
+                bpf_map_update_elem(&instance_dates, &w->flow, &w->dates, BPF_ANY);
+        return 0;
+}
+
+/* The dates that this packet has; global, as what follows. */
+__noinline int instance_dates_of(struct __sk_buff *skb)
+{
+        __u32 zero = 0;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+
+        if (!w)
+                return 0;
+        struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
+
+        if (known && known->delta == w->act.delta) {
+                w->dates = *known;
+        } else {
+                __builtin_memset(&w->dates, 0, sizeof(w->dates));
+                w->dates.delta = w->act.delta;
+                known = NULL;
+        }
+        /* A's newest bytes, from the packet's first on. */
+        if (w->s.from == INSTANCE_FROM_A && !instance_before(w->s.seq, w->span.was))
+                instance_date_find(skb, w);
+        w->has_dates = instance_date_is_in(w, w->span.from, w->span.first + w->span.second);
         return 0;
 }
 
@@ -676,51 +755,54 @@ __noinline int instance_sum_add(struct __sk_buff *skb, struct instance_work *w, 
         w->sum_offset =
                 w->p.payload + (at - (w->s.from == INSTANCE_FROM_B ? w->s.seq - w->act.delta : w->s.seq));
         if (bytes)
-                bpf_loop(17, instance_sum_piece, &is, 0);
+                bpf_loop(INSTANCE_BLOCK / INSTANCE_PIECE + 1, instance_sum_piece, &is, 0);
         return 0;
 }
 
-/* What this packet adds to its sender's sum; before the lock is taken, as it needs helpers. Global: see
- * instance_conn_packet. */
-__noinline int instance_guard(struct __sk_buff *skb)
+/* Has this packet bytes to be added to its sender's sum? */
+__noinline int instance_guard_begin(void)
 {
-        __u32 zero = 0, summed, sum, block;
+        __u32 zero = 0, summed;
         struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
         struct instance_conn *c;
-        struct instance_span *p;
-        struct instance_sum *theirs;
         _Bool is_b, is_blind;
+        __u64 sum;
 
         if (!w)
                 return 0;
         c = instance_conn_of(&w->flow.client, w->flow.port, w->vip, w->p.is_v6);
         if (!c || !instance_plausible(c, &w->s))
                 return 0;
-        p = &w->span;
         is_b = w->s.from == INSTANCE_FROM_B;
         bpf_spin_lock(&c->lock);
-        summed = is_b ? c->b_summed : c->a_summed;
+        summed = instance_summed(c, is_b);
         sum = is_b ? c->b_sum : c->a_sum;
-        is_blind = c->flags & (is_b ? INSTANCE_CONN_B_BLIND : INSTANCE_CONN_A_BLIND);
+        is_blind = instance_is_blind(c, is_b);
+        w->sum_b = instance_summed(c, 1);
         w->act.delta = c->delta;
         bpf_spin_unlock(&c->lock);
-        instance_span_of(p, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq, w->s.bytes);
-        if (!p->is_any || p->is_blind)
+        instance_span_of(&w->span, summed, sum, is_blind, is_b ? w->s.seq - w->act.delta : w->s.seq,
+                         w->s.bytes);
+        return w->span.is_any && !w->span.is_blind;
+}
+
+/* What it adds; before the lock is taken, as it needs helpers. In three steps, since all callers share one
+ * stack. Global: see instance_conn_packet. */
+__noinline int instance_guard(struct __sk_buff *skb)
+{
+        __u32 zero = 0, block;
+        struct instance_work *w = bpf_map_lookup_elem(&instance_works, &zero);
+        struct instance_span *p;
+        struct instance_sum *theirs;
+        _Bool is_b;
+
+        if (!w)
                 return 0;
-        if (w->vip_flags & INSTANCE_VIP_CLASSES) {
-                struct instance_dates *known = bpf_map_lookup_elem(&instance_dates, &w->flow);
-                if (known)
-                        w->dates = *known;
-                if (!known || w->dates.delta != w->act.delta)
-                        __builtin_memset(&w->dates, 0, sizeof(w->dates));
-                if (!is_b && p->from == w->s.seq)
-                        instance_date_find(skb, w);
-        }
-        if (!(w->vip_flags & INSTANCE_VIP_CLASSES))
-                w->dates.delta = ~w->act.delta;
+        p = &w->span;
+        is_b = w->s.from == INSTANCE_FROM_B;
         block = p->from >> INSTANCE_BLOCK_SHIFT;
         instance_sum_add(skb, w, p->from, p->first);
-        if (!p->has_block)
+        if (!p->has_block || p->is_blind)
                 return 0;
         p->closed = p->sum;
         p->sum = 0;
@@ -860,15 +942,21 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
         _Bool is_mirrored =
                 w->s.bytes && !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE)); /* or soon not */
 
+        _Bool is_guarded = 0;
+
         w->span.is_any = 0;
         instance_conn_time(w, vip->ask_mask, c->flags, c->c_high, c->primary | (__u32)c->standby << 16);
         instance_circumstances(w, vip);
         if (is_mirrored && is_client && (vip->flags & INSTANCE_VIP_CLASSES) && w->s.seq == c->c_high)
                 w->now.is_barred = (__u8)instance_class_read(skb, w);
         else if (is_mirrored && !is_client && (vip->flags & INSTANCE_VIP_GUARD))
+                is_guarded = instance_guard_begin();
+        if (is_guarded) {
+                instance_dates_of(skb);
                 instance_guard(skb);
+        }
         bpf_spin_lock(&c->lock);
-        w->now.is_different = instance_guard_note(c, w->s.from == INSTANCE_FROM_B, &w->span);
+        w->now.is_different = instance_guard_note(c, &w->s, &w->span);
         if (w->class)
                 c->class = w->class;
         instance_decide(c, &w->s, &w->now, &w->act);
@@ -876,6 +964,13 @@ __noinline int instance_conn_packet(struct __sk_buff *skb, const struct instance
         w->is_gated = c->is_gated;
         w->is_marked = !(c->flags & (INSTANCE_CONN_PROMOTED | INSTANCE_CONN_ALONE));
         bpf_spin_unlock(&c->lock);
+        if (w->act.is_word) {
+                __u32 server = w->s.from == INSTANCE_FROM_A ? w->primary : w->standby;
+                struct instance_word *word = bpf_map_lookup_elem(&instance_words, &server);
+                /* A line that all CPUs read: written once a tick. */
+                if (word && word->tick != w->now.tick)
+                        word->tick = w->now.tick;
+        }
         if (w->act.event == INSTANCE_EVENT_EVICTED_CONTENT + 1 && w->class)
                 instance_class_bar(w->class);
         return INSTANCE_GO_ON;
@@ -1056,10 +1151,7 @@ static __noinline int instance_syn_server(struct __sk_buff *skb, struct instance
         enum instance_syn_verdict verdict = instance_syn_answer(y, before, is_b, is_reset, instance_tick(),
                                                                 other ? other->flags : 0, &set);
         if ((set & INSTANCE_SYN_ALONE) && !y->why)
-                y->why = (set & INSTANCE_SYN_OTHER) || !(before & (INSTANCE_SYN_A | INSTANCE_SYN_B)) ||
-                                         !(before & (is_b ? INSTANCE_SYN_A : INSTANCE_SYN_B))
-                                 ? INSTANCE_EVENT_EVICTED_LATE
-                                 : INSTANCE_EVENT_EVICTED_OPTION;
+                y->why = INSTANCE_EVENT_EVICTED_LATE;
         if (set)
                 before = __sync_fetch_and_or(&y->flags, set) | set;
         else
@@ -1092,6 +1184,8 @@ static __noinline int instance_syn_server(struct __sk_buff *skb, struct instance
 
 INSTANCE_INLINE long instance_conn_put(struct instance_work *w)
 {
+        if (w->vip_flags & INSTANCE_VIP_GUARD) /* an earlier one of the same port */
+                bpf_map_delete_elem(&instance_dates, &w->flow);
         if (w->p.is_v6)
                 return bpf_map_update_elem(&instance_conns6, &w->flow, w->conn, BPF_NOEXIST);
         struct instance_flow4 key = {

@@ -21,11 +21,17 @@ static uint32_t kick_least(uint32_t a, uint32_t b)
         return kick_before(a, b) ? a : b;
 }
 
+/* How B reads the client's window: not shifted when B has no shift, whatever A has. */
+static unsigned kick_shift(const struct instance_conn *c)
+{
+        return (c->wscale >> 8 & 15) == 15 ? 0 : c->wscale & 15;
+}
+
 struct instance_kick instance_kick_of(const struct instance_conn *c)
 {
         /* Never more than B has sent: it would take that for a forgery. */
         uint32_t ack = kick_least(c->c_ack, c->b_high);
-        uint32_t room = kick_before(ack, c->c_edge) ? (c->c_edge - ack) >> (c->wscale & 15) : 0;
+        uint32_t room = kick_before(ack, c->c_edge) ? (c->c_edge - ack) >> kick_shift(c) : 0;
         uint32_t told = kick_least(c->a_ack, c->b_ack), edge = kick_least(c->a_edge, c->b_edge);
         return (struct instance_kick){
                 .seq = c->c_high,

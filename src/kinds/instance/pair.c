@@ -23,12 +23,18 @@ enum {
 #define PAIR_RESEND_NS (20 * DOG_MS)
 #define PAIR_SLOWEST   6 /* times the pause is doubled at most */
 
+/* "Look at this connection again"; and perhaps: it is mine now. */
+struct change {
+        struct instance_flow flow;
+        bool is_mine;
+};
+
 struct flight {
         uint64_t sequence; /* 0: free */
         int64_t again_ns;
         unsigned tries;
         unsigned conns;
-        struct instance_flow flow[DOG_PAIR_CONNS];
+        struct change change[DOG_PAIR_CONNS];
 };
 
 struct instance_pair {
@@ -41,9 +47,10 @@ struct instance_pair {
         uint64_t newest, seen; /* replay window of the peer's sequences */
         uint64_t peer_world;
         struct flight flight[PAIR_FLIGHT];
-        struct instance_flow *queue;
+        struct change *queue;
         uint32_t room, head, queued;
         bool must_walk;
+        bool is_all;         /* a new peer: it may have lost even what we hold for it */
         int64_t hello_ns;    /* the next greeting */
         int64_t walk_ns;     /* the next time that the whole table is told */
         int64_t answered_ns; /* the last one to a stranger */
@@ -114,32 +121,38 @@ static void pair_send(struct instance_pair *p, struct dog_pair_message *m)
                       p->is.peer_size);
 }
 
-static void pair_queue(struct instance_pair *p, const struct instance_flow *flow)
+static void pair_queue(struct instance_pair *p, const struct instance_flow *flow, bool is_mine)
 {
         if (p->queued == p->room) {
                 p->must_walk = true;
                 return;
         }
-        p->queue[(p->head + p->queued++) % p->room] = *flow;
+        p->queue[(p->head + p->queued++) % p->room] = (struct change){.flow = *flow, .is_mine = is_mine};
 }
 
-void instance_pair_changed(struct instance_pair *p, const struct instance_flow *flow)
+void instance_pair_changed(struct instance_pair *p, const struct instance_flow *flow, bool is_mine)
 {
-        pair_queue(p, flow);
+        pair_queue(p, flow, is_mine);
 }
 
-static struct dog_pair_conn conn_out(const struct instance_flow *flow, const struct instance_conn *c)
+/* On the wire PEER says that the sender has taken it over from the receiver, and bit 15 of the shifts that
+ * the standby's host gates by itself; which packets were heard where is nobody else's affair. */
+#define PAIR_SHIFTS 0xfff
+#define PAIR_GATED  0x8000
+
+static struct dog_pair_conn conn_out(const struct change *change, const struct instance_conn *c)
 {
+        const struct instance_flow *flow = &change->flow;
         struct dog_pair_conn out = {.port = ntohs(flow->port), .vip = flow->vip};
         memcpy(out.client, &flow->client, sizeof(out.client));
         if (!c) {
                 out.is_gone = true;
                 return out;
         }
-        out.flags = c->flags;
+        out.flags = (uint16_t)((c->flags & ~INSTANCE_CONN_PEER) | (change->is_mine ? INSTANCE_CONN_PEER : 0));
         out.primary = c->primary;
         out.standby = c->standby;
-        out.wscale = c->wscale;
+        out.wscale = (uint16_t)((c->wscale & PAIR_SHIFTS) | (c->is_gated ? PAIR_GATED : 0));
         out.delta = c->delta;
         const uint32_t number[DOG_PAIR_NUMBERS] = {c->c_ack,  c->c_edge, c->c_high, c->a_ack,  c->a_edge,
                                                    c->a_high, c->b_ack,  c->b_edge, c->b_high, c->a_fin};
@@ -156,7 +169,8 @@ static struct instance_conn conn_in(const struct dog_pair_conn *in, struct insta
                 .flags = (uint16_t)(in->flags | INSTANCE_CONN_PEER),
                 .primary = in->primary,
                 .standby = in->standby,
-                .wscale = in->wscale,
+                .wscale = in->wscale & PAIR_SHIFTS,
+                .is_gated = (in->wscale & PAIR_GATED) != 0,
                 .delta = in->delta,
                 .c_ack = n[0],
                 .c_edge = n[1],
@@ -179,8 +193,8 @@ static void flight_send(struct instance_pair *p, struct flight *f, int64_t now_n
         m = (struct dog_pair_message){.type = DOG_PAIR_CHANGES, .conns = f->conns};
         for (unsigned i = 0; i < f->conns; i++) {
                 struct instance_conn c;
-                bool is_there = p->is.get(p->is.user, &f->flow[i], &c) == 0;
-                m.conn[i] = conn_out(&f->flow[i], is_there ? &c : NULL);
+                bool is_there = p->is.get(p->is.user, &f->change[i].flow, &c) == 0;
+                m.conn[i] = conn_out(&f->change[i], is_there ? &c : NULL);
         }
         pair_send(p, &m);
         f->sequence = p->sequence;
@@ -192,9 +206,9 @@ static void flight_send(struct instance_pair *p, struct flight *f, int64_t now_n
 static bool walk_one(void *to, const struct instance_flow *flow, const struct instance_conn *c)
 {
         struct instance_pair *p = to;
-        /* What we only hold for the peer, it has itself. */
-        if (!(c->flags & INSTANCE_CONN_PEER))
-                pair_queue(p, flow);
+        /* What we only hold for the peer, it has itself, unless it begins anew. */
+        if (p->is_all || !(c->flags & INSTANCE_CONN_PEER))
+                pair_queue(p, flow, false);
         return !p->must_walk;
 }
 
@@ -206,6 +220,7 @@ static void pair_flush(struct instance_pair *p, int64_t now_ns)
                 p->must_walk = false;
                 p->view.walks++;
                 p->is.walk(p->is.user, walk_one, p);
+                p->is_all = p->is_all && p->must_walk; /* the queue was too short: once more */
         }
         for (unsigned i = 0; i < PAIR_FLIGHT && p->queued > 0; i++) {
                 struct flight *f = &p->flight[i];
@@ -213,7 +228,7 @@ static void pair_flush(struct instance_pair *p, int64_t now_ns)
                         continue;
                 f->tries = 0;
                 for (f->conns = 0; f->conns < DOG_PAIR_CONNS && p->queued > 0; f->conns++, p->queued--) {
-                        f->flow[f->conns] = p->queue[p->head];
+                        f->change[f->conns] = p->queue[p->head];
                         p->head = (p->head + 1) % p->room;
                 }
                 p->view.sent += f->conns;
@@ -234,7 +249,7 @@ static void pair_new_peer(struct instance_pair *p, uint64_t boot)
         p->newest = p->seen = 0;
         memset(p->flight, 0, sizeof(p->flight));
         p->head = p->queued = 0;
-        p->must_walk = true;
+        p->must_walk = p->is_all = true;
 }
 
 static bool pair_is_new(struct instance_pair *p, uint64_t sequence)
@@ -265,7 +280,7 @@ static void pair_take(struct instance_pair *p, const struct dog_pair_message *m)
                 struct instance_conn c = conn_in(&m->conn[i], &flow);
                 if (m->conn[i].is_gone)
                         p->is.forget(p->is.user, &flow);
-                else if (p->is.put(p->is.user, &flow, &c) < 0)
+                else if (p->is.put(p->is.user, &flow, &c, m->conn[i].flags & INSTANCE_CONN_PEER) < 0)
                         p->view.failed++;
                 p->view.taken++;
         }

@@ -24,13 +24,15 @@ struct instance_pair_settings {
         int fd; /**< a bound UDP socket; closed by _close, by the caller when _open fails */
         struct sockaddr_storage peer;
         socklen_t peer_size;
-        bool is_first;            /**< of the two; one end says true, the other false */
+        bool is_first; /**< of the two; one end says true, the other false */
         uint8_t secret[32];
         uint64_t world; /**< instance_pair_world of what both serve: must be equal */
         uint32_t queue; /**< changes that may wait; at least as many as the table holds; 0: 65536 */
         /** The table: read one (-ENOENT), put one, forget one, walk until visit says false. */
         int (*get)(void *user, const struct instance_flow *flow, struct instance_conn *to);
-        int (*put)(void *user, const struct instance_flow *flow, const struct instance_conn *c);
+        /** @param is_theirs  its packets go through the peer now: what is known here is old */
+        int (*put)(void *user, const struct instance_flow *flow, const struct instance_conn *c,
+                   bool is_theirs);
         void (*forget)(void *user, const struct instance_flow *flow);
         int (*walk)(void *user,
                     bool (*visit)(void *to, const struct instance_flow *f, const struct instance_conn *c),
@@ -48,8 +50,12 @@ void instance_pair_close(struct instance_pair *p);
 /** A digest of a text that describes what is served: addresses and servers in the order of their numbers. */
 uint64_t instance_pair_world(const char *text);
 
-/** This connection was made, promoted, evicted, or has ended: the other end should know. */
-void instance_pair_changed(struct instance_pair *p, const struct instance_flow *flow);
+/**
+ * This connection was made, promoted, evicted, or has ended: the other end should know.
+ * @param is_mine  it was the other end's, and has been taken over from it: the other end's numbers age from
+ * now on
+ */
+void instance_pair_changed(struct instance_pair *p, const struct instance_flow *flow, bool is_mine);
 
 int instance_pair_fd(const struct instance_pair *p);
 void instance_pair_on_readable(struct instance_pair *p, int64_t now_ns);

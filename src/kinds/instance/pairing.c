@@ -56,7 +56,8 @@ static int pairing_get(void *user, const struct instance_flow *told, struct inst
         return 0;
 }
 
-static int pairing_put(void *user, const struct instance_flow *told, const struct instance_conn *c)
+static int pairing_put(void *user, const struct instance_flow *told, const struct instance_conn *c,
+                       bool is_theirs)
 {
         struct instance_service *s = user;
         struct instance_flow flow;
@@ -68,7 +69,7 @@ static int pairing_put(void *user, const struct instance_flow *told, const struc
         put.standby = server_at(&s->vip[told->vip], c->standby);
         if (put.primary == INSTANCE_NOBODY)
                 return -ENOENT;
-        rc = instance_front_conn_put(s->front, &flow, &put);
+        rc = instance_front_conn_put(s->front, &flow, &put, is_theirs);
         return rc == -EEXIST ? 0 : rc; /* we have seen it ourselves, and know better */
 }
 
@@ -129,6 +130,30 @@ static uint64_t pairing_world(const struct instance_service *s)
         uint64_t world = fclose(to) == 0 ? instance_pair_world(text) : 0;
         free(text);
         return world;
+}
+
+/*
+ * With the same seed, and weights that are nearly the same, both choose the same server for a flow. So one
+ * that was opened in the last moment before the other balancer was lost, and that nobody told us of, goes on
+ * with its primary: without a standby, but its numbers are the client's. Where they chose differently, its
+ * server resets it.
+ */
+uint32_t pairing_seed(struct instance_service *s, unsigned place)
+{
+        const struct dog_hands_address *a = &s->vip[place].plan.set.address;
+        uint8_t what[64] = "pair seed", digest[crypto_generichash_BYTES_MIN];
+        uint8_t secret[32];
+        uint32_t seed;
+        /* A secret that cannot be read is what pairing_open tells of. */
+        if (s->settings.pair.version == 0 || service_secret(s, s->settings.pair_secret, secret, NULL) < 0)
+                return 0;
+        memcpy(what + 16, a->bytes, sizeof(a->bytes));
+        memcpy(what + 40, &s->vip[place].plan.set.port, sizeof(uint16_t));
+        what[48] = s->vip[place].plan.set.proto;
+        crypto_generichash(digest, sizeof(digest), what, sizeof(what), secret, sizeof(secret));
+        sodium_memzero(secret, sizeof(secret));
+        memcpy(&seed, digest, sizeof(seed));
+        return seed ? seed : 1;
 }
 
 static socklen_t pairing_peer(const struct instance_service *s, struct sockaddr_storage *to)
@@ -238,9 +263,15 @@ void pairing_event(struct instance_service *s, const struct instance_event *ev)
         if (!s->pair || vip < 0 || ev->type == INSTANCE_EVENT_BARE || ev->type == INSTANCE_EVENT_TABLE_FULL)
                 return;
         told.vip = (uint16_t)vip;
-        instance_pair_changed(s->pair, &told);
-        if (ev->type == INSTANCE_EVENT_TAKEN)
+        /* One that is being taken over, even if the first thing to happen to it is a promotion. */
+        struct instance_conn c;
+        bool is_taken =
+                ev->type != INSTANCE_EVENT_OPENED &&
+                (ev->type == INSTANCE_EVENT_TAKEN ||
+                 (instance_front_conn_get(s->front, &ev->flow, &c) == 0 && c.flags & INSTANCE_CONN_PEER));
+        if (is_taken)
                 (void)instance_front_nudge(s->front, &ev->flow);
+        instance_pair_changed(s->pair, &told, is_taken);
 }
 
 bool pairing_on_ready(struct instance_service *s, int fd, int64_t now_ns)

@@ -269,6 +269,7 @@ static int vips_set(struct instance_service *s, struct dog_err *e)
                                            INSTANCE_VIPS_MAX);
                 s->vip[i].number = (uint16_t)number;
                 s->vip[i].is_adopted = found[i] >= 0;
+                s->vip[i].plan.set.seed = pairing_seed(s, i);
                 int rc = instance_front_vip_set(s->front, (unsigned)number, &s->vip[i].plan.set, e);
                 if (rc < 0)
                         return dog_err_prefix(e, rc, "vip %s", s->vip[i].plan.set.name);

@@ -111,6 +111,8 @@ void operate_on_timer(struct instance_service *s, int64_t now_ns);
 void operate_count(struct instance_service *s, int64_t now_ns);
 
 /* pairing.c */
+/** Where a vip's flows are in its table: from what both of the pair share. 0: there is no pair */
+uint32_t pairing_seed(struct instance_service *s, unsigned place);
 int pairing_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
 void pairing_close(struct instance_service *s);
 void pairing_event(struct instance_service *s, const struct instance_event *ev);
