@@ -102,7 +102,7 @@ static bool barred_one(void *user, uint32_t id, const struct instance_class *c)
 {
         struct barred *b = user;
         (void)id;
-        b->n += c->vip == b->vip && c->is_barred;
+        b->n += c->vip == b->vip && instance_front_class_is_barred(c);
         return true;
 }
 
@@ -401,7 +401,7 @@ static bool request_one(void *user, uint32_t id, const struct instance_class *c)
                               json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "class", name, "request", text,
                                         "vip", vip < 0 ? "-" : r->v->config->vip[vip].name, "seen",
                                         (json_int_t)c->seen, "diverged", (json_int_t)c->diverged, "state",
-                                        c->is_barred ? "NOT REPLAYABLE" : "protected"));
+                                        instance_front_class_is_barred(c) ? "NOT REPLAYABLE" : "protected"));
         return true;
 }
 

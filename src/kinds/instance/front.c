@@ -1,4 +1,5 @@
 #include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "kinds/instance/front_inside.h"
@@ -898,12 +899,18 @@ int instance_front_class_get(struct instance_front *f, uint32_t id, struct insta
         return bpf_map_lookup_elem(f->classes.fd, &id, to) < 0 ? -errno : 0;
 }
 
+bool instance_front_class_is_barred(const struct instance_class *c)
+{
+        uint32_t tick = (uint32_t)((uint64_t)dog_clock_mono_ns() >> INSTANCE_TICK_SHIFT);
+        return c->barred_until && (int32_t)(c->barred_until - tick) > 0;
+}
+
 int instance_front_class_forgive(struct instance_front *f, uint32_t id, struct dog_err *e)
 {
         struct instance_class c;
         if (bpf_map_lookup_elem(f->classes.fd, &id, &c) < 0)
                 return dog_err_set(e, -ENOENT, "it is not known any more");
-        c.is_barred = 0;
+        c.barred_until = 0;
         c.diverged = 0;
         if (bpf_map_update_elem(f->classes.fd, &id, &c, BPF_EXIST) < 0)
                 return dog_err_set(e, -errno, "its entry cannot be written: %s", strerror(errno));

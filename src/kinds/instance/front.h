@@ -189,6 +189,8 @@ int instance_front_classes(struct instance_front *f,
                            bool (*visit)(void *user, uint32_t id, const struct instance_class *c),
                            void *user);
 int instance_front_class_get(struct instance_front *f, uint32_t id, struct instance_class *to);
+/** Are its requests not mirrored, now? */
+bool instance_front_class_is_barred(const struct instance_class *c);
 /** Protect requests of this class again. -ENOENT */
 int instance_front_class_forgive(struct instance_front *f, uint32_t id, struct dog_err *e);
 

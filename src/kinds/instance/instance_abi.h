@@ -347,10 +347,16 @@ struct instance_response {
 };
 _Static_assert(sizeof(struct instance_response) == 48, "instance_response is part of the map ABI");
 
-/** instance_classes: LRU hash by u32: what is known of one kind of request. */
+/**
+ * instance_classes: LRU hash by u32: what is known of one kind of request. One difference is no proof: a file
+ * may just have been replaced on one server. So the first bars it for a minute, each further one for twice as
+ * long.
+ */
+#define INSTANCE_BAR_TICKS 65536 /* 69 s */
+#define INSTANCE_BAR_MOST  10    /* times it is doubled: 19 hours */
 struct instance_class {
         __u32 seen, diverged;
-        __u32 is_barred; /**< user space or BPF: not replayable, so not mirrored */
+        __u32 barred_until; /**< tick: not replayable until then, so not mirrored; 0: mirrored */
         __u16 vip;
         __u16 length;
         char text[48]; /**< method and path, cut at '?'; for people */

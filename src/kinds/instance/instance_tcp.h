@@ -892,7 +892,12 @@ static __noinline int instance_class_read(struct __sk_buff *skb, struct instance
         known = bpf_map_lookup_elem(&instance_classes, &w->class);
         if (known) {
                 __sync_fetch_and_add(&known->seen, 1);
-                return known->is_barred != 0;
+                if (!known->barred_until)
+                        return 0;
+                if ((__s32)(known->barred_until - instance_tick()) > 0)
+                        return 1;
+                known->barred_until = 0;
+                return 0;
         }
         w->about.seen = 1;
         w->about.vip = (__u16)w->vip;
@@ -900,14 +905,18 @@ static __noinline int instance_class_read(struct __sk_buff *skb, struct instance
         return 0;
 }
 
-/* The standby's answer was another one: nobody of this class is protected by a copy from here on. */
+/* The standby's answer was another one: for a time nobody of this class is protected by a copy. */
 INSTANCE_INLINE void instance_class_bar(__u32 class)
 {
         struct instance_class *known = bpf_map_lookup_elem(&instance_classes, &class);
         if (!known)
                 return;
+        __u32 times = known->diverged;
         __sync_fetch_and_add(&known->diverged, 1);
-        known->is_barred = 1;
+        if (times > INSTANCE_BAR_MOST)
+                times = INSTANCE_BAR_MOST;
+        times = instance_tick() + ((__u32)INSTANCE_BAR_TICKS << times);
+        known->barred_until = times ? times : 1;
 }
 
 /*
