@@ -96,6 +96,7 @@ def killing_a_server_of_an_aligned_vip_loses_no_connection():  # I1 I3 I9
              "all are aligned: %s" % lab.ask("conns")[1][:2])
     built = {n: lab.counts(n)["built"] - before[n]["built"] for n in "ab"}
     need(built["a"] >= 30 and built["b"] >= 30, "both servers built every socket: %s" % built)
+    wait_for(lambda: lab.instance("a")["serves"] + lab.instance("b")["serves"] == c.connections, 5, "all are counted")
     at_a = lab.instance("a")["serves"]
     lab.kill_server("a")
     told = c.all_kept()
