@@ -291,7 +291,7 @@ def draining_empties_a_server_and_says_so():  # I8 I9 I10
 def promote_moves_what_it_says():  # I9
     fresh()
     c = Client(12)
-    time.sleep(1)
+    wait_for(lambda: lab.instance("a")["serves"] + lab.instance("b")["serves"] == c.connections, 5, "all are counted")
     at_a = lab.instance("a")["serves"]
     code, would = lab.ask("promote", "a", "--dry")
     need(code == 0 and would["movable"] == at_a > 0 and would["dry"], str(would))
