@@ -183,7 +183,9 @@ def slow_server(protect):
     begun = time.monotonic()
     wait_for(lambda: vip("app")["weights"]["a"] == 0, 6, "nothing new for a: %s" % lab.ask("instances")[1])
     took = time.monotonic() - begun
-    wait_for(lambda: lab.instance("a")["response_ms"] > 50, 2, "it is measured: %s" % lab.instance("a"))
+    # The questions that its standby answered instead are told apart: it may never be seen to answer late at all.
+    wait_for(lambda: lab.instance("a")["response_ms"] > 50 or "clients wait on it" in lab.instance("a")["why"], 2,
+             "it is measured: %s" % lab.instance("a"))
     row, well = lab.instance("a"), lab.instance("b")
     need(row["health"] < well["health"] - 20 and row["p_middle"] > 0.5 > well["p_middle"], "a low score: %s\n%s" % (row, well))
     need(row["state"] not in ("DEAD", "REFUSING") and row["probes_lost"] < 5, "it lives: %s" % row)

@@ -208,9 +208,11 @@ def a_standby_whose_answer_differs_is_put_off():  # I3: it must never serve
     b.end()
     if not os.path.exists(os.path.join(b.folder, "files")):
         stage.other_file("b", change)
+    wait_for(lambda: [i["state"] for i in front.ask("instances")[1] if i["instance"] == "b"] == ["REFUSING"], 10,
+             "b is seen to be away")
     b.start()
     try:
-        wait_for(lambda: front.who() == "a", 10, "a serves")
+        front.ready()
         all_kept(Client(stage, front.target[4], connections=50, bytes=1000000).result())
         counted.reach("evicted-content", 1)
         need(counted.sum("promoted") == 0, "nobody was handed to it: %s" % counted.text())

@@ -130,7 +130,8 @@ def process_tree(pid):
 
 
 def kill_tree(program):
-    for pid in reversed(process_tree(program.process.pid)):
+    """The parent first: it would start another child."""
+    for pid in process_tree(program.process.pid):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
