@@ -129,17 +129,15 @@ static int tc_link_detach(const struct dog_bpf *b, const struct dog_hands_tc *wa
 
 /* ---------------------------------------------------------------------------------- filter */
 
-static struct bpf_tc_hook tc_hook(uint32_t index, bool is_egress)
-{
-        return (struct bpf_tc_hook){.sz = sizeof(struct bpf_tc_hook),
-                                    .ifindex = (int)index,
-                                    .attach_point = is_egress ? BPF_TC_EGRESS : BPF_TC_INGRESS};
-}
+/* libbpf refuses a structure whose padding is not zero, and an initialiser may leave it as it was. */
+#define TC_HOOK(name, index, egress)                                                                         \
+        LIBBPF_OPTS(bpf_tc_hook, name, .ifindex = (int)(index),                                              \
+                    .attach_point = (egress) ? BPF_TC_EGRESS : BPF_TC_INGRESS)
 
 /* The program that has our place, by its id; 0: nobody, or no hook at all. */
 static uint32_t tc_filter_there(uint32_t index, bool is_egress)
 {
-        struct bpf_tc_hook hook = tc_hook(index, is_egress);
+        TC_HOOK(hook, index, is_egress);
         LIBBPF_OPTS(bpf_tc_opts, query, .handle = TC_HANDLE, .priority = TC_PRIORITY);
         return bpf_tc_query(&hook, &query) < 0 ? 0 : query.prog_id;
 }
@@ -159,7 +157,7 @@ static uint32_t tc_filter_ours(const char *folder, const char *instance, const c
 
 static void tc_filter_remove(uint32_t index, bool is_egress)
 {
-        struct bpf_tc_hook hook = tc_hook(index, is_egress);
+        TC_HOOK(hook, index, is_egress);
         LIBBPF_OPTS(bpf_tc_opts, where, .handle = TC_HANDLE, .priority = TC_PRIORITY);
         (void)bpf_tc_detach(&hook, &where);
 }
@@ -170,7 +168,7 @@ static int tc_filter_attach(const struct dog_bpf *b, const struct dog_hands_tc *
         uint32_t there = tc_filter_there(index, want->is_egress);
         uint32_t ours =
                 tc_filter_ours(dog_bpf_policy(b)->pin_folder, want->instance, want->device, want->is_egress);
-        struct bpf_tc_hook hook = tc_hook(index, want->is_egress);
+        TC_HOOK(hook, index, want->is_egress);
         LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program_fd, .handle = TC_HANDLE,
                     .priority = TC_PRIORITY);
         *was_there = there != 0;

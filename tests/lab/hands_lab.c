@@ -363,8 +363,7 @@ static void a_strangers_filter_is_left_alone(void)
            e.text);
         struct dog_hands_tc want = {.instance = "front", .device = "h0"};
         OK(dog_bpf_tc_detach(h.bpf, &want, &e) == 0 && !passes(), "nor is it taken off");
-        struct bpf_tc_hook hook = {
-                .sz = sizeof(hook), .ifindex = (int)l.index, .attach_point = BPF_TC_INGRESS};
+        LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)l.index, .attach_point = BPF_TC_INGRESS);
         OK(bpf_tc_detach(&hook, &taken) == 0 && passes(), "its owner takes it off");
         OK(hooks_attach(&h, DOG_HANDS_TC_AUTO, false, &r, &e) == 0, "then there is room: %s", e.text);
         want.device[0] = 'x';

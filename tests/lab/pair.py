@@ -129,14 +129,24 @@ def process_tree(pid):
     return found
 
 
+def has_ended(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def kill_tree(program):
-    """The parent first: it would start another child."""
-    for pid in process_tree(program.process.pid):
+    """The parent first: it would start another child. Until all have let go of what they had open."""
+    pids = process_tree(program.process.pid)
+    for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
     program.process.wait()
+    wait_for(lambda: all(has_ended(pid) for pid in pids), 5, "all of it has ended")
 
 
 class Balancer:
