@@ -185,7 +185,9 @@ class Balancer:
 
     def stop(self):
         if self.daemon:
+            pids = process_tree(self.daemon.process.pid)
             self.daemon.end()
+            wait_for(lambda: all(has_ended(pid) for pid in pids), 5, "all of it has ended")
             self.daemon = None
 
     def kill(self):
