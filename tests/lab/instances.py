@@ -211,12 +211,19 @@ def a_standby_whose_answer_differs_is_put_off():  # I3: it must never serve
     wait_for(lambda: [i["state"] for i in front.ask("instances")[1] if i["instance"] == "b"] == ["REFUSING"], 10,
              "b is seen to be away")
     b.start()
+    c = stage.servers["c"]
     try:
         front.ready()
-        all_kept(Client(stage, front.target[4], connections=50, bytes=1000000).result())
+        # Whoever has just come back gets little at first: nobody else is there to stand by.
+        c.end()
+        wait_for(lambda: [i["state"] for i in front.ask("instances")[1] if i["instance"] == "c"] == ["REFUSING"], 10,
+                 "c is seen to be away")
+        # Paced: a download that is over in a moment ends before its standby has come to the place that differs.
+        all_kept(Client(stage, front.target[4], connections=50, bytes=1000000, rate="500kB", buffer="16kB").result())
         counted.reach("evicted-content", 1)
         need(counted.sum("promoted") == 0, "nobody was handed to it: %s" % counted.text())
     finally:
+        c.start()
         b.end()
         b.root = root
         b.start()
