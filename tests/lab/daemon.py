@@ -12,7 +12,7 @@ import sys
 import time
 
 from gateways import Gateways
-from lab import Stream, need, run, wait_for
+from lab import Stream, need, process_tree, run, wait_for
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 HB = "10.77.2.2"
@@ -68,17 +68,6 @@ def stream(port, seconds, rate=50):
     global streams
     streams += 1
     return Stream(lab, lab.ns("ha"), lab.ns("hb"), HB, seconds, rate, port + streams)
-
-
-def process_tree(pid):
-    todo, found = [pid], []
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        for task in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/children" % (pid, task)) as f:
-                todo += [int(p) for p in f.read().split()]
-    return found
 
 
 def decider_pid():

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from lab import Lab, need, run, sh, wait_for
+from lab import Lab, need, process_tree, run, sh, wait_for
 
 SUNDOGD, SUNDOG = (os.path.abspath(p) for p in sys.argv[1:3])
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -184,20 +184,6 @@ class Stage(Lab):
 
     def events(self, start):
         return [e for e in self.ask("events", "-n", "200")[1] if e["event"].startswith(start)]
-
-
-def process_tree(pid):
-    todo, found = [pid], []
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        try:
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/children" % (pid, task)) as f:
-                    todo += [int(p) for p in f.read().split()]
-        except OSError:
-            pass
-    return found
 
 
 def fresh(**config):

@@ -149,6 +149,21 @@ class Program:
         return self.process.returncode
 
 
+def process_tree(pid):
+    """It and all that descend from it, parents first."""
+    todo, found = [pid], []
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        try:
+            for task in os.listdir("/proc/%d/task" % pid):
+                with open("/proc/%d/task/%s/children" % (pid, task)) as f:
+                    todo += [int(p) for p in f.read().split()]
+        except OSError:
+            pass
+    return found
+
+
 def words(line):
     """ "a=1 b=x" -> {"a": "1", "b": "x"} """
     return dict(w.split("=", 1) for w in line.split() if "=" in w)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from lab import Lab, need, run, sh, wait_for
+from lab import Lab, need, process_tree, run, sh, wait_for
 
 SUNDOGD, SUNDOG, HOLDCLIENT, HOLDSERVER = (os.path.abspath(p) for p in sys.argv[1:5])
 CONNECTIONS = int(os.environ.get("CONNECTIONS", 300))
@@ -113,20 +113,6 @@ for _ in range(int(sys.argv[2])):
 time.sleep(0.5)
 print("opened", *at, flush=True)
 """
-
-
-def process_tree(pid):
-    todo, found = [pid], []
-    while todo:
-        pid = todo.pop()
-        found.append(pid)
-        try:
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/children" % (pid, task)) as f:
-                    todo += [int(p) for p in f.read().split()]
-        except OSError:
-            pass
-    return found
 
 
 def has_ended(pid):
