@@ -22,10 +22,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
+
+#define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
 /* Telemetry of one path: handles in the store. */
 struct track {
@@ -61,8 +65,9 @@ struct decider {
         const struct dog_config *config;
         struct dog_hands_client *hands;
         uv_loop_t uv;
-        uv_timer_t timer;
+        uv_poll_t timer_poll;
         uv_timer_t store_timer;
+        int timer; /* descriptor: libuv's own timers count whole milliseconds and come up to two late */
         uv_poll_t hands_poll;
         uv_poll_t netlink_poll;
         struct watch *watched; /* descriptors of the links */
@@ -431,11 +436,23 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
 
 /* ---- the clock ---- */
 
-static void decider_tick(uv_timer_t *timer)
+/* The next turn of the loop. */
+static void decider_arm(struct decider *d, int64_t wait_ns)
 {
-        struct decider *d = timer->data;
+        struct itimerspec in = {.it_value = {.tv_sec = wait_ns / DOG_S, .tv_nsec = wait_ns % DOG_S}};
+        (void)timerfd_settime(d->timer, 0, &in, NULL);
+}
+
+static void decider_tick(uv_poll_t *poll, int status, int events)
+{
+        struct decider *d = poll->data;
+        uint64_t expired;
+        (void)status;
+        (void)events;
+        if (read(d->timer, &expired, sizeof(expired)) < 0)
+                return; /* hurried since: it will be due again */
         int64_t now_ns = dog_clock_mono_ns();
-        int64_t due_ns = INT64_MAX;
+        int64_t due_ns = now_ns + DOG_S;
         for (size_t i = 0; i < d->links; i++) {
                 int64_t link_ns = path_link_on_timer(d->link[i], now_ns);
                 due_ns = link_ns < due_ns ? link_ns : due_ns;
@@ -448,9 +465,7 @@ static void decider_tick(uv_timer_t *timer)
                 due_ns = service_ns < due_ns ? service_ns : due_ns;
         }
         int64_t wait_ns = due_ns - dog_clock_mono_ns();
-        uint64_t wait_ms = wait_ns <= 0 ? 1 : (uint64_t)((wait_ns + DOG_MS - 1) / DOG_MS);
-        uv_update_time(&d->uv);
-        uv_timer_start(&d->timer, decider_tick, wait_ms < 1000 ? wait_ms : 1000, 0);
+        decider_arm(d, wait_ns > DECIDER_REST_NS ? wait_ns : DECIDER_REST_NS);
 }
 
 static void decider_readable(uv_poll_t *poll, int status, int events)
@@ -550,7 +565,7 @@ static void service_hurry(void *user)
 {
         struct decider *d = user;
         if (d->is_running)
-                uv_timer_start(&d->timer, decider_tick, 0, 0);
+                decider_arm(d, 1);
 }
 
 static void netlink_readable(uv_poll_t *poll, int status, int events)
@@ -877,16 +892,20 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
                 rc = dog_netlink_watch_open(&d->watch, e);
         if (rc < 0)
                 return rc;
-        uv_timer_init(&d->uv, &d->timer);
+        d->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        if (d->timer < 0)
+                return dog_err_set(e, -errno, "timer: %s", strerror(errno));
+        uv_poll_init(&d->uv, &d->timer_poll, d->timer);
         uv_timer_init(&d->uv, &d->store_timer);
         uv_poll_init(&d->uv, &d->hands_poll, dog_hands_client_fd(d->hands));
         uv_poll_init(&d->uv, &d->netlink_poll, dog_netlink_watch_fd(d->watch));
         uv_signal_init(&d->uv, &d->term);
         uv_signal_init(&d->uv, &d->interrupt);
-        d->timer.data = d->store_timer.data = d->hands_poll.data = d->netlink_poll.data = d;
+        d->timer_poll.data = d->store_timer.data = d->hands_poll.data = d->netlink_poll.data = d;
         d->term.data = d->interrupt.data = d;
         d->is_running = true;
-        uv_timer_start(&d->timer, decider_tick, 0, 0);
+        uv_poll_start(&d->timer_poll, UV_READABLE, decider_tick);
+        decider_arm(d, 1);
         uv_timer_start(&d->store_timer, store_tick, 1000, 1000);
         uv_poll_start(&d->hands_poll, UV_READABLE | UV_DISCONNECT, hands_readable);
         uv_poll_start(&d->netlink_poll, UV_READABLE, netlink_readable);
@@ -910,6 +929,8 @@ static void decider_end(struct decider *d)
         while (uv_run(&d->uv, UV_RUN_DEFAULT) != 0)
                 ;
         uv_loop_close(&d->uv);
+        if (d->timer >= 0)
+                close(d->timer);
         dog_netlink_watch_close(d->watch);
         dog_store_close(d->store);
         json_decref(d->events);
@@ -931,6 +952,7 @@ int decider_main(struct dog_hands_client *hands, void *data)
         d->config = o->config;
         d->hands = hands;
         d->started_ns = dog_clock_mono_ns();
+        d->timer = -1;
         if (decider_begin(d, o, &e) < 0) {
                 dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
                 d->status = 1;

@@ -67,7 +67,6 @@ struct instance_probe {
         struct instance_probe_settings is;
         uint64_t cookie; /* ours among all who ping */
         uint16_t id, next_port;
-        unsigned n_servers;
         struct probe_socket socket[PROBE_SOCKETS];
         struct probe_server server[INSTANCE_SERVERS_MAX];
 };
@@ -140,6 +139,8 @@ static int probe_socket_get(struct instance_probe *p, const char *device, uint32
                 rc = dog_hands_call(p->hands, &q, &r, &fd, e);
         if (rc < 0)
                 return rc;
+        /* When an answer came, not when a busy owner found the time to read it. */
+        (void)setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
         p->socket[at] = (struct probe_socket){
                 .fd = fd, .index = index, .version = version, .is_raw = r.as.ping.is_raw, .users = 1};
         p->is.watch(p->is.user, fd, true);
@@ -209,7 +210,6 @@ int instance_probe_add(struct instance_probe *p, unsigned number, const char *de
         s->rtt_ms = (double)NAN;
         s->last_ms = (double)NAN;
         s->begun_ns = s->due_ns = s->sample_ns = now_ns;
-        p->n_servers++;
         rc = probe_attach(p, s, now_ns, e);
         if (rc < 0 && rc != -ENODEV)
                 instance_probe_remove(p, number);
@@ -224,7 +224,6 @@ void instance_probe_remove(struct instance_probe *p, unsigned number)
         probe_check_close(p, s);
         probe_socket_put(p, s->socket);
         *s = (struct probe_server){.socket = -1};
-        p->n_servers--;
 }
 
 void instance_probe_close(struct instance_probe *p)
@@ -290,11 +289,15 @@ static void probe_missed(struct instance_probe *p, unsigned number, int64_t sent
                 probe_say(p, number, false, INSTANCE_PROBE_SILENT, now_ns);
 }
 
-/* An answer may take so long: the interval, or what this server's answers take. */
+/* An answer may take so long: what this server's answers take (RFC 6298, 2.3), at least half the interval
+ * (a whole one as long as nothing is known of it), and for a connection its own slower interval. */
 static int64_t probe_patience(const struct instance_probe *p, const struct probe_server *s)
 {
-        int64_t usual_ns = isnan(s->rtt_ms) ? 0 : (int64_t)((s->rtt_ms + 4 * s->vary_ms) * (double)DOG_MS);
-        int64_t patience_ns = s->is_tcp ? p->is.check_interval_ns : p->is.interval_ns;
+        bool is_known = !isnan(s->rtt_ms);
+        int64_t usual_ns = is_known ? (int64_t)((s->rtt_ms + 4 * s->vary_ms) * (double)DOG_MS) : 0;
+        int64_t patience_ns = s->is_tcp  ? p->is.check_interval_ns
+                              : is_known ? p->is.interval_ns / 2
+                                         : p->is.interval_ns;
         return usual_ns > patience_ns ? usual_ns : patience_ns;
 }
 
@@ -359,7 +362,7 @@ static void probe_echo_send(struct instance_probe *p, unsigned number, int64_t n
 }
 
 static void probe_echo_read(struct instance_probe *p, const struct probe_socket *via, uint8_t *bytes,
-                            size_t n, const struct sockaddr_in6 *from, int64_t now_ns)
+                            size_t n, const struct sockaddr_in6 *from, int64_t came_ns)
 {
         struct dog_bytes b = dog_bytes_in(bytes, n);
         if (via->is_raw && via->version == 4)
@@ -381,25 +384,49 @@ static void probe_echo_read(struct instance_probe *p, const struct probe_socket 
                 return;
         /* One that was given up already still tells how long it took: so patience grows. */
         bool was_missed = !fl->is_open;
-        double rtt_ms = (double)(now_ns - fl->sent_ns) / (double)DOG_MS;
+        double rtt_ms = (double)(came_ns > fl->sent_ns ? came_ns - fl->sent_ns : 0) / (double)DOG_MS;
         fl->is_open = false;
         fl->sent_ns = 0;
         if (was_missed && s->n_missed > 0)
                 s->n_missed--;
-        probe_good(p, number, rtt_ms, now_ns);
+        probe_good(p, number, rtt_ms, came_ns);
+}
+
+/* Arrival by the monotonic clock; now, if the kernel has not said. */
+static int64_t probe_arrived_ns(struct msghdr *m)
+{
+        int64_t now_ns = dog_clock_mono_ns(), ago_ns = 0;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+                if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+                        struct timespec at;
+                        memcpy(&at, CMSG_DATA(c), sizeof(at));
+                        ago_ns = dog_clock_wall_ns() - ((int64_t)at.tv_sec * DOG_S + at.tv_nsec);
+                }
+        /* The wall clock may have been set in between. */
+        return ago_ns > 0 && ago_ns < DOG_S ? now_ns - ago_ns : now_ns;
 }
 
 static void probe_drain(struct instance_probe *p, const struct probe_socket *via)
 {
         uint8_t bytes[256];
         struct sockaddr_in6 from;
+        union {
+                struct cmsghdr align;
+                uint8_t bytes[CMSG_SPACE(sizeof(struct timespec))];
+        } control;
         for (unsigned i = 0; i < 4096; i++) {
-                socklen_t size = sizeof(from);
+                struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+                struct msghdr m = {.msg_name = &from,
+                                   .msg_namelen = sizeof(from),
+                                   .msg_iov = &iov,
+                                   .msg_iovlen = 1,
+                                   .msg_control = &control,
+                                   .msg_controllen = sizeof(control)};
                 memset(&from, 0, sizeof(from));
-                ssize_t n = recvfrom(via->fd, bytes, sizeof(bytes), MSG_DONTWAIT, (void *)&from, &size);
+                ssize_t n = recvmsg(via->fd, &m, MSG_DONTWAIT);
                 if (n < 0)
                         return; /* nothing more, or an error that the next echo tells again */
-                probe_echo_read(p, via, bytes, (size_t)n, &from, dog_clock_mono_ns());
+                probe_echo_read(p, via, bytes, (size_t)n, &from, probe_arrived_ns(&m));
         }
 }
 
@@ -420,6 +447,19 @@ static void probe_echo_judge(struct instance_probe *p, unsigned number, int64_t 
                 memset(s->flight, 0, sizeof(s->flight));
                 dog_log(DOG_LOG_INFO, "probe server=%u event=tcp why=\"ICMP is not answered\"", number);
         }
+}
+
+/* When the echo that may be the last straw will have been waited for; all others can wait for the next
+ * one to be sent. INT64_MAX: none. */
+static int64_t probe_echo_judge_ns(const struct instance_probe *p, const struct probe_server *s)
+{
+        int64_t oldest_ns = INT64_MAX;
+        if (s->is_tcp || s->socket < 0 || s->misses + 1 < p->is.misses)
+                return INT64_MAX;
+        for (unsigned i = 0; i < PROBE_FLYING; i++)
+                if (s->flight[i].is_open && s->flight[i].sent_ns < oldest_ns)
+                        oldest_ns = s->flight[i].sent_ns;
+        return oldest_ns == INT64_MAX ? INT64_MAX : oldest_ns + probe_patience(p, s);
 }
 
 /* ------------------------------------------------------------------------------- TCP */
@@ -512,11 +552,9 @@ static void probe_tend(struct instance_probe *p, unsigned number, int64_t interv
         }
         if (s->is_tcp) {
                 probe_check_judge(p, number, now_ns);
-                interval_ns = p->is.check_interval_ns;
                 if (s->check <= 0)
                         probe_check_send(p, number, now_ns);
         } else {
-                probe_echo_judge(p, number, now_ns);
                 probe_echo_send(p, number, now_ns);
         }
         /* One that comes late asks once, not for each time it missed. */
@@ -524,12 +562,21 @@ static void probe_tend(struct instance_probe *p, unsigned number, int64_t interv
         probe_sample(p, number, now_ns);
 }
 
+/* The interval, or a longer one that keeps all echoes, or all connections, within PROBE_MOST a second. */
+static int64_t probe_spread(const struct instance_probe *p, int64_t interval_ns, bool is_tcp)
+{
+        int64_t n = 0;
+        for (unsigned i = 0; i < INSTANCE_SERVERS_MAX; i++)
+                n += p->server[i].is_set && p->server[i].is_tcp == is_tcp;
+        int64_t least_ns = n * DOG_S / PROBE_MOST;
+        return interval_ns > least_ns ? interval_ns : least_ns;
+}
+
 int64_t instance_probe_on_timer(struct instance_probe *p, int64_t now_ns)
 {
-        int64_t interval_ns = p->is.interval_ns, least_ns = (int64_t)p->n_servers * DOG_S / PROBE_MOST;
         int64_t next_ns = now_ns + 100 * DOG_MS;
-        if (interval_ns < least_ns)
-                interval_ns = least_ns;
+        int64_t interval_ns = probe_spread(p, p->is.interval_ns, false);
+        int64_t check_interval_ns = probe_spread(p, p->is.check_interval_ns, true);
         for (unsigned i = 0; i < PROBE_SOCKETS; i++)
                 if (p->socket[i].fd > 0)
                         probe_drain(p, &p->socket[i]);
@@ -537,10 +584,15 @@ int64_t instance_probe_on_timer(struct instance_probe *p, int64_t now_ns)
                 struct probe_server *s = &p->server[i];
                 if (!s->is_set)
                         continue;
+                if (!s->is_tcp && s->socket >= 0)
+                        probe_echo_judge(p, i, now_ns);
                 if (now_ns >= s->due_ns)
-                        probe_tend(p, i, interval_ns, now_ns);
+                        probe_tend(p, i, s->is_tcp ? check_interval_ns : interval_ns, now_ns);
                 if (s->due_ns < next_ns)
                         next_ns = s->due_ns;
+                int64_t judge_ns = probe_echo_judge_ns(p, s);
+                if (judge_ns < next_ns)
+                        next_ns = judge_ns;
         }
         return next_ns;
 }

@@ -61,8 +61,8 @@ int instance_probe_open(struct instance_probe **p, const struct instance_probe_s
 void instance_probe_close(struct instance_probe *p);
 
 /**
- * Begin to ask server `number`, or change how. Asking more than 2,000 times a second in all is spread out:
- * with many servers the interval grows.
+ * Begin to ask server `number`, or change how. More than 2,000 echoes a second in all, or as many connections,
+ * are spread out: with many servers the interval grows.
  * @param port  for TCP; 0: none, then only ICMP is possible
  * @return 0; -EINVAL; or what hands said of the socket
  */
