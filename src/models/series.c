@@ -201,7 +201,7 @@ static void series_settle(struct dog_series *s, const struct dog_series_config *
         }
 }
 
-/* A place for a new forecast at this horizon, or -1: they are left a quarter of the horizon apart. */
+/* A place for a new forecast at this horizon, or -1: they are made evenly over the horizon. */
 static int series_place(const struct dog_series *s, const struct dog_series_config *c, int h, int64_t t_ns)
 {
         if (s->newest_ns[h] != INT64_MIN && s->newest_ns[h] < t_ns &&

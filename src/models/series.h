@@ -32,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DOG_SERIES_HORIZONS = 3, DOG_SERIES_PENDING = 4 /**< forecasts under way at each horizon */ };
+enum { DOG_SERIES_HORIZONS = 3, DOG_SERIES_PENDING = 2 /**< forecasts under way at each horizon */ };
 
 /** What kind of number it is: sets units, bounds and memory in dog_series_config_of. */
 #define DOG_SERIES_SIGNALS(X)                                                                                \
