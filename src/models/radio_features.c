@@ -275,6 +275,16 @@ void dog_radio_hints(const float in[DOG_RADIO_INPUTS], float hint[DOG_RADIO_HINT
         }
 }
 
+void dog_radio_extras(const float in[DOG_RADIO_INPUTS], float extra[DOG_RADIO_EXTRAS])
+{
+        float rsrp = in[DOG_RADIO_I_RSRP];
+        extra[DOG_RADIO_X_SIGNAL_DBM] = rsrp == rsrp ? rsrp : in[DOG_RADIO_I_RSSI];
+        extra[DOG_RADIO_X_SINR_DB] = in[DOG_RADIO_I_SINR];
+        extra[DOG_RADIO_X_HANDOVER_AGE_S] = in[DOG_RADIO_I_SINCE_HANDOVER];
+        extra[DOG_RADIO_X_OBSTRUCTED] = in[DOG_RADIO_I_OUTAGE] > 0 ? 1 : in[DOG_RADIO_I_OBSTRUCTION];
+        extra[DOG_RADIO_X_OBSTRUCTION_IN_S] = in[DOG_RADIO_I_OBSTRUCTED_IN];
+}
+
 const char *dog_radio_input_name(int i)
 {
         static const char *const name[DOG_RADIO_INPUTS] = {

@@ -115,5 +115,22 @@ bool dog_radio_inputs(const struct dog_radio_past *p, int64_t now_ns, float in[D
 /** The inputs as hints of trouble, each 0..4. */
 void dog_radio_hints(const float in[DOG_RADIO_INPUTS], float hint[DOG_RADIO_HINTS]);
 
+/*
+ * What of it has a place among the features of trees, in their order (DOG_PATH_EXTRA_LIST of
+ * path_features.h): RSRP or else RSSI, SINR, seconds since the handover, the share obstructed (1 while cut
+ * off), seconds to the next obstruction.
+ */
+#define DOG_RADIO_EXTRA_LIST(X) X(SIGNAL_DBM) X(SINR_DB) X(HANDOVER_AGE_S) X(OBSTRUCTED) X(OBSTRUCTION_IN_S)
+
+enum dog_radio_extra {
+#define X(id) DOG_RADIO_X_##id,
+        DOG_RADIO_EXTRA_LIST(X)
+#undef X
+                DOG_RADIO_EXTRAS
+};
+
+/** The inputs as those, NaN where unknown. */
+void dog_radio_extras(const float in[DOG_RADIO_INPUTS], float extra[DOG_RADIO_EXTRAS]);
+
 const char *dog_radio_input_name(int i);
 const char *dog_radio_hint_name(int i);

@@ -153,9 +153,8 @@ void radio_file_ready(struct dog_radio_source *s, int64_t now_ns)
         if (now_ns - s->told_ns > s->conf.stale_ns)
                 f->read.reading = dog_radio_unknown();
         bool is_over = false;
-        size_t taken = 0;
         f->read.values = 0;
-        while (taken < FILE_ONCE) {
+        while (f->taken < FILE_ONCE) {
                 ssize_t n = read(f->fd, text, sizeof(text));
                 if (n < 0 && errno == EINTR)
                         continue;
@@ -164,7 +163,7 @@ void radio_file_ready(struct dog_radio_source *s, int64_t now_ns)
                 is_over = n <= 0;
                 if (is_over)
                         break;
-                taken += (size_t)n;
+                f->taken += (size_t)n;
                 pipe_take(s, text, (size_t)n, now_ns);
         }
         if (f->read.values || f->read.malformed || f->read.impossible)
@@ -172,7 +171,7 @@ void radio_file_ready(struct dog_radio_source *s, int64_t now_ns)
         f->read.malformed = f->read.impossible = 0;
         if (is_over)
                 radio_file_end(s); /* whoever wrote has gone; the next look opens it again */
-        else if (taken >= FILE_ONCE)
+        else if (f->taken >= FILE_ONCE)
                 file_watch(s, false); /* enough for this interval */
 }
 
@@ -190,6 +189,7 @@ static void pipe_open(struct dog_radio_source *s)
 void radio_file_look(struct dog_radio_source *s, int64_t now_ns)
 {
         struct stat st;
+        s->file.taken = 0;
         if (s->file.fd >= 0) {
                 struct stat named;
                 /* Another pipe may stand in its place by now. */

@@ -14,8 +14,9 @@ struct radio_file {
         struct timespec changed;
         off_t size;
         ino_t inode;
-        size_t kept; /**< of `line`: the beginning of a line whose end has not come */
-        bool is_cut; /**< ... which is too long, and is passed over up to its end */
+        size_t taken; /**< octets from the pipe in this interval */
+        size_t kept;  /**< of `line`: the beginning of a line whose end has not come */
+        bool is_cut;  /**< ... which is too long, and is passed over up to its end */
         char line[DOG_RADIO_LINE];
         struct dog_radio_read read;
 };

@@ -53,6 +53,14 @@ static void nothing_told_is_nan_and_no_hint(void)
         dog_radio_hints(in, hint);
         for (int i = 0; i < DOG_RADIO_HINTS; i++)
                 OK(hint[i] == 0, "%s", dog_radio_hint_name(i));
+        float extra[DOG_RADIO_EXTRAS];
+        dog_radio_extras(in, extra);
+        for (int i = 0; i < DOG_RADIO_EXTRAS; i++)
+                OK(isnan(extra[i]), "extra %d", i);
+        in[DOG_RADIO_I_RSSI] = -70;
+        in[DOG_RADIO_I_OUTAGE] = 1;
+        dog_radio_extras(in, extra);
+        OK(extra[DOG_RADIO_X_SIGNAL_DBM] == -70 && extra[DOG_RADIO_X_OBSTRUCTED] == 1, "the next best");
 }
 
 static void a_steady_fall_is_seen_at_every_span(void)
