@@ -217,8 +217,10 @@ struct lead_score {
         unsigned outcomes, losses, scored, scored_losses;
 };
 
-/* `seconds` of it, scored over the part after `from_s`. */
-static struct lead_score lead_run(bool has_radio, int seconds, int from_s, struct dog_risk_model *end)
+/* `seconds` of it, scored over the part after `from_s`. `fall_db` a second: 0 is a radio that knows nothing.
+ */
+static struct lead_score lead_run(bool has_radio, double fall_db, int seconds, int from_s,
+                                  struct dog_risk_model *end)
 {
         static struct dog_risk r;
         struct dog_risk_model m;
@@ -245,7 +247,7 @@ static struct lead_score lead_run(bool has_radio, int seconds, int from_s, struc
                 float in[DOG_RADIO_INPUTS];
                 float hint[DOG_RADIO_HINTS];
                 if (i % 5 == 0) {
-                        struct dog_radio told = lte(t_ns, -90 - 6 * fmin(down_s, 5) + noise_db);
+                        struct dog_radio told = lte(t_ns, -90 - fall_db * fmin(down_s, 5) + noise_db);
                         dog_radio_past_take(&p, &told);
                 }
                 bool is_told = has_radio && dog_radio_inputs(&p, t_ns, in);
@@ -289,8 +291,8 @@ static void a_fall_before_each_loss_is_learned_to_lead(void)
 {
         struct dog_risk_model m;
         for (int minutes = 2; minutes <= 30; minutes *= 2) {
-                struct lead_score with = lead_run(true, 60 * minutes + 600, 60 * minutes, &m);
-                struct lead_score without = lead_run(false, 60 * minutes + 600, 60 * minutes, &m);
+                struct lead_score with = lead_run(true, 6, 60 * minutes + 600, 60 * minutes, &m);
+                struct lead_score without = lead_run(false, 6, 60 * minutes + 600, 60 * minutes, &m);
                 fprintf(stderr,
                         "# after %2d min, %u losses, %u outcomes: 1..3 s before a loss p(5 s) %.2f with "
                         "radio, %.2f without; far "
@@ -299,12 +301,15 @@ static void a_fall_before_each_loss_is_learned_to_lead(void)
                         minutes, with.losses - with.scored_losses, with.outcomes - with.scored, with.early,
                         without.early, with.quiet, without.quiet, with.brier, without.brier);
         }
-        struct lead_score with = lead_run(true, 240 + 600, 240, &m);
-        struct lead_score without = lead_run(false, 240 + 600, 240, &m);
+        struct lead_score with = lead_run(true, 6, 240 + 600, 240, &m);
+        struct lead_score without = lead_run(false, 6, 240 + 600, 240, &m);
         OK(with.early > 0.6 && with.early > 2 * with.quiet,
            "after 4 minutes it is said before: %.2f, else %.2f", with.early, with.quiet);
         OK(without.early < 0.45, "which nothing else could tell: %.2f", without.early);
         OK(with.brier < 0.75 * without.brier, "Brier %.3f, without %.3f", with.brier, without.brier);
+        struct lead_score blind = lead_run(true, 0, 240 + 600, 240, &m);
+        OK(blind.brier < without.brier + 0.003, "a radio that knows nothing does no harm: %.4f, %.4f",
+           blind.brier, without.brier);
 }
 
 /* No radio, a silent one, and one that says all is well: the same bits. */
