@@ -75,7 +75,7 @@ def count_folder(count, folder, is_some, once):
         listed = json.load(f)
     tests = {t["name"]: t["protocol"] for t in listed}
     for t in listed:
-        if any(suite.endswith("sanitized") for suite in t["suite"]):
+        if any(suite.endswith("sanitized") for suite in t.get("suite", ())):
             once.setdefault(t["name"], False)
     runs = {}
     try:
