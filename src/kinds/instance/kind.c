@@ -63,8 +63,15 @@ static int kind_steer(struct dog_group *g, const struct dog_plan *plan, struct d
                         instance_front_back(s->front, seat->number);
                 if (plan->dead & bit || (!is_out && s->machine[a->plan.seat[k].machine].is_answering))
                         seat->is_dead = plan->dead & bit;
+                /*
+                 * New connections get their standby from the table, which leaves out whoever is not well. A
+                 * copy that exists is given up when the operator wants the server empty, or for what it does:
+                 * it dies, lags, or differs. One on a server that only looks ill still protects; without it
+                 * the connection ends with its own server for certain.
+                 */
                 if (a->plan.set.protect != INSTANCE_PROTECT_NEVER)
-                        instance_front_unfit(s->front, seat->number, plan->standby[k] == 0);
+                        instance_front_unfit(s->front, seat->number,
+                                             plan->standby[k] == 0 && g->member[k].is_drained);
         }
         if (s->settings.hurry)
                 s->settings.hurry(s->settings.user); /* the front wakes what waits at its next timer */
