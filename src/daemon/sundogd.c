@@ -113,6 +113,8 @@ int main(int argc, char **argv)
         struct dog_split split = {.policy = &policy,
                                   .user = config->user && config->user[0] ? config->user : NULL,
                                   .decider_main = is_removing ? decider_remove : decider_main,
+                                  /* A decider with feeds starts the process that fetches them, and then enters. */
+                                  .seccomp_later = config->feeds && !is_removing,
                                   .data = &decider};
         /* Hands knows no kind: it is given the objects of all of them as one list. */
         const struct dog_hands_object *of_paths;

@@ -329,7 +329,7 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                 json_array_append_new(
                         rows,
                         json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                                  "s:o, s:s, s:b}",
+                                  "s:o, s:s, s:b, s:s, s:f}",
                                   "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                                   (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
                                   loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
@@ -339,7 +339,8 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                                   real((double)b->loss[h].mean), "loss_spread",
                                   real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
                                   "score", real((double)b->score), "drivers", h == 0 ? drivers : "",
-                                  "is_armed", (int)b->is_armed));
+                                  "is_armed", (int)b->is_armed, "announced", h == 0 ? b->announced : "",
+                                  "caution", (double)b->caution));
         }
 }
 

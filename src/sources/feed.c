@@ -423,7 +423,7 @@ static void feed_caution_words(const struct feed *x, const struct dog_feed_packe
         feed_when(p->start_s, p->end_s, now_s, when, sizeof(when));
         if (more)
                 snprintf(others, sizeof(others), " and %u more", more);
-        snprintf(c->words, sizeof(c->words), "%.60s announced %s (%s)%s",
+        snprintf(c->words, sizeof(c->words), "%.47s announced %.30s (%.16s)%.12s",
                  p->words[0] ? p->words : usual[x->settings->kind], when, x->settings->name, others);
 }
 

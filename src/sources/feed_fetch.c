@@ -528,6 +528,7 @@ static int fetcher_become(int fd, struct dog_err *e)
         sigprocmask(SIG_SETMASK, &none, NULL);
         /* Ctrl-C and reloading are the decider's; when its socket closes, this ends. */
         signal(SIGINT, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
         if (dup2(fd, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) < 0 || close_range(4, ~0U, 0) < 0)
                 return dog_err_set(e, -errno, "feeds: cannot close what is open: %s", strerror(errno));

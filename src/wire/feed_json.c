@@ -264,8 +264,8 @@ static void json_take(const struct dog_feed_map *map, const struct json_row *row
                 dog_feed_drop(r, DOG_FEED_DROP_NUMBER);
                 return;
         }
-        if (said == 0 && !map->end)
-                return; /* a forecast of hours that does not say this measure for this hour */
+        if (said == 0 && map->value && !map->risk)
+                return; /* a forecast that does not say this measure for this hour */
         e.severity = (float)severity;
         json_say(map, row->words, shown, &e);
         if (json_is_string(row->where))

@@ -205,7 +205,7 @@ static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype st
         struct icalrecurrencetype rule = icalproperty_get_rrule(p);
         uint64_t uid = ical_hash(icalcomponent_get_uid(c));
         static struct ical_exdates exdates; /* too large for a stack; one calendar is read at a time */
-        if (!ical_rule_is_fine(&rule) || icalcomponent_get_next_property(c, ICAL_RRULE_PROPERTY)) {
+        if (!ical_rule_is_fine(&rule) || icalcomponent_count_properties(c, ICAL_RRULE_PROPERTY) != 1) {
                 dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
                 return;
         }
