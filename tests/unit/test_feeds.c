@@ -6,6 +6,7 @@
 #include "check.h"
 #include "core/caution.h"
 #include "core/loop.h"
+#include "daemon/config.h"
 #include "kinds/twin/twin.h"
 #include "sources/feed.h"
 #include "sources/feed_fetch.h"
@@ -770,6 +771,109 @@ static void an_entry_is_about_what_it_names(void)
         }
 }
 
+/* ---- the configuration ---- */
+
+#define SITE                                                                                                 \
+        "site: a\nprofiles: [{name: v}]\ninstances:\n  - {name: i, address: 10.0.0.1, device: e0, fates: rack}\n"       \
+        "  - {name: k, address: 10.0.0.2, device: e0}\nfront: {devices: [e0]}\ntunnels:\n  - {name: t, peer: b, "        \
+        "address: 10.99.0.1/30, key_file: /k, paths: [{name: p1, device: eth0, local: 192.0.2.1, remote: "              \
+        "198.51.100.1}, {name: p2, device: eth1, local: 192.0.2.9, remote: 198.51.100.9}]}\nfeeds:\n"
+
+static struct dog_config *config_of(const char *feed, struct dog_err *e)
+{
+        char text[2000];
+        struct dog_config *c = NULL;
+        e->text[0] = 0;
+        snprintf(text, sizeof(text), SITE "  - {name: f, %s}\n", feed);
+        dog_config_parse(text, strlen(text), "x.yaml", &c, e);
+        return c;
+}
+
+static void a_wrong_feed_gets_one_sentence_with_its_place(void)
+{
+        static const struct {
+                const char *feed, *want;
+        } row[] = {
+                {"kind: calendar, affects: p1", "needs one source: \"url\" or \"file\", not neither"},
+                {"kind: calendar, affects: p1, file: /x, url: 'http://h/'", "not both"},
+                {"kind: calendar, affects: p9, file: /x", "no path, tunnel, instance or fate \"p9\""},
+                {"kind: calendar, affects: [p1, p1], file: /x", "names \"p1\" twice"},
+                {"kind: calendar, file: /x", "has no \"affects\""},
+                {"kind: diary, affects: p1, file: /x", "none of calendar, weather, events"},
+                {"kind: calendar, affects: p1, file: x", "not an absolute file name"},
+                {"kind: calendar, affects: p1, url: 'ftp://h/'", "begins with https:// or http://"},
+                {"kind: calendar, affects: p1, url: 'https:///x'", "has no host"},
+                {"kind: calendar, affects: p1, url: 'https://u:p@h/x'", "has a password in it"},
+                {"kind: calendar, affects: p1, file: /x, interval: 1h, stale_after: 1min", "stale before it is fetched"},
+                {"kind: calendar, affects: p1, file: /x, adds: 3, times: 9", "say the same thing"},
+                {"kind: calendar, affects: p1, file: /x, adds: 11", "the most is 10"},
+                {"kind: calendar, affects: p1, file: /x, adds: -1", "the least is 0"},
+                {"kind: calendar, affects: p1, file: /x, max_bytes: 1GB", "the most is 64MiB"},
+                {"kind: calendar, affects: p1, file: /x, interval: 10ms", "the least is 1s"},
+                {"kind: calendar, affects: p1, file: /x, redirects: 11", "the most is 10"},
+                {"kind: calendar, affects: p1, file: /x, measure: rain", "are for weather and events"},
+                {"kind: calendar, affects: p1, file: /x, map: {value: a}", "are for weather and events"},
+                {"kind: weather, affects: p1, file: /x, format: met-norway, measure: snow", "does not tell snow"},
+                {"kind: events, affects: p1, file: /x, format: nws", "does not tell attendance"},
+                {"kind: weather, affects: p1, file: /x, from: 5, full: 4", "\"full\" must be more than \"from\""},
+                {"kind: weather, affects: p1, file: /x, map: {vlaue: a}", "did you mean \"value\""},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                struct dog_err e;
+                struct dog_config *c = config_of(row[i].feed, &e);
+                OK(!c && strncmp(e.text, "x.yaml:", 7) == 0 && strstr(e.text, row[i].want), "%s: \"%s\" is not \"%s\"",
+                   row[i].feed, e.text, row[i].want);
+                dog_config_free(c);
+        }
+}
+
+static void a_feed_reads_back_as_it_was_printed(void)
+{
+        static const char *const feed[] = {
+                "kind: calendar, affects: [p1, t, i, rack], url: 'https://noc.example/a.ics?x=1&y=2'",
+                ("kind: weather, affects: p1, file: /x, format: nws, measure: wind, from: 10, full: 20, times: 5, "
+                 "contact: 'me@example.org', match: \"storm: 'x'\", timezone: Europe/Vienna"),
+                "kind: events, affects: p1, file: /x, adds: 0.5, map: {entries: a.b, start: c, value: d}"};
+        for (size_t i = 0; i < ARRAY_SIZE(feed); i++) {
+                struct dog_err e;
+                char *one = NULL, *two = NULL;
+                size_t one_size, two_size;
+                struct dog_config *c = config_of(feed[i], &e);
+                NEED(c, "%s", e.text);
+                FILE *to = open_memstream(&one, &one_size);
+                NEED(to && dog_config_write_effective(c, to) == 0, "it prints");
+                fclose(to);
+                struct dog_config *again = NULL;
+                NEED(dog_config_parse(one, one_size, "y", &again, &e) == 0, "%s\n%s", e.text, one);
+                to = open_memstream(&two, &two_size);
+                NEED(to && dog_config_write_effective(again, to) == 0, "it prints again");
+                fclose(to);
+                OK(one_size == two_size && memcmp(one, two, one_size) == 0, "the same: %s", two);
+                free(one);
+                free(two);
+                dog_config_free(c);
+                dog_config_free(again);
+        }
+}
+
+static void the_check_knows_what_the_formats_tell(void)
+{
+        static const char *const format[] = {"sundog", "met-norway", "nws", "open-meteo"};
+        static const char *const measure[] = {"rain", "snow", "wind", "attendance"};
+        for (int f = 0; f < DOG_FEED_FORMAT_COUNT; f++)
+                for (int m = 0; m < DOG_FEED_MEASURE_COUNT; m++) {
+                        char text[200];
+                        struct dog_err e;
+                        struct dog_feed_map map;
+                        snprintf(text, sizeof(text), "kind: weather, affects: p1, file: /x, format: %s, measure: %s",
+                                 format[f], measure[m]);
+                        struct dog_config *c = config_of(text, &e);
+                        bool is_told = dog_feed_map_of((enum dog_feed_format)f, (enum dog_feed_measure)m, &map);
+                        OK((c != NULL) == is_told, "%s and %s: %s", format[f], measure[m], e.text);
+                        dog_config_free(c);
+                }
+}
+
 int main(void)
 {
         return CHECK_RUN(TEST(times_are_read_in_every_form_that_rfc_5545_has), TEST(repetitions_follow_the_rule),
@@ -785,5 +889,7 @@ int main(void)
                          TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
                          TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
                          TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
-                         TEST(an_entry_is_about_what_it_names));
+                         TEST(an_entry_is_about_what_it_names),
+                         TEST(a_wrong_feed_gets_one_sentence_with_its_place),
+                         TEST(a_feed_reads_back_as_it_was_printed), TEST(the_check_knows_what_the_formats_tell));
 }
