@@ -38,7 +38,7 @@ struct dog_belief {
         uint8_t hint;  /**< what a kind knew that raised p_breach above the model's; DOG_HINT_NONE */
         bool is_bad;   /**< the promise is broken by the newest sample */
         float caution; /**< log-odds that an announcement added to p_breach[0]; 0: none; see core/caution.h */
-        char announced[DOG_ANNOUNCED_MAX]; /**< ... what was announced; "": nothing */
+        char announced[DOG_ANNOUNCED_MAX];           /**< ... what was announced; "": nothing */
         struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0]; the largest first */
 };
 

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Who is announced to fail has at least this chance to: no model is sure enough to outvote an announcement. */
+/* Who is announced to fail has at least this chance to: no model is sure enough to outvote an announcement.
+ */
 #define CAUTION_BASE 1e-3
 /* Below what it is kept under by so much. */
 #define CAUTION_UNDER 0.95F
@@ -68,7 +69,7 @@ void dog_caution_apply(struct dog_group *g, const struct dog_caution c[])
                         if ((waiting >> k & 1) &&
                             (!(waiting >> i & 1) || c[k].log_odds[0] > c[i].log_odds[0]))
                                 i = k;
-                waiting &= (uint16_t)~(1U << i);
+                waiting &= (uint16_t) ~(1U << i);
                 struct dog_belief *b = &g->member[i].belief;
                 struct dog_belief to = *b;
                 float avoid = (float)g->policy.avoid_risk;

@@ -278,17 +278,16 @@ static void feed_next_words(const json_t *row, char *to, size_t room)
 
 int command_feeds(struct ctl *ctl, int argc, char **argv)
 {
-        static const struct out_column column[] = {
-                {.key = "feed"},
-                {.key = "kind"},
-                {.key = "state"},
-                {.key = "age", .is_right = true},
-                {.key = "entries", .is_right = true},
-                {.key = "fetches", .is_right = true},
-                {.key = "failures", .title = "FAILED", .is_right = true},
-                {.key = "dropped", .is_right = true},
-                {.key = "coming", .title = "NEXT"},
-                {.key = NULL}};
+        static const struct out_column column[] = {{.key = "feed"},
+                                                   {.key = "kind"},
+                                                   {.key = "state"},
+                                                   {.key = "age", .is_right = true},
+                                                   {.key = "entries", .is_right = true},
+                                                   {.key = "fetches", .is_right = true},
+                                                   {.key = "failures", .title = "FAILED", .is_right = true},
+                                                   {.key = "dropped", .is_right = true},
+                                                   {.key = "coming", .title = "NEXT"},
+                                                   {.key = NULL}};
         if (options_take(ctl, NULL, argc, argv) < 0)
                 return EXIT_USAGE;
         int code;
@@ -305,17 +304,17 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                         code = EXIT_DEGRADED;
                 feed_next_words(row, text, sizeof(text));
                 json_object_set_new(row, "coming", json_string(text));
-                json_object_set_new(row, "age",
-                                    json_string(isnan(age) ? "never" : dog_units_time_text((int64_t)(age * 1e9), text)));
+                json_object_set_new(
+                        row, "age",
+                        json_string(isnan(age) ? "never" : dog_units_time_text((int64_t)(age * 1e9), text)));
         }
         if (ctl->out.format == OUT_TABLE && json_array_size(rows) == 0)
                 fprintf(ctl->out.to, "no feeds are configured; see \"feeds\" in sundog.conf(5)\n");
         else
                 out_rows(&ctl->out, rows, column);
-        json_array_foreach(rows, i, row)
-                if (ctl->out.format == OUT_TABLE && word(row, "trouble")[0])
-                        fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
-                                out_colour(&ctl->out, "plain"), word(row, "feed"), word(row, "trouble"));
+        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "trouble")[0])
+                fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
+                        out_colour(&ctl->out, "plain"), word(row, "feed"), word(row, "trouble"));
         json_decref(rows);
         return code;
 }

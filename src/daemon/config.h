@@ -240,25 +240,26 @@ enum dog_config_feed_kind { DOG_CONFIG_CALENDAR, DOG_CONFIG_WEATHER, DOG_CONFIG_
 struct dog_config_feed {
         struct dog_config_where where;
         const char *name;
-        int64_t kind;             /**< enum dog_config_feed_kind */
-        const char *url, *file;   /**< one of them */
+        int64_t kind;           /**< enum dog_config_feed_kind */
+        const char *url, *file; /**< one of them */
         struct dog_config_word *affect;
-        size_t affects;           /**< 1..32 */
-        const char *match;        /**< NULL: everything */
+        size_t affects;    /**< 1..32 */
+        const char *match; /**< NULL: everything */
         int64_t interval_ns, stale_ns, timeout_ns, lead_ns;
         uint64_t max_bytes;
         int64_t redirects;
-        double adds;              /**< log-odds; < 0: as usual for the kind */
-        double times;             /**< the same as a multiple of the odds; 0: not given */
+        double adds;  /**< log-odds; < 0: as usual for the kind */
+        double times; /**< the same as a multiple of the odds; 0: not given */
         const char *timezone;
-        const char *contact;      /**< NULL: none */
-        int64_t format, measure;  /**< enum dog_feed_format; enum dog_feed_measure or -1: as usual for the kind */
-        double from, full;        /**< < 0: as usual for the measure */
+        const char *contact; /**< NULL: none */
+        int64_t format,
+                measure;   /**< enum dog_feed_format; enum dog_feed_measure or -1: as usual for the kind */
+        double from, full; /**< < 0: as usual for the measure */
         struct {
                 const char *entries, *start, *end, *value, *place, *words; /**< NULL: as the format says */
         } map;
-        struct dog_config_where url_at, file_at, affects_at, stale_at, adds_at, times_at, timezone_at, format_at,
-                measure_at, from_at, full_at;
+        struct dog_config_where url_at, file_at, affects_at, stale_at, adds_at, times_at, timezone_at,
+                format_at, measure_at, from_at, full_at;
 };
 
 /** See core/policy.h, which says what each of them does. */

@@ -740,29 +740,33 @@ static bool feed_format_tells(int64_t format, int64_t measure)
 {
         enum { SUNDOG, MET_NORWAY, NWS, OPEN_METEO };
         enum { RAIN, SNOW, WIND };
-        return format == SUNDOG || measure == RAIN || measure == WIND || (format == OPEN_METEO && measure == SNOW);
+        return format == SUNDOG || measure == RAIN || measure == WIND ||
+               (format == OPEN_METEO && measure == SNOW);
 }
 
 static int feed_json_check(const struct dog_config_feed *f, struct dog_err *e)
 {
         static const char *const format[] = {"sundog", "met-norway", "nws", "open-meteo"};
         static const char *const measure[] = {"rain", "snow", "wind", "attendance"};
-        bool has_map = f->map.entries || f->map.start || f->map.end || f->map.value || f->map.place || f->map.words;
+        bool has_map =
+                f->map.entries || f->map.start || f->map.end || f->map.value || f->map.place || f->map.words;
         bool is_said = f->format || f->measure >= 0 || f->from >= 0 || f->full >= 0 || has_map;
         int64_t judged = f->measure >= 0 ? f->measure : f->kind == DOG_CONFIG_EVENTS ? 3 : 0;
         if (f->kind == DOG_CONFIG_CALENDAR && is_said)
-                return dog_config_fail(&f->where, e, -EINVAL,
-                                       "feed \"%s\": \"format\", \"measure\", \"from\", \"full\" and \"map\" are for "
-                                       "weather and events; a calendar has them all from RFC 5545",
-                                       f->name);
+                return dog_config_fail(
+                        &f->where, e, -EINVAL,
+                        "feed \"%s\": \"format\", \"measure\", \"from\", \"full\" and \"map\" are for "
+                        "weather and events; a calendar has them all from RFC 5545",
+                        f->name);
         if (f->kind != DOG_CONFIG_CALENDAR && !f->map.value && !feed_format_tells(f->format, judged))
-                return dog_config_fail(&f->format_at, e, -EINVAL,
-                                       "feed \"%s\": the format %s does not tell %s; choose another \"measure\" or "
-                                       "\"format\", or say where it stands by \"map: {value: ...}\"",
-                                       f->name, format[f->format], measure[judged]);
+                return dog_config_fail(
+                        &f->format_at, e, -EINVAL,
+                        "feed \"%s\": the format %s does not tell %s; choose another \"measure\" or "
+                        "\"format\", or say where it stands by \"map: {value: ...}\"",
+                        f->name, format[f->format], measure[judged]);
         if (f->from >= 0 && f->full >= 0 && f->full <= f->from)
-                return dog_config_fail(&f->full_at, e, -EINVAL, "feed \"%s\": \"full\" must be more than \"from\"",
-                                       f->name);
+                return dog_config_fail(&f->full_at, e, -EINVAL,
+                                       "feed \"%s\": \"full\" must be more than \"from\"", f->name);
         return 0;
 }
 
@@ -773,23 +777,26 @@ static int feed_check(const struct dog_config *c, const struct dog_config_feed *
                                        "feed \"%s\" needs one source: \"url\" or \"file\", not %s", f->name,
                                        f->url ? "both" : "neither");
         if (f->stale_ns < f->interval_ns)
-                return dog_config_fail(&f->stale_at, e, -EINVAL,
-                                       "feed \"%s\" would be stale before it is fetched again: \"stale_after\" is less "
-                                       "than \"interval\"",
-                                       f->name);
+                return dog_config_fail(
+                        &f->stale_at, e, -EINVAL,
+                        "feed \"%s\" would be stale before it is fetched again: \"stale_after\" is less "
+                        "than \"interval\"",
+                        f->name);
         if (f->adds >= 0 && f->times > 0)
-                return dog_config_fail(&f->times_at, e, -EINVAL,
-                                       "feed \"%s\": \"adds\" and \"times\" say the same thing; give one of them",
-                                       f->name);
+                return dog_config_fail(
+                        &f->times_at, e, -EINVAL,
+                        "feed \"%s\": \"adds\" and \"times\" say the same thing; give one of them", f->name);
         for (size_t i = 0; i < f->affects; i++) {
                 if (!feed_knows(c, f->affect[i].text))
-                        return dog_config_fail(&f->affects_at, e, -EINVAL,
-                                               "feed \"%s\": there is no path, tunnel, instance or fate \"%s\"", f->name,
-                                               f->affect[i].text);
+                        return dog_config_fail(
+                                &f->affects_at, e, -EINVAL,
+                                "feed \"%s\": there is no path, tunnel, instance or fate \"%s\"", f->name,
+                                f->affect[i].text);
                 for (size_t k = 0; k < i; k++)
                         if (strcmp(f->affect[i].text, f->affect[k].text) == 0)
                                 return dog_config_fail(&f->affects_at, e, -EINVAL,
-                                                       "feed \"%s\" names \"%s\" twice", f->name, f->affect[i].text);
+                                                       "feed \"%s\" names \"%s\" twice", f->name,
+                                                       f->affect[i].text);
         }
         return feed_json_check(f, e);
 }
@@ -875,10 +882,11 @@ static int feed_zone_check(const struct dog_config_feed *f, struct dog_err *e)
                 return 0;
         snprintf(file, sizeof(file), "/usr/share/zoneinfo/%s", f->timezone);
         if (strstr(f->timezone, "..") || stat(file, &st) < 0 || !S_ISREG(st.st_mode))
-                return dog_config_fail(&f->timezone_at, e, -EINVAL,
-                                       "feed \"%s\": there is no time zone \"%s\" on this system; write one such as "
-                                       "Europe/Vienna (see: timedatectl list-timezones)",
-                                       f->name, f->timezone);
+                return dog_config_fail(
+                        &f->timezone_at, e, -EINVAL,
+                        "feed \"%s\": there is no time zone \"%s\" on this system; write one such as "
+                        "Europe/Vienna (see: timedatectl list-timezones)",
+                        f->name, f->timezone);
         return 0;
 }
 

@@ -110,16 +110,18 @@ static int value_link(const char *text, struct dog_err *e)
 {
         bool is_tls = strncasecmp(text, "https://", 8) == 0;
         if (!is_tls && strncasecmp(text, "http://", 7) != 0)
-                return dog_err_set(e, -EINVAL, "\"%s\" is not a URL that begins with https:// or http://", text);
+                return dog_err_set(e, -EINVAL, "\"%s\" is not a URL that begins with https:// or http://",
+                                   text);
         const char *host = text + (is_tls ? 8 : 7);
         size_t length = strcspn(host, "/?#");
         if (length == 0 || strpbrk(text, " \"<>\\^`{|}"))
                 return dog_err_set(e, -EINVAL, "\"%s\" has no host, or a character that no URL has", text);
         if (memchr(host, '@', length))
-                return dog_err_set(e, -EINVAL,
-                                   "the URL of %.60s has a password in it, which everybody who may read the "
-                                   "configuration would see; use one that needs none, or fetch it into a \"file\"",
-                                   (const char *)memchr(host, '@', length) + 1);
+                return dog_err_set(
+                        e, -EINVAL,
+                        "the URL of %.60s has a password in it, which everybody who may read the "
+                        "configuration would see; use one that needs none, or fetch it into a \"file\"",
+                        (const char *)memchr(host, '@', length) + 1);
         return 0;
 }
 

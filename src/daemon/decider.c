@@ -454,7 +454,8 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
         json_t *answer = answer_instance(d, &vi, ask, question, now_ns, &is_known, e);
         if (!is_known)
                 dog_err_set(e, -EINVAL,
-                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, feeds, vips, "
+                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, feeds, "
+                            "vips, "
                             "instances, conns, requests, drain, promote or forgive",
                             ask);
         return answer;

@@ -66,7 +66,8 @@ static void feeds_plan_map(const struct dog_config_feed *from, struct dog_feed_m
 
 int feeds_plan(const struct dog_config_feed *from, struct dog_feed_settings *to, const char ***affects)
 {
-        static const float adds[] = {[DOG_CONFIG_CALENDAR] = 8, [DOG_CONFIG_WEATHER] = 2, [DOG_CONFIG_EVENTS] = 1};
+        static const float adds[] = {
+                [DOG_CONFIG_CALENDAR] = 8, [DOG_CONFIG_WEATHER] = 2, [DOG_CONFIG_EVENTS] = 1};
         *affects = calloc(from->affects, sizeof(**affects));
         if (!*affects)
                 return -ENOMEM;
@@ -95,7 +96,8 @@ int feeds_plan(const struct dog_config_feed *from, struct dog_feed_settings *to,
         return 0;
 }
 
-static void feeds_subject_of(const struct feeds *f, struct feeds_subject *s, const char *const *name, size_t names)
+static void feeds_subject_of(const struct feeds *f, struct feeds_subject *s, const char *const *name,
+                             size_t names)
 {
         s->name = name[0];
         for (unsigned i = 0; i < f->n; i++)
@@ -254,11 +256,13 @@ void feeds_free(struct feeds *f)
 
 /* ---- asking ---- */
 
-void feeds_caution_paths(const struct feeds *f, size_t tunnel, const struct dog_group *g, struct dog_caution c[])
+void feeds_caution_paths(const struct feeds *f, size_t tunnel, const struct dog_group *g,
+                         struct dog_caution c[])
 {
         int64_t now_s = dog_clock_wall_ns() / DOG_S;
         for (unsigned m = 0; m < g->members && m < PATH_SLOTS; m++)
-                dog_feeds_caution(f->feeds, f->path[tunnel * PATH_SLOTS + m].names, now_s, g->policy.horizon_ns, &c[m]);
+                dog_feeds_caution(f->feeds, f->path[tunnel * PATH_SLOTS + m].names, now_s,
+                                  g->policy.horizon_ns, &c[m]);
 }
 
 void feeds_caution_instances(const struct feeds *f, const struct dog_group *g, struct dog_caution c[])
@@ -266,8 +270,8 @@ void feeds_caution_instances(const struct feeds *f, const struct dog_group *g, s
         int64_t now_s = dog_clock_wall_ns() / DOG_S;
         for (unsigned m = 0; m < g->members; m++) {
                 struct feeds_subject key = {.name = g->member[m].name};
-                const struct feeds_subject *s = bsearch(&key, f->instance, f->config->instances,
-                                                        sizeof(*f->instance), subject_order);
+                const struct feeds_subject *s =
+                        bsearch(&key, f->instance, f->config->instances, sizeof(*f->instance), subject_order);
                 if (s)
                         dog_feeds_caution(f->feeds, s->names, now_s, g->policy.horizon_ns, &c[m]);
         }
@@ -290,20 +294,22 @@ static json_t *feeds_row(const struct feeds *f, unsigned i)
         if (v.next.end_s)
                 snprintf(next, sizeof(next), "%s", v.next.words[0] ? v.next.words : "(no words)");
         const struct dog_feed_settings *s = v.settings;
-        const char *state = f->fd < 0          ? "lost"
-                            : v.read_ns == 0   ? (v.failures ? "failing" : "new")
-                            : v.is_stale       ? "STALE"
+        const char *state = f->fd < 0           ? "lost"
+                            : v.read_ns == 0    ? (v.failures ? "failing" : "new")
+                            : v.is_stale        ? "STALE"
                             : v.failures_in_row ? "failing"
                                                 : "fresh";
-        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:s, s:b}", "feed",
-                                s->name, "kind", dog_feed_kind_word(s->kind), "source", s->url ? s->url : s->file,
-                                "state", state, "entries", (json_int_t)v.entries, "fetches", (json_int_t)v.fetches,
-                                "unchanged", (json_int_t)v.unchanged, "failures", (json_int_t)v.failures, "dropped",
-                                (json_int_t)drops, "bytes", (json_int_t)v.bytes, "drops", dropped, "next", next,
-                                "trouble", v.trouble, "is_stale", (int)v.is_stale);
+        json_t *row =
+                json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:s, s:b}", "feed",
+                          s->name, "kind", dog_feed_kind_word(s->kind), "source", s->url ? s->url : s->file,
+                          "state", state, "entries", (json_int_t)v.entries, "fetches", (json_int_t)v.fetches,
+                          "unchanged", (json_int_t)v.unchanged, "failures", (json_int_t)v.failures, "dropped",
+                          (json_int_t)drops, "bytes", (json_int_t)v.bytes, "drops", dropped, "next", next,
+                          "trouble", v.trouble, "is_stale", (int)v.is_stale);
         if (!row)
                 return json_object();
-        json_object_set_new(row, "age_s", v.read_ns ? json_real((double)(now_ns - v.read_ns) / 1e9) : json_null());
+        json_object_set_new(row, "age_s",
+                            v.read_ns ? json_real((double)(now_ns - v.read_ns) / 1e9) : json_null());
         json_object_set_new(row, "due_s", json_real(fmax(0, (double)(v.due_ns - now_ns) / 1e9)));
         json_object_set_new(row, "next_start_s", v.next.end_s ? json_integer(v.next.start_s) : json_null());
         json_object_set_new(row, "next_end_s", v.next.end_s ? json_integer(v.next.end_s) : json_null());

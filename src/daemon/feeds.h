@@ -26,7 +26,8 @@ void feeds_close(struct feeds *f);
 void feeds_free(struct feeds *f);
 
 /** What is announced for the paths of tunnel `tunnel`, in their order. */
-void feeds_caution_paths(const struct feeds *f, size_t tunnel, const struct dog_group *g, struct dog_caution c[]);
+void feeds_caution_paths(const struct feeds *f, size_t tunnel, const struct dog_group *g,
+                         struct dog_caution c[]);
 /** ... for the instances of a vip, by the members' names. */
 void feeds_caution_instances(const struct feeds *f, const struct dog_group *g, struct dog_caution c[]);
 

@@ -197,8 +197,8 @@ static const struct privilege_rule privilege_rules[] = {
 static const char *const privilege_exec_calls[] = {"execve", "execveat", "clone", "vfork", "fork", "setpgid"};
 
 /*
- * The process that fetches feeds (sources/feed_fetch.h), and its children. What TLS, name look-ups in a thread
- * and fork need; libraries of the resolver are opened by it while it runs.
+ * The process that fetches feeds (sources/feed_fetch.h), and its children. What TLS, name look-ups in a
+ * thread and fork need; libraries of the resolver are opened by it while it runs.
  */
 static const char *const privilege_fetch_calls[] = {
         "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "select", "pselect6",
@@ -208,13 +208,13 @@ static const char *const privilege_fetch_calls[] = {
         "pipe2", "socketpair",
         /* bind: the resolver's netlink socket, which asks which addresses this machine has */
         "bind", "connect", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto",
-        "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "stat", "fstat", "lstat", "newfstatat", "statx",
-        "statfs", "fstatfs", "access", "faccessat", "faccessat2", "getdents64", "getcwd", "readlink",
-        "readlinkat", "brk", "munmap", "mremap", "madvise", "mincore", "membarrier", "futex", "set_robust_list",
-        "rseq", "set_tid_address", "gettid", "getpid", "getppid", "getuid", "geteuid", "getgid", "getegid",
-        "getresuid", "getresgid", "sched_yield", "sched_getaffinity", "getcpu", "getrlimit", "setrlimit",
-        "prlimit64", "getrusage", "sysinfo", "uname", "arch_prctl", "tgkill", "kill", "wait4", "waitid", "exit",
-        "exit_group", "getrandom"};
+        "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "stat", "fstat", "lstat", "newfstatat",
+        "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "getdents64", "getcwd", "readlink",
+        "readlinkat", "brk", "munmap", "mremap", "madvise", "mincore", "membarrier", "futex",
+        "set_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid", "getuid", "geteuid",
+        "getgid", "getegid", "getresuid", "getresgid", "sched_yield", "sched_getaffinity", "getcpu",
+        "getrlimit", "setrlimit", "prlimit64", "getrusage", "sysinfo", "uname", "arch_prctl", "tgkill",
+        "kill", "wait4", "waitid", "exit", "exit_group", "getrandom"};
 
 #define PRIVILEGE_NAMESPACES                                                                                 \
         (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |        \

@@ -32,7 +32,7 @@ struct feed {
         uint32_t entries;
         struct dog_feed_packed *coming;
         uint32_t come;
-        struct dog_feed_windows all;                    /* about everything of the feed */
+        struct dog_feed_windows all;                   /* about everything of the feed */
         struct dog_feed_windows named[DOG_FEED_NAMES]; /* about one name */
 
         uint32_t fetches, failures, failures_in_row, unchanged, refused;
@@ -78,10 +78,11 @@ const char *dog_feed_kind_word(enum dog_feed_kind k)
         return k <= DOG_FEED_EVENTS ? word[k] : "?";
 }
 
-static void feed_tell(struct dog_feeds *f, const struct feed *x, enum dog_feed_news what, const char *format, ...)
-        __attribute__((format(printf, 4, 5)));
+static void feed_tell(struct dog_feeds *f, const struct feed *x, enum dog_feed_news what, const char *format,
+                      ...) __attribute__((format(printf, 4, 5)));
 
-static void feed_tell(struct dog_feeds *f, const struct feed *x, enum dog_feed_news what, const char *format, ...)
+static void feed_tell(struct dog_feeds *f, const struct feed *x, enum dog_feed_news what, const char *format,
+                      ...)
 {
         char text[600];
         va_list args;
@@ -93,8 +94,8 @@ static void feed_tell(struct dog_feeds *f, const struct feed *x, enum dog_feed_n
 }
 
 int dog_feeds_new(struct dog_feeds **to, const struct dog_feed_settings *settings, unsigned n, uint64_t seed,
-                  void (*news)(void *user, unsigned feed, enum dog_feed_news what, const char *text), void *user,
-                  struct dog_err *e)
+                  void (*news)(void *user, unsigned feed, enum dog_feed_news what, const char *text),
+                  void *user, struct dog_err *e)
 {
         *to = NULL;
         if (n > DOG_FEEDS_MAX)
@@ -171,8 +172,8 @@ static void feed_failed(struct dog_feeds *f, struct feed *x, enum dog_feed_fault
         x->come = 0;
         int64_t pause_ns = feed_jitter(f, feed_pause(x, retry_after_s));
         x->due_ns = now_ns + pause_ns;
-        snprintf(x->trouble, sizeof(x->trouble), "%s%s%s", dog_feed_fault_text(fault), why && *why ? ": " : "",
-                 why ? why : "");
+        snprintf(x->trouble, sizeof(x->trouble), "%s%s%s", dog_feed_fault_text(fault),
+                 why && *why ? ": " : "", why ? why : "");
         if (is_news)
                 feed_tell(f, x, DOG_FEED_FAILED, "feed %s: %s; tried again in %.0f s", x->settings->name,
                           x->trouble, (double)pause_ns / 1e9);
@@ -188,7 +189,8 @@ static void feed_watch(struct dog_feeds *f, struct feed *x, int64_t now_ns)
 {
         bool is_stale = x->read_ns && feed_is_stale(x, now_ns);
         if (is_stale && !x->was_stale)
-                feed_tell(f, x, DOG_FEED_STALE, "feed %s is stale: read %.0f s ago, and what it said counts no more",
+                feed_tell(f, x, DOG_FEED_STALE,
+                          "feed %s is stale: read %.0f s ago, and what it said counts no more",
                           x->settings->name, (double)(now_ns - x->read_ns) / 1e9);
         x->was_stale = is_stale;
 }
@@ -201,7 +203,8 @@ bool dog_feeds_next(struct dog_feeds *f, int64_t now_ns, struct dog_feed_request
                 struct feed *x = &f->feed[i];
                 feed_watch(f, x, now_ns);
                 if (x->until_ns && now_ns >= x->until_ns)
-                        feed_failed(f, x, DOG_FEED_FAULT_TIMEOUT, "the reading process gave no answer", 0, now_ns);
+                        feed_failed(f, x, DOG_FEED_FAULT_TIMEOUT, "the reading process gave no answer", 0,
+                                    now_ns);
                 if (!is_any && !x->until_ns && now_ns >= x->due_ns && !f->is_lost) {
                         is_any = true;
                         *request = (struct dog_feed_request){.feed = i, .number = ++x->number};
@@ -215,7 +218,8 @@ bool dog_feeds_next(struct dog_feeds *f, int64_t now_ns, struct dog_feed_request
                         x->until_ns = now_ns + x->settings->timeout_ns + FEED_ANSWER_NS;
                 }
                 int64_t at_ns = x->until_ns ? x->until_ns : f->is_lost ? INT64_MAX : x->due_ns;
-                int64_t stale_ns = x->read_ns && !x->was_stale ? x->read_ns + x->settings->stale_ns + 1 : INT64_MAX;
+                int64_t stale_ns =
+                        x->read_ns && !x->was_stale ? x->read_ns + x->settings->stale_ns + 1 : INT64_MAX;
                 at_ns = stale_ns < at_ns ? stale_ns : at_ns;
                 next_ns = at_ns < next_ns ? at_ns : next_ns;
         }
@@ -228,7 +232,8 @@ void dog_feeds_lost(struct dog_feeds *f, int64_t now_ns)
         f->is_lost = true;
         for (unsigned i = 0; i < f->n; i++)
                 feed_failed(f, &f->feed[i], DOG_FEED_FAULT_READER,
-                            "the process that fetches feeds is gone until the service is restarted", 0, now_ns);
+                            "the process that fetches feeds is gone until the service is restarted", 0,
+                            now_ns);
 }
 
 /* ---- what came ---- */
@@ -244,17 +249,19 @@ static uint32_t feed_everything(const struct feed *x)
 }
 
 /* @param bit  of a name; 0: what is about everything */
-static int feed_table(const struct feed *x, uint32_t bit, struct dog_feed_window *room, struct dog_feed_windows *t)
+static int feed_table(const struct feed *x, uint32_t bit, struct dog_feed_window *room,
+                      struct dog_feed_windows *t)
 {
         size_t n = 0;
         for (uint32_t i = 0; i < x->entries; i++) {
                 const struct dog_feed_packed *p = &x->entry[i];
                 bool is_all = p->names == feed_everything(x);
                 if (bit ? !is_all && (p->names & bit) : is_all)
-                        room[n++] = (struct dog_feed_window){.start_s = p->start_s - x->settings->lead_ns / DOG_S,
-                                                             .end_s = p->end_s,
-                                                             .log_odds = feed_adds(x, p),
-                                                             .entry = i};
+                        room[n++] =
+                                (struct dog_feed_window){.start_s = p->start_s - x->settings->lead_ns / DOG_S,
+                                                         .end_s = p->end_s,
+                                                         .log_odds = feed_adds(x, p),
+                                                         .entry = i};
         }
         return dog_feed_windows_make(t, room, n);
 }
@@ -288,8 +295,9 @@ static void feed_drops_tell(struct dog_feeds *f, const struct feed *x, const str
         bool is_news = false;
         for (int i = 0; i < DOG_FEED_DROP_COUNT; i++) {
                 /* What is over, too far or about others is what calendars are made of. */
-                bool is_fault = i != DOG_FEED_DROP_PAST && i != DOG_FEED_DROP_FAR && i != DOG_FEED_DROP_ELSEWHERE &&
-                                i != DOG_FEED_DROP_CANCELLED && i != DOG_FEED_DROP_FREE;
+                bool is_fault = i != DOG_FEED_DROP_PAST && i != DOG_FEED_DROP_FAR &&
+                                i != DOG_FEED_DROP_ELSEWHERE && i != DOG_FEED_DROP_CANCELLED &&
+                                i != DOG_FEED_DROP_FREE;
                 if (!is_fault || !end->dropped[i])
                         continue;
                 is_news |= end->dropped[i] != x->dropped[i];
@@ -306,8 +314,9 @@ static void feed_end(struct dog_feeds *f, struct feed *x, const struct dog_feed_
         dog_feed_words(why, sizeof(why), end->text);
         x->bytes = end->bytes;
         if (end->fault != DOG_FEED_FINE) {
-                enum dog_feed_fault fault =
-                        end->fault < DOG_FEED_FAULT_COUNT ? (enum dog_feed_fault)end->fault : DOG_FEED_FAULT_READER;
+                enum dog_feed_fault fault = end->fault < DOG_FEED_FAULT_COUNT
+                                                    ? (enum dog_feed_fault)end->fault
+                                                    : DOG_FEED_FAULT_READER;
                 feed_failed(f, x, fault, why, end->retry_after_s, now_ns);
                 return;
         }
@@ -343,8 +352,8 @@ static void feed_end(struct dog_feeds *f, struct feed *x, const struct dog_feed_
         x->was_stale = false;
         x->due_ns = now_ns + feed_jitter(f, x->settings->interval_ns);
         if (was_new)
-                feed_tell(f, x, DOG_FEED_READ, "feed %s: read, %u entries ahead (%u before)", x->settings->name,
-                          x->entries, before);
+                feed_tell(f, x, DOG_FEED_READ, "feed %s: read, %u entries ahead (%u before)",
+                          x->settings->name, x->entries, before);
 }
 
 void dog_feeds_take(struct dog_feeds *f, const struct dog_feed_packet *p, size_t size, int64_t now_ns)
@@ -387,7 +396,8 @@ uint32_t dog_feeds_names(const struct dog_feeds *f, unsigned feed, const char *c
         return set;
 }
 
-static const struct dog_feed_window *feed_worst(const struct feed *x, uint32_t names, int64_t from_s, int64_t to_s)
+static const struct dog_feed_window *feed_worst(const struct feed *x, uint32_t names, int64_t from_s,
+                                                int64_t to_s)
 {
         const struct dog_feed_window *worst = dog_feed_windows_worst(&x->all, from_s, to_s);
         for (unsigned i = 0; names >> i && i < x->settings->affected; i++) {
@@ -399,7 +409,8 @@ static const struct dog_feed_window *feed_worst(const struct feed *x, uint32_t n
         return worst;
 }
 
-/* "22:00-23:00", with the date unless it is today's; the machine's own time zone, as in every other output. */
+/* "22:00-23:00", with the date unless it is today's; the machine's own time zone, as in every other output.
+ */
 static void feed_when(int64_t start_s, int64_t end_s, int64_t now_s, char *to, size_t room)
 {
         struct tm start, end, now;
@@ -415,8 +426,8 @@ static void feed_when(int64_t start_s, int64_t end_s, int64_t now_s, char *to, s
         snprintf(to, room, "%s-%s", a, b);
 }
 
-static void feed_caution_words(const struct feed *x, const struct dog_feed_packed *p, int64_t now_s, unsigned more,
-                               struct dog_caution *c)
+static void feed_caution_words(const struct feed *x, const struct dog_feed_packed *p, int64_t now_s,
+                               unsigned more, struct dog_caution *c)
 {
         static const char *const usual[] = {"maintenance", "bad weather", "an event"};
         char when[56], others[24] = "";

@@ -2,12 +2,12 @@
 /**
  * Outside feeds: calendars of maintenance, weather forecasts, schedules of events. This is the part that
  * decides when to fetch, keeps what was said, and answers what is announced for whom; it does no I/O and
- * knows no clock. Fetching and parsing happen in a process of their own (sources/feed_fetch.h), because a name
- * must not be looked up, and a stranger's megabytes must not be parsed, where decisions take milliseconds; what
- * comes from there is checked again here.
+ * knows no clock. Fetching and parsing happen in a process of their own (sources/feed_fetch.h), because a
+ * name must not be looked up, and a stranger's megabytes must not be parsed, where decisions take
+ * milliseconds; what comes from there is checked again here.
  *
- * A feed adds caution, and only caution: see core/caution.h. One that is silent for `stale_ns` says nothing any
- * more.
+ * A feed adds caution, and only caution: see core/caution.h. One that is silent for `stale_ns` says nothing
+ * any more.
  *
  * Times in seconds are of the wall clock (calendars are); in nanoseconds, monotonic.
  */
@@ -120,8 +120,8 @@ enum dog_feed_news { DOG_FEED_READ, DOG_FEED_FAILED, DOG_FEED_STALE, DOG_FEED_DR
 
 /** @param news  called with a sentence when something changed about a feed; may be NULL */
 int dog_feeds_new(struct dog_feeds **to, const struct dog_feed_settings *settings, unsigned n, uint64_t seed,
-                  void (*news)(void *user, unsigned feed, enum dog_feed_news what, const char *text), void *user,
-                  struct dog_err *e);
+                  void (*news)(void *user, unsigned feed, enum dog_feed_news what, const char *text),
+                  void *user, struct dog_err *e);
 void dog_feeds_free(struct dog_feeds *f);
 
 /**
@@ -155,7 +155,7 @@ struct dog_feed_view {
         uint32_t fetches, failures, failures_in_row, unchanged;
         uint64_t bytes; /**< of the newest */
         enum dog_feed_fault fault;
-        char trouble[320]; /**< of the newest fetch; "": none */
+        char trouble[320];                     /**< of the newest fetch; "": none */
         uint64_t dropped[DOG_FEED_DROP_COUNT]; /**< of the newest */
         struct {
                 int64_t start_s, end_s;

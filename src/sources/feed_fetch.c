@@ -57,7 +57,8 @@ uint32_t dog_feed_about(const struct dog_feed_settings *s, const struct dog_feed
 {
         uint32_t everything = s->affected >= 32 ? UINT32_MAX : (UINT32_C(1) << s->affected) - 1;
         uint32_t named = 0;
-        bool is_matched = s->match && (strcasestr(entry->words, s->match) || strcasestr(entry->where, s->match));
+        bool is_matched =
+                s->match && (strcasestr(entry->words, s->match) || strcasestr(entry->where, s->match));
         if (s->match && !is_matched)
                 return 0;
         for (unsigned i = 0; i < s->affected; i++)
@@ -102,8 +103,10 @@ static void fetch_take(void *user, const struct dog_feed_entry *entry)
                 return;
         }
         struct dog_feed_packed *p = &x->entries.entry[x->entries.n++];
-        *p = (struct dog_feed_packed){
-                .start_s = entry->start_s, .end_s = entry->end_s, .severity = entry->severity, .names = names};
+        *p = (struct dog_feed_packed){.start_s = entry->start_s,
+                                      .end_s = entry->end_s,
+                                      .severity = entry->severity,
+                                      .names = names};
         memcpy(p->words, entry->words, sizeof(p->words));
         if (x->entries.n == DOG_FEED_PACKED)
                 fetch_flush(x);
@@ -247,12 +250,13 @@ static void curl_settle(CURL *curl, struct fetch *x, struct curl_slist *headers,
         curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
 }
 
-static struct curl_slist *curl_headers(const struct dog_feed_settings *s, const struct dog_feed_request *request)
+static struct curl_slist *curl_headers(const struct dog_feed_settings *s,
+                                       const struct dog_feed_request *request)
 {
         char line[DOG_FEED_VALIDATOR + 32];
-        struct curl_slist *list = curl_slist_append(NULL, s->kind == DOG_FEED_CALENDAR
-                                                                  ? "Accept: text/calendar, */*;q=0.1"
-                                                                  : "Accept: application/json, */*;q=0.1");
+        struct curl_slist *list =
+                curl_slist_append(NULL, s->kind == DOG_FEED_CALENDAR ? "Accept: text/calendar, */*;q=0.1"
+                                                                     : "Accept: application/json, */*;q=0.1");
         if (request->etag[0]) {
                 snprintf(line, sizeof(line), "If-None-Match: %s", request->etag);
                 list = curl_slist_append(list, line);
@@ -318,8 +322,9 @@ static bool fetch_file(struct fetch *x, const struct dog_feed_request *request)
                 close(fd);
                 return false;
         }
-        snprintf(x->end.modified, sizeof(x->end.modified), "%lld.%09ld %lld %llu", (long long)st.st_mtim.tv_sec,
-                 st.st_mtim.tv_nsec, (long long)st.st_size, (unsigned long long)st.st_ino);
+        snprintf(x->end.modified, sizeof(x->end.modified), "%lld.%09ld %lld %llu",
+                 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (long long)st.st_size,
+                 (unsigned long long)st.st_ino);
         if (strcmp(x->end.modified, request->modified) == 0) {
                 x->end.is_unchanged = 1;
                 close(fd);
@@ -340,16 +345,17 @@ static bool fetch_file(struct fetch *x, const struct dog_feed_request *request)
         return x->end.fault == DOG_FEED_FINE;
 }
 
-int dog_feed_parse(const struct dog_feed_settings *s, const char *text, size_t size, struct dog_feed_reader *r,
-                   struct dog_err *e)
+int dog_feed_parse(const struct dog_feed_settings *s, const char *text, size_t size,
+                   struct dog_feed_reader *r, struct dog_err *e)
 {
         if (s->kind == DOG_FEED_CALENDAR)
                 return dog_ical_read(text, size, s->zone, r, e);
         return dog_feed_json_read(text, size, &s->map, r, e);
 }
 
-void dog_feed_fetch(const struct dog_feed_settings *s, const struct dog_feed_request *request, int64_t now_wall_s,
-                    void (*send)(void *user, const struct dog_feed_packet *packet), void *user)
+void dog_feed_fetch(const struct dog_feed_settings *s, const struct dog_feed_request *request,
+                    int64_t now_wall_s, void (*send)(void *user, const struct dog_feed_packet *packet),
+                    void *user)
 {
         struct dog_err e = {0};
         struct fetch *x = calloc(1, sizeof(*x));
@@ -401,7 +407,6 @@ static void child_limit(const struct dog_feed_settings *s)
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CPU, &cpu);
         setrlimit(RLIMIT_CORE, &none);
-        setrlimit(RLIMIT_FSIZE, &none);
 #if !defined(__SANITIZE_ADDRESS__)
         /* A JSON document takes many times its size as a tree. */
         rlim_t most = FETCH_MEMORY + (rlim_t)s->max_bytes * 24;
@@ -543,7 +548,8 @@ int dog_feed_fetcher_start(const struct dog_feed_settings *settings, unsigned n,
         pid_t parent = getpid();
         pid_t pid = fork();
         if (pid < 0) {
-                int rc = dog_err_set(e, -errno, "feeds: cannot start the process that fetches: %s", strerror(errno));
+                int rc = dog_err_set(e, -errno, "feeds: cannot start the process that fetches: %s",
+                                     strerror(errno));
                 close(pair[0]);
                 close(pair[1]);
                 return rc;

@@ -157,7 +157,8 @@ static size_t windows_begun(const struct dog_feed_windows *t, int64_t at_s)
         return low;
 }
 
-const struct dog_feed_window *dog_feed_windows_worst(const struct dog_feed_windows *t, int64_t from_s, int64_t to_s)
+const struct dog_feed_window *dog_feed_windows_worst(const struct dog_feed_windows *t, int64_t from_s,
+                                                     int64_t to_s)
 {
         size_t first = windows_begun(t, from_s);
         size_t end = windows_begun(t, to_s);

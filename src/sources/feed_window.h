@@ -1,8 +1,8 @@
 #pragma once
 /**
- * When what is announced: a table of windows, asked "what is the worst between then and then" in O(log n). It is
- * made once for each reading of a feed: overlapping windows become stretches of time of which each knows its
- * worst, and a segment tree (Bentley, 1977) over them answers for a range.
+ * When what is announced: a table of windows, asked "what is the worst between then and then" in O(log n). It
+ * is made once for each reading of a feed: overlapping windows become stretches of time of which each knows
+ * its worst, and a segment tree (Bentley, 1977) over them answers for a range.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -27,4 +27,5 @@ int dog_feed_windows_make(struct dog_feed_windows *t, const struct dog_feed_wind
 void dog_feed_windows_free(struct dog_feed_windows *t);
 
 /** The window that adds most at some moment from from_s to to_s, both included; NULL: none. */
-const struct dog_feed_window *dog_feed_windows_worst(const struct dog_feed_windows *t, int64_t from_s, int64_t to_s);
+const struct dog_feed_window *dog_feed_windows_worst(const struct dog_feed_windows *t, int64_t from_s,
+                                                     int64_t to_s);

@@ -59,5 +59,6 @@ struct dog_feed_reader {
 void dog_feed_drop(struct dog_feed_reader *r, enum dog_feed_drop why);
 /** Judge its times, clip what lasts longer than until_s, and hand it over or count it. */
 void dog_feed_take(struct dog_feed_reader *r, const struct dog_feed_entry *entry);
-/** Copy a text as words: bytes that are not UTF-8 become '?', control characters a space; cut at a character. */
+/** Copy a text as words: bytes that are not UTF-8 become '?', control characters a space; cut at a character.
+ */
 void dog_feed_words(char *to, size_t room, const char *text);

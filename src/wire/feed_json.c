@@ -207,8 +207,8 @@ static int json_number(const json_t *v, double *to)
  * How bad it is, 0..1. Who says less than nothing says nothing: a feed can only add.
  * @return 1: so bad; 0: not said; -1: no number
  */
-static int json_severity(const json_t *risk, const json_t *value, const struct dog_feed_map *map, double *severity,
-                         double *shown)
+static int json_severity(const json_t *risk, const json_t *value, const struct dog_feed_map *map,
+                         double *severity, double *shown)
 {
         int rc = json_number(risk, severity);
         *shown = (double)NAN;
@@ -229,7 +229,8 @@ static int json_severity(const json_t *risk, const json_t *value, const struct d
         return 1;
 }
 
-static void json_say(const struct dog_feed_map *map, const json_t *words, double shown, struct dog_feed_entry *e)
+static void json_say(const struct dog_feed_map *map, const json_t *words, double shown,
+                     struct dog_feed_entry *e)
 {
         char text[DOG_FEED_WORDS] = "";
         if (json_is_string(words)) {
@@ -356,8 +357,8 @@ static bool json_is_flat(const char *text, size_t size)
         return true;
 }
 
-int dog_feed_json_read(const char *text, size_t size, const struct dog_feed_map *map, struct dog_feed_reader *r,
-                       struct dog_err *e)
+int dog_feed_json_read(const char *text, size_t size, const struct dog_feed_map *map,
+                       struct dog_feed_reader *r, struct dog_err *e)
 {
         json_error_t why;
         if (!json_is_flat(text, size))

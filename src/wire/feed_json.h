@@ -20,13 +20,13 @@
 struct dog_feed_map {
         const char *entries; /**< the array of entries; "": the document is one; NULL: columns side by side */
         const char *start;   /**< in an entry; with columns: of the array, from the document's top */
-        const char *end;     /**< NULL: each lasts until the next begins, the last as long as the one before */
-        const char *value;   /**< a number, or a text that begins with one ("15 mph"); NULL: counts in full */
-        const char *where;   /**< NULL: not said */
-        const char *words;   /**< NULL: not said */
-        const char *risk;    /**< 0..1, stands above `value`; NULL: not said */
-        double from, full;   /**< below the first it says nothing, from the second on everything */
-        const char *say;     /**< words of an entry that has none; %g is the value: "rain, %g mm/h" */
+        const char *end;   /**< NULL: each lasts until the next begins, the last as long as the one before */
+        const char *value; /**< a number, or a text that begins with one ("15 mph"); NULL: counts in full */
+        const char *where; /**< NULL: not said */
+        const char *words; /**< NULL: not said */
+        const char *risk;  /**< 0..1, stands above `value`; NULL: not said */
+        double from, full; /**< below the first it says nothing, from the second on everything */
+        const char *say;   /**< words of an entry that has none; %g is the value: "rain, %g mm/h" */
 };
 
 #define DOG_FEED_FORMATS(X)                                                                                  \
@@ -52,8 +52,8 @@ enum dog_feed_measure {
 
 /**
  * The map of a form that is known: MET Norway's Locationforecast 2.0 compact, the hourly forecast of the
- * United States' National Weather Service, Open-Meteo's hourly columns. `from` and `full` are usual values for
- * the measure, in the form's own unit.
+ * United States' National Weather Service, Open-Meteo's hourly columns. `from` and `full` are usual values
+ * for the measure, in the form's own unit.
  * @return false: that form does not tell this measure
  */
 bool dog_feed_map_of(enum dog_feed_format format, enum dog_feed_measure measure, struct dog_feed_map *map);

@@ -7,13 +7,13 @@
 #include <strings.h>
 
 enum {
-        ICAL_DEPTH = 4,               /* VCALENDAR, VEVENT, VALARM, and one that we do not know */
-        ICAL_COMPONENT = 64 << 10,    /* octets of one component */
-        ICAL_ZONES = 64,              /* VTIMEZONEs of one calendar */
-        ICAL_EXCEPTIONS = 4096,       /* repetitions that were moved or cancelled one by one */
-        ICAL_EXDATES = 512,           /* of one event */
-        ICAL_STEPS = 20000,           /* of one rule: daily since 1970 */
-        ICAL_STEPS_ALL = 1000000,     /* of all rules together */
+        ICAL_DEPTH = 4,            /* VCALENDAR, VEVENT, VALARM, and one that we do not know */
+        ICAL_COMPONENT = 64 << 10, /* octets of one component */
+        ICAL_ZONES = 64,           /* VTIMEZONEs of one calendar */
+        ICAL_EXCEPTIONS = 4096,    /* repetitions that were moved or cancelled one by one */
+        ICAL_EXDATES = 512,        /* of one event */
+        ICAL_STEPS = 20000,        /* of one rule: daily since 1970 */
+        ICAL_STEPS_ALL = 1000000,  /* of all rules together */
         ICAL_DAY = 86400,
 };
 
@@ -85,10 +85,12 @@ static int ical_part_next(struct ical_lines *l, struct ical_part *p, struct dog_
         while (ical_line(l, &line, &size)) {
                 if (ical_begins(line, size, "BEGIN:VCALENDAR") || ical_begins(line, size, "END:VCALENDAR")) {
                         if (depth)
-                                return dog_err_set(e, -EINVAL, "a %.*s has no end", (int)p->name_size, p->name);
+                                return dog_err_set(e, -EINVAL, "a %.*s has no end", (int)p->name_size,
+                                                   p->name);
                 } else if (ical_begins(line, size, "BEGIN:")) {
                         if (depth == 0)
-                                *p = (struct ical_part){.text = line, .name = line + 6, .name_size = size - 6};
+                                *p = (struct ical_part){
+                                        .text = line, .name = line + 6, .name_size = size - 6};
                         if (++depth > ICAL_DEPTH)
                                 return dog_err_set(e, -EINVAL, "components are nested more than %d deep",
                                                    ICAL_DEPTH);
@@ -98,8 +100,8 @@ static int ical_part_next(struct ical_lines *l, struct ical_part *p, struct dog_
                 }
         }
         if (depth)
-                return dog_err_set(e, -EINVAL, "it ends within a %.*s", p->name_size > 40 ? 40 : (int)p->name_size,
-                                   p->name);
+                return dog_err_set(e, -EINVAL, "it ends within a %.*s",
+                                   p->name_size > 40 ? 40 : (int)p->name_size, p->name);
         return 0;
 }
 
@@ -191,9 +193,31 @@ static bool ical_is_exdate(const struct ical_exdates *d, int64_t at_s)
         return false;
 }
 
+/*
+ * Is there a day that the rule can mean? For one on the 30th of February libical looks at every day of the
+ * next thousand years, each time.
+ */
+static bool ical_rule_has_a_day(const struct icalrecurrencetype *rule)
+{
+        static const int longest[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+        if (rule->by_month[0] == ICAL_RECURRENCE_ARRAY_MAX ||
+            rule->by_month_day[0] == ICAL_RECURRENCE_ARRAY_MAX)
+                return true;
+        for (int m = 0; m < ICAL_BY_MONTH_SIZE && rule->by_month[m] != ICAL_RECURRENCE_ARRAY_MAX; m++) {
+                int month = icalrecurrencetype_month_month(rule->by_month[m]);
+                for (int d = 0;
+                     d < ICAL_BY_MONTHDAY_SIZE && rule->by_month_day[d] != ICAL_RECURRENCE_ARRAY_MAX; d++)
+                        if (month >= 1 && month <= 12 && abs(rule->by_month_day[d]) <= longest[month - 1])
+                                return true;
+        }
+        return false;
+}
+
 /* Rules by hour or faster would be thousands of windows and mean "always". */
 static bool ical_rule_is_fine(const struct icalrecurrencetype *rule)
 {
+        if (!ical_rule_has_a_day(rule))
+                return false;
         return rule->freq == ICAL_DAILY_RECURRENCE || rule->freq == ICAL_WEEKLY_RECURRENCE ||
                rule->freq == ICAL_MONTHLY_RECURRENCE || rule->freq == ICAL_YEARLY_RECURRENCE;
 }
@@ -240,8 +264,8 @@ static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype st
 /* ---- events ---- */
 
 /* How long it lasts: DTEND, DURATION, or by RFC 5545 3.6.1 a day for dates and nothing for times. */
-static bool ical_lasts(const struct ical *x, icalcomponent *c, const struct icaltimetype *start, int64_t start_s,
-                       int64_t *lasts_s)
+static bool ical_lasts(const struct ical *x, icalcomponent *c, const struct icaltimetype *start,
+                       int64_t start_s, int64_t *lasts_s)
 {
         icalproperty *end = icalcomponent_get_first_property(c, ICAL_DTEND_PROPERTY);
         icalproperty *duration = icalcomponent_get_first_property(c, ICAL_DURATION_PROPERTY);
@@ -364,7 +388,8 @@ int dog_ical_zone_exists(const char *zone)
         return strcasecmp(zone, "UTC") == 0 || icaltimezone_get_builtin_timezone(zone) != NULL;
 }
 
-int dog_ical_read(const char *text, size_t size, const char *zone, struct dog_feed_reader *r, struct dog_err *e)
+int dog_ical_read(const char *text, size_t size, const char *zone, struct dog_feed_reader *r,
+                  struct dog_err *e)
 {
         struct ical x = {.r = r, .err = e, .zone = icaltimezone_get_utc_timezone()};
         size_t bom = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;

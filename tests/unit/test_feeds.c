@@ -1,5 +1,6 @@
 /* Outside feeds. F3: maintenance, weather and events are inputs. G3, G4: their formats. O3: what is announced
- * raises a forecast, and says why. What a feed says only adds caution, bounded, and never hides a measured fact. */
+ * raises a forecast, and says why. What a feed says only adds caution, bounded, and never hides a measured
+ * fact. */
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
@@ -20,7 +21,7 @@
 #include <string.h>
 
 /* Saturday, 2026-11-21 12:00:00 UTC */
-#define NOW INT64_C(1795262400)
+#define NOW  INT64_C(1795262400)
 #define HOUR 3600
 #define DAY  86400
 
@@ -42,8 +43,11 @@ static void take(void *user, const struct dog_feed_entry *e)
 static struct dog_feed_reader reader_of(struct taken *t)
 {
         memset(t, 0, sizeof(*t));
-        return (struct dog_feed_reader){
-                .now_s = NOW, .until_s = NOW + DOG_FEED_AHEAD_S, .most = DOG_FEED_ENTRIES, .take = take, .user = t};
+        return (struct dog_feed_reader){.now_s = NOW,
+                                        .until_s = NOW + DOG_FEED_AHEAD_S,
+                                        .most = DOG_FEED_ENTRIES,
+                                        .take = take,
+                                        .user = t};
 }
 
 /* A calendar around these lines; ';' in front of each property is a new line. */
@@ -51,8 +55,8 @@ static int calendar(const char *lines, struct taken *t, struct dog_feed_reader *
 {
         char text[8192];
         struct dog_err e = {0};
-        snprintf(text, sizeof(text), "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y//EN\r\n%sEND:VCALENDAR\r\n",
-                 lines);
+        snprintf(text, sizeof(text),
+                 "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//y//EN\r\n%sEND:VCALENDAR\r\n", lines);
         *r = reader_of(t);
         int rc = dog_ical_read(text, strlen(text), zone, r, &e);
         OK(rc == 0 || e.text[0], "who fails says why");
@@ -60,9 +64,10 @@ static int calendar(const char *lines, struct taken *t, struct dog_feed_reader *
 }
 
 #define VIENNA                                                                                               \
-        "BEGIN:VTIMEZONE\r\nTZID:Somewhere\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\n"                  \
-        "TZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\r\nEND:STANDARD\r\n" \
-        "BEGIN:DAYLIGHT\r\nDTSTART:19700329T020000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n"             \
+        "BEGIN:VTIMEZONE\r\nTZID:Somewhere\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\n"                 \
+        "TZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\r\nEND:"          \
+        "STANDARD\r\n"                                                                                       \
+        "BEGIN:DAYLIGHT\r\nDTSTART:19700329T020000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n"            \
         "RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\r\nEND:DAYLIGHT\r\nEND:VTIMEZONE\r\n"
 #define EVENT(body) "BEGIN:VEVENT\r\nUID:1\r\nSUMMARY:work\r\n" body "END:VEVENT\r\n"
 
@@ -73,32 +78,38 @@ static void times_are_read_in_every_form_that_rfc_5545_has(void)
                 int64_t start_s, lasts_s;
                 const char *say;
         } row[] = {
-                {EVENT("DTSTART:20261121T220000Z\r\nDTEND:20261121T230000Z\r\n"), NULL, NOW + 10 * HOUR, HOUR, "UTC"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT90M\r\n"), NULL, NOW + 10 * HOUR, 5400, "a duration"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:P1W\r\n"), NULL, NOW + 10 * HOUR, 7 * DAY, "a week"},
-                {EVENT("DTSTART;TZID=Europe/Vienna:20261121T220000\r\nDURATION:PT1H\r\n"), NULL, NOW + 9 * HOUR, HOUR,
-                 "the system's zone data"},
-                {VIENNA EVENT("DTSTART;TZID=Somewhere:20261121T220000\r\nDURATION:PT1H\r\n"), NULL, NOW + 9 * HOUR,
-                 HOUR, "a zone of the calendar"},
-                {EVENT("DTSTART;TZID=Somewhere:20261121T220000\r\nDURATION:PT1H\r\n") VIENNA, NULL, NOW + 9 * HOUR,
-                 HOUR, "a zone that comes later"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDTEND:20261121T230000Z\r\n"), NULL, NOW + 10 * HOUR, HOUR,
+                 "UTC"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT90M\r\n"), NULL, NOW + 10 * HOUR, 5400,
+                 "a duration"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:P1W\r\n"), NULL, NOW + 10 * HOUR, 7 * DAY,
+                 "a week"},
+                {EVENT("DTSTART;TZID=Europe/Vienna:20261121T220000\r\nDURATION:PT1H\r\n"), NULL,
+                 NOW + 9 * HOUR, HOUR, "the system's zone data"},
+                {VIENNA EVENT("DTSTART;TZID=Somewhere:20261121T220000\r\nDURATION:PT1H\r\n"), NULL,
+                 NOW + 9 * HOUR, HOUR, "a zone of the calendar"},
+                {EVENT("DTSTART;TZID=Somewhere:20261121T220000\r\nDURATION:PT1H\r\n") VIENNA, NULL,
+                 NOW + 9 * HOUR, HOUR, "a zone that comes later"},
                 {EVENT("DTSTART:20261121T220000\r\nDURATION:PT1H\r\n"), NULL, NOW + 10 * HOUR, HOUR,
                  "no zone: UTC unless said"},
-                {EVENT("DTSTART:20261121T220000\r\nDURATION:PT1H\r\n"), "America/New_York", NOW + 15 * HOUR, HOUR,
-                 "no zone: the configured one"},
-                {EVENT("DTSTART;VALUE=DATE:20261122\r\n"), NULL, NOW + 12 * HOUR, DAY, "an all-day event is a day"},
-                {EVENT("DTSTART;VALUE=DATE:20261122\r\nDTEND;VALUE=DATE:20261124\r\n"), NULL, NOW + 12 * HOUR, 2 * DAY,
-                 "two days"},
-                {EVENT("DTSTART;VALUE=DATE:20261122\r\n"), "Europe/Vienna", NOW + 11 * HOUR, DAY, "a day of Vienna"},
-                {EVENT("DTSTART:2026112\r\n 1T220000Z\r\nDURATI\r\n ON:PT1H\r\n"), NULL, NOW + 10 * HOUR, HOUR,
-                 "folded lines"},
+                {EVENT("DTSTART:20261121T220000\r\nDURATION:PT1H\r\n"), "America/New_York", NOW + 15 * HOUR,
+                 HOUR, "no zone: the configured one"},
+                {EVENT("DTSTART;VALUE=DATE:20261122\r\n"), NULL, NOW + 12 * HOUR, DAY,
+                 "an all-day event is a day"},
+                {EVENT("DTSTART;VALUE=DATE:20261122\r\nDTEND;VALUE=DATE:20261124\r\n"), NULL, NOW + 12 * HOUR,
+                 2 * DAY, "two days"},
+                {EVENT("DTSTART;VALUE=DATE:20261122\r\n"), "Europe/Vienna", NOW + 11 * HOUR, DAY,
+                 "a day of Vienna"},
+                {EVENT("DTSTART:2026112\r\n 1T220000Z\r\nDURATI\r\n ON:PT1H\r\n"), NULL, NOW + 10 * HOUR,
+                 HOUR, "folded lines"},
                 {EVENT("dtstart:20261121T220000Z\r\nduration:PT1H\r\n"), NULL, NOW + 10 * HOUR, HOUR,
                  "names in any case"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 struct taken t;
                 struct dog_feed_reader r;
-                OK(calendar(row[i].lines, &t, &r, row[i].zone) == 0 && t.n == 1, "%s: %u entries", row[i].say, t.n);
+                OK(calendar(row[i].lines, &t, &r, row[i].zone) == 0 && t.n == 1, "%s: %u entries", row[i].say,
+                   t.n);
                 OK(t.entry[0].start_s == row[i].start_s, "%s: begins %+lld s from what it should", row[i].say,
                    (long long)(t.entry[0].start_s - row[i].start_s));
                 OK(t.entry[0].end_s - t.entry[0].start_s == row[i].lasts_s, "%s: lasts %lld s", row[i].say,
@@ -114,44 +125,69 @@ static void repetitions_follow_the_rule(void)
                 int64_t at_s[4];
                 const char *say;
         } row[] = {
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\n"), 3,
-                 {NOW + 10 * HOUR, NOW + 34 * HOUR, NOW + 58 * HOUR}, "daily, three times"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;UNTIL=20261122T220000Z\r\n"), 2,
-                 {NOW + 10 * HOUR, NOW + 34 * HOUR}, "until, the last included"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;INTERVAL=10\r\n"), 4,
-                 {NOW + 10 * HOUR, NOW + 10 * HOUR + 10 * DAY, NOW + 10 * HOUR + 20 * DAY, NOW + 10 * HOUR + 30 * DAY},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\n"),
+                 3,
+                 {NOW + 10 * HOUR, NOW + 34 * HOUR, NOW + 58 * HOUR},
+                 "daily, three times"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;UNTIL="
+                       "20261122T220000Z\r\n"),
+                 2,
+                 {NOW + 10 * HOUR, NOW + 34 * HOUR},
+                 "until, the last included"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;INTERVAL=10\r\n"),
+                 4,
+                 {NOW + 10 * HOUR, NOW + 10 * HOUR + 10 * DAY, NOW + 10 * HOUR + 20 * DAY,
+                  NOW + 10 * HOUR + 30 * DAY},
                  "every tenth day, as far as we look"},
-                {EVENT("DTSTART:20200104T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY;BYDAY=SA;INTERVAL=2\r\n"), 2,
-                 {NOW + 10 * HOUR + 7 * DAY}, "every second Saturday since years"},
-                {EVENT("DTSTART:20260106T010000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=MONTHLY;BYDAY=1TU\r\n"), 1,
-                 {NOW + 10 * DAY - 11 * HOUR}, "the first Tuesday of the month"},
-                {EVENT("DTSTART:20260131T010000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=MONTHLY;BYMONTHDAY=-1\r\n"), 1,
-                 {NOW + 9 * DAY - 11 * HOUR}, "the last day of the month"},
+                {EVENT("DTSTART:20200104T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=WEEKLY;BYDAY=SA;INTERVAL="
+                       "2\r\n"),
+                 2,
+                 {NOW + 10 * HOUR + 7 * DAY},
+                 "every second Saturday since years"},
+                {EVENT("DTSTART:20260106T010000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=MONTHLY;BYDAY=1TU\r\n"),
+                 1,
+                 {NOW + 10 * DAY - 11 * HOUR},
+                 "the first Tuesday of the month"},
+                {EVENT("DTSTART:20260131T010000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=MONTHLY;BYMONTHDAY=-1\r\n"),
+                 1,
+                 {NOW + 9 * DAY - 11 * HOUR},
+                 "the last day of the month"},
                 {VIENNA EVENT("DTSTART;TZID=Somewhere:20261001T220000\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;"
                               "UNTIL=20261122T210000Z\r\n"),
-                 2, {NOW + 9 * HOUR, NOW + 33 * HOUR}, "22:00 stays 22:00 when summer time ends"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\nEXDATE:20261122T220000Z"
+                 2,
+                 {NOW + 9 * HOUR, NOW + 33 * HOUR},
+                 "22:00 stays 22:00 when summer time ends"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\nEXDATE:"
+                       "20261122T220000Z"
                        "\r\n"),
-                 2, {NOW + 10 * HOUR, NOW + 58 * HOUR}, "one is taken out"},
+                 2,
+                 {NOW + 10 * HOUR, NOW + 58 * HOUR},
+                 "one is taken out"},
                 {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=3\r\n"
                        "EXDATE;VALUE=DATE:20261121,20261123\r\n"),
-                 1, {NOW + 34 * HOUR}, "days are taken out"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2\r\n")
-                         EVENT("RECURRENCE-ID:20261122T220000Z\r\nDTSTART:20261123T000000Z\r\nDURATION:PT1H\r\n"),
-                 2, {NOW + 10 * HOUR, NOW + 36 * HOUR}, "one is moved"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2\r\n")
-                         EVENT("RECURRENCE-ID:20261122T220000Z\r\nDTSTART:20261122T220000Z\r\nDURATION:PT1H\r\n"
-                               "STATUS:CANCELLED\r\n"),
-                 1, {NOW + 10 * HOUR}, "one is cancelled"},
+                 1,
+                 {NOW + 34 * HOUR},
+                 "days are taken out"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2\r\n") EVENT(
+                         "RECURRENCE-ID:20261122T220000Z\r\nDTSTART:20261123T000000Z\r\nDURATION:PT1H\r\n"),
+                 2,
+                 {NOW + 10 * HOUR, NOW + 36 * HOUR},
+                 "one is moved"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2\r\n") EVENT(
+                         "RECURRENCE-ID:20261122T220000Z\r\nDTSTART:20261122T220000Z\r\nDURATION:PT1H\r\n"
+                         "STATUS:CANCELLED\r\n"),
+                 1,
+                 {NOW + 10 * HOUR},
+                 "one is cancelled"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 struct taken t;
                 struct dog_feed_reader r;
-                OK(calendar(row[i].lines, &t, &r, NULL) == 0 && t.n == row[i].n, "%s: %u entries, not %u", row[i].say,
-                   t.n, row[i].n);
+                OK(calendar(row[i].lines, &t, &r, NULL) == 0 && t.n == row[i].n, "%s: %u entries, not %u",
+                   row[i].say, t.n, row[i].n);
                 for (unsigned k = 0; k < 4 && row[i].at_s[k] && k < t.n; k++)
-                        OK(t.entry[k].start_s == row[i].at_s[k], "%s: number %u is off by %lld s", row[i].say, k,
-                           (long long)(t.entry[k].start_s - row[i].at_s[k]));
+                        OK(t.entry[k].start_s == row[i].at_s[k], "%s: number %u is off by %lld s", row[i].say,
+                           k, (long long)(t.entry[k].start_s - row[i].at_s[k]));
         }
 }
 
@@ -162,35 +198,42 @@ static void what_is_left_out_is_counted(void)
                 enum dog_feed_drop why;
                 const char *say;
         } row[] = {
-                {EVENT("STATUS:CANCELLED\r\nDTSTART:20261121T220000Z\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_CANCELLED,
-                 "cancelled"},
-                {EVENT("TRANSP:TRANSPARENT\r\nDTSTART:20261121T220000Z\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_FREE,
-                 "takes no time"},
+                {EVENT("STATUS:CANCELLED\r\nDTSTART:20261121T220000Z\r\nDURATION:PT1H\r\n"),
+                 DOG_FEED_DROP_CANCELLED, "cancelled"},
+                {EVENT("TRANSP:TRANSPARENT\r\nDTSTART:20261121T220000Z\r\nDURATION:PT1H\r\n"),
+                 DOG_FEED_DROP_FREE, "takes no time"},
                 {EVENT("DTSTART:20261121T100000Z\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_PAST, "is over"},
-                {EVENT("DTSTART:21261121T100000Z\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_FAR, "in a hundred years"},
+                {EVENT("DTSTART:21261121T100000Z\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_FAR,
+                 "in a hundred years"},
                 {EVENT("DTSTART:20261121T220000Z\r\nDTEND:20261121T210000Z\r\n"), DOG_FEED_DROP_TIME,
                  "ends before it begins"},
                 {EVENT("DTSTART:20261121T220000Z\r\n"), DOG_FEED_DROP_TIME, "lasts no time"},
                 {EVENT("DTSTART:tomorrow\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_TIME, "no time at all"},
                 {EVENT("DURATION:PT1H\r\n"), DOG_FEED_DROP_TIME, "no beginning"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:-PT1H\r\n"), DOG_FEED_DROP_TIME, "goes back in time"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:-PT1H\r\n"), DOG_FEED_DROP_TIME,
+                 "goes back in time"},
                 {EVENT("DTSTART;TZID=Nowhere/Land:20261121T220000\r\nDURATION:PT1H\r\n"), DOG_FEED_DROP_ZONE,
                  "a zone that nobody knows is not guessed"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1S\r\nRRULE:FREQ=SECONDLY\r\n"), DOG_FEED_DROP_RULE,
-                 "every second"},
-                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1S\r\nRRULE:FREQ=HOURLY\r\n"), DOG_FEED_DROP_RULE,
-                 "every hour"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1S\r\nRRULE:FREQ=SECONDLY\r\n"),
+                 DOG_FEED_DROP_RULE, "every second"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1S\r\nRRULE:FREQ=HOURLY\r\n"),
+                 DOG_FEED_DROP_RULE, "every hour"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1S\r\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY="
+                       "30\r\n"),
+                 DOG_FEED_DROP_RULE, "a day that never comes"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 struct taken t;
                 struct dog_feed_reader r;
                 OK(calendar(row[i].lines, &t, &r, NULL) == 0 && t.n == 0, "%s: %u entries", row[i].say, t.n);
-                OK(r.dropped[row[i].why] == 1, "%s is counted as %s", row[i].say, dog_feed_drop_word(row[i].why));
+                OK(r.dropped[row[i].why] == 1, "%s is counted as %s", row[i].say,
+                   dog_feed_drop_word(row[i].why));
         }
         struct taken t;
         struct dog_feed_reader r;
         OK(calendar("BEGIN:VTODO\r\nUID:9\r\nEND:VTODO\r\n" EVENT(
-                            "DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nBEGIN:VALARM\r\nTRIGGER:-PT5M\r\nEND:VALARM\r\n"),
+                            "DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nBEGIN:VALARM\r\nTRIGGER:-"
+                            "PT5M\r\nEND:VALARM\r\n"),
                     &t, &r, NULL) == 0 &&
                    t.n == 1,
            "other components are skipped, alarms inside belong to their event");
@@ -199,7 +242,10 @@ static void what_is_left_out_is_counted(void)
 static void a_calendar_that_is_none_is_refused_with_a_sentence(void)
 {
         static const char *const text[] = {
-                "", "BEGIN:VCARD\r\n", "<html>", "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n",
+                "",
+                "BEGIN:VCARD\r\n",
+                "<html>",
+                "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\n",
                 "BEGIN:VCALENDAR\r\nBEGIN:A\r\nBEGIN:B\r\nBEGIN:C\r\nBEGIN:D\r\nBEGIN:E\r\n",
                 "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nEND:VCALENDAR\r\n"};
         for (size_t i = 0; i < ARRAY_SIZE(text); i++) {
@@ -244,8 +290,8 @@ static void a_million_events_are_counted_and_not_kept(void)
 
 /* ---- JSON ---- */
 
-static int json_read(const char *text, const struct dog_feed_map *map, struct taken *t, struct dog_feed_reader *r,
-                     struct dog_err *e)
+static int json_read(const char *text, const struct dog_feed_map *map, struct taken *t,
+                     struct dog_feed_reader *r, struct dog_err *e)
 {
         *r = reader_of(t);
         e->text[0] = 0;
@@ -257,17 +303,23 @@ static void times_of_rfc_3339_are_read(void)
         static const struct {
                 const char *text;
                 int64_t at_s;
-        } row[] = {{"2026-11-21T12:00:00Z", NOW},      {"2026-11-21T13:00:00+01:00", NOW},
-                   {"2026-11-21T07:00:00-0500", NOW},  {"2026-11-21T12:00", NOW},
-                   {"2026-11-21", NOW - 12 * HOUR},    {"2026-11-21T12:00:00.25Z", NOW},
+        } row[] = {{"2026-11-21T12:00:00Z", NOW},        {"2026-11-21T13:00:00+01:00", NOW},
+                   {"2026-11-21T07:00:00-0500", NOW},    {"2026-11-21T12:00", NOW},
+                   {"2026-11-21", NOW - 12 * HOUR},      {"2026-11-21T12:00:00.25Z", NOW},
                    {"2024-02-29T00:00:00Z", 1709164800}, {"1970-01-01T00:00:00Z", 0}};
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 int64_t at_s = -1;
                 OK(dog_feed_time(row[i].text, &at_s) && at_s == row[i].at_s, "%s is %lld", row[i].text,
                    (long long)at_s);
         }
-        static const char *const none[] = {"",           "tomorrow",   "2026-13-01", "2026-11-31T25:00", "2026-11-21T12",
-                                           "9999-01-01", "2026-11-21T12:00:00Zx", "2026-11-21T12:00+99:00"};
+        static const char *const none[] = {"",
+                                           "tomorrow",
+                                           "2026-13-01",
+                                           "2026-11-31T25:00",
+                                           "2026-11-21T12",
+                                           "9999-01-01",
+                                           "2026-11-21T12:00:00Zx",
+                                           "2026-11-21T12:00+99:00"};
         int64_t at_s;
         for (size_t i = 0; i < ARRAY_SIZE(none); i++)
                 OK(!dog_feed_time(none[i], &at_s), "\"%s\" is no time", none[i]);
@@ -280,15 +332,19 @@ static void our_own_form_is_read(void)
         struct dog_feed_reader r;
         struct dog_err e = {0};
         NEED(dog_feed_map_of(DOG_FEED_FORMAT_SUNDOG, DOG_FEED_RAIN, &map), "our own form tells of rain");
-        OK(json_read("{\"entries\":[{\"start\":\"2026-11-21T22:00:00Z\",\"end\":\"2026-11-21T23:00:00Z\",\"where\":"
-                     "\"p2\",\"words\":\"storm\",\"risk\":0.5},{\"start\":1795262400,\"end\":1795266000,\"rain\":20},"
-                     "{\"start\":1795262400,\"end\":1795266000,\"rain\":0.1},{\"start\":1795262400,\"end\":1795266000},"
+        OK(json_read("{\"entries\":[{\"start\":\"2026-11-21T22:00:00Z\",\"end\":\"2026-11-21T23:00:00Z\","
+                     "\"where\":"
+                     "\"p2\",\"words\":\"storm\",\"risk\":0.5},{\"start\":1795262400,\"end\":1795266000,"
+                     "\"rain\":20},"
+                     "{\"start\":1795262400,\"end\":1795266000,\"rain\":0.1},{\"start\":1795262400,\"end\":"
+                     "1795266000},"
                      "{\"start\":1795262400,\"end\":1795266000,\"rain\":-5}]}",
                      &map, &t, &r, &e) == 0 &&
                    t.n == 3,
            "%u entries: fair weather is none. %s", t.n, e.text);
-        OK(t.entry[0].severity > 0.49F && t.entry[0].severity < 0.51F && strcmp(t.entry[0].where, "p2") == 0 &&
-                   strcmp(t.entry[0].words, "storm") == 0 && t.entry[0].start_s == NOW + 10 * HOUR,
+        OK(t.entry[0].severity > 0.49F && t.entry[0].severity < 0.51F &&
+                   strcmp(t.entry[0].where, "p2") == 0 && strcmp(t.entry[0].words, "storm") == 0 &&
+                   t.entry[0].start_s == NOW + 10 * HOUR,
            "a ready risk, with its place and words");
         OK(t.entry[1].severity > 0.999F && strcmp(t.entry[1].words, "rain, 20 mm in an hour") == 0, "\"%s\"",
            t.entry[1].words);
@@ -311,8 +367,8 @@ static void our_own_form_is_read(void)
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 char text[200];
                 snprintf(text, sizeof(text), "{\"entries\":[%s]}", bad[i].entry);
-                OK(json_read(text, &map, &t, &r, &e) == 0 && t.n == 0 && r.dropped[bad[i].why] == 1, "%s is %s",
-                   bad[i].entry, dog_feed_drop_word(bad[i].why));
+                OK(json_read(text, &map, &t, &r, &e) == 0 && t.n == 0 && r.dropped[bad[i].why] == 1,
+                   "%s is %s", bad[i].entry, dog_feed_drop_word(bad[i].why));
         }
 }
 
@@ -320,22 +376,33 @@ static void our_own_form_is_read(void)
 static void real_forecasts_are_read(void)
 {
         static const char met[] =
-                "{\"type\":\"Feature\",\"geometry\":{\"type\":\"Point\",\"coordinates\":[16.37,48.21,190]},\"properties\":"
-                "{\"meta\":{\"updated_at\":\"2026-11-21T11:21:09Z\",\"units\":{\"precipitation_amount\":\"mm\"}},"
+                "{\"type\":\"Feature\",\"geometry\":{\"type\":\"Point\",\"coordinates\":[16.37,48.21,190]},"
+                "\"properties\":"
+                "{\"meta\":{\"updated_at\":\"2026-11-21T11:21:09Z\",\"units\":{\"precipitation_amount\":"
+                "\"mm\"}},"
                 "\"timeseries\":[{\"time\":\"2026-11-21T12:00:00Z\",\"data\":{\"instant\":{\"details\":{"
-                "\"wind_speed\":4.1}},\"next_1_hours\":{\"summary\":{\"symbol_code\":\"heavyrain\"},\"details\":"
-                "{\"precipitation_amount\":11.0}}}},{\"time\":\"2026-11-21T13:00:00Z\",\"data\":{\"instant\":{"
-                "\"details\":{\"wind_speed\":31}},\"next_1_hours\":{\"details\":{\"precipitation_amount\":0.0}}}},"
-                "{\"time\":\"2026-11-21T18:00:00Z\",\"data\":{\"instant\":{\"details\":{\"wind_speed\":2.0}}}}]}}";
+                "\"wind_speed\":4.1}},\"next_1_hours\":{\"summary\":{\"symbol_code\":\"heavyrain\"},"
+                "\"details\":"
+                "{\"precipitation_amount\":11.0}}}},{\"time\":\"2026-11-21T13:00:00Z\",\"data\":{\"instant\":"
+                "{"
+                "\"details\":{\"wind_speed\":31}},\"next_1_hours\":{\"details\":{\"precipitation_amount\":0."
+                "0}}}},"
+                "{\"time\":\"2026-11-21T18:00:00Z\",\"data\":{\"instant\":{\"details\":{\"wind_speed\":2.0}}}"
+                "}]}}";
         static const char nws[] =
-                "{\"properties\":{\"periods\":[{\"number\":1,\"startTime\":\"2026-11-21T08:00:00-05:00\",\"endTime\":"
-                "\"2026-11-21T09:00:00-05:00\",\"probabilityOfPrecipitation\":{\"unitCode\":\"wmoUnit:percent\","
-                "\"value\":75},\"windSpeed\":\"50 mph\",\"shortForecast\":\"Heavy Rain\"},{\"number\":2,\"startTime\":"
-                "\"2026-11-21T09:00:00-05:00\",\"endTime\":\"2026-11-21T10:00:00-05:00\",\"probabilityOfPrecipitation\":"
+                "{\"properties\":{\"periods\":[{\"number\":1,\"startTime\":\"2026-11-21T08:00:00-05:00\","
+                "\"endTime\":"
+                "\"2026-11-21T09:00:00-05:00\",\"probabilityOfPrecipitation\":{\"unitCode\":\"wmoUnit:"
+                "percent\","
+                "\"value\":75},\"windSpeed\":\"50 mph\",\"shortForecast\":\"Heavy "
+                "Rain\"},{\"number\":2,\"startTime\":"
+                "\"2026-11-21T09:00:00-05:00\",\"endTime\":\"2026-11-21T10:00:00-05:00\","
+                "\"probabilityOfPrecipitation\":"
                 "{\"value\":null},\"windSpeed\":\"5 to 10 mph\",\"shortForecast\":\"Sunny\"}]}}";
         static const char meteo[] =
                 "{\"latitude\":48.2,\"utc_offset_seconds\":0,\"hourly\":{\"time\":[\"2026-11-21T12:00\","
-                "\"2026-11-21T13:00\",\"2026-11-21T14:00\"],\"precipitation\":[0.0,25.5,null],\"snowfall\":[0.7,0,0],"
+                "\"2026-11-21T13:00\",\"2026-11-21T14:00\"],\"precipitation\":[0.0,25.5,null],\"snowfall\":["
+                "0.7,0,0],"
                 "\"wind_speed_10m\":[9.0,120.0,10.0]}}";
         static const struct {
                 const char *text;
@@ -349,8 +416,10 @@ static void real_forecasts_are_read(void)
                 {met, DOG_FEED_FORMAT_MET_NORWAY, DOG_FEED_WIND, NOW + HOUR, 5 * HOUR, 1, "wind, 31 m/s"},
                 {nws, DOG_FEED_FORMAT_NWS, DOG_FEED_RAIN, NOW + HOUR, HOUR, 0.5F, "Heavy Rain"},
                 {nws, DOG_FEED_FORMAT_NWS, DOG_FEED_WIND, NOW + HOUR, HOUR, 0.5F, "Heavy Rain"},
-                {meteo, DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_RAIN, NOW + HOUR, HOUR, 1, "rain, 25.5 mm in an hour"},
-                {meteo, DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_SNOW, NOW, HOUR, 0.05F, "snow, 0.7 cm in an hour"},
+                {meteo, DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_RAIN, NOW + HOUR, HOUR, 1,
+                 "rain, 25.5 mm in an hour"},
+                {meteo, DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_SNOW, NOW, HOUR, 0.05F,
+                 "snow, 0.7 cm in an hour"},
                 {meteo, DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_WIND, NOW + HOUR, HOUR, 1, "wind, 120 km/h"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
@@ -359,11 +428,13 @@ static void real_forecasts_are_read(void)
                 struct dog_feed_reader r;
                 struct dog_err e = {0};
                 NEED(dog_feed_map_of(row[i].format, row[i].measure, &map), "row %zu: this form tells it", i);
-                OK(json_read(row[i].text, &map, &t, &r, &e) == 0 && t.n == 1, "row %zu: %u entries. %s", i, t.n,
-                   e.text);
-                OK(t.entry[0].start_s == row[i].start_s && t.entry[0].end_s == row[i].start_s + row[i].lasts_s,
+                OK(json_read(row[i].text, &map, &t, &r, &e) == 0 && t.n == 1, "row %zu: %u entries. %s", i,
+                   t.n, e.text);
+                OK(t.entry[0].start_s == row[i].start_s &&
+                           t.entry[0].end_s == row[i].start_s + row[i].lasts_s,
                    "row %zu: off by %lld s", i, (long long)(t.entry[0].start_s - row[i].start_s));
-                OK(NEAR(t.entry[0].severity, row[i].severity, 1e-3F) && strcmp(t.entry[0].words, row[i].words) == 0,
+                OK(NEAR(t.entry[0].severity, row[i].severity, 1e-3F) &&
+                           strcmp(t.entry[0].words, row[i].words) == 0,
                    "row %zu: %.3f, \"%s\"", i, (double)t.entry[0].severity, t.entry[0].words);
         }
         struct dog_feed_map map;
@@ -380,13 +451,20 @@ static void json_that_is_none_is_refused_with_a_sentence(void)
         char deep[4000];
         memset(deep, '[', sizeof(deep) - 1);
         deep[sizeof(deep) - 1] = 0;
-        const char *const text[] = {"", "{", "[]", "{\"entries\":1}", "{\"entries\":[\"\xff\xfe\"]}", deep,
-                                    "{\"entries\":[{\"start\":1e999,\"end\":2}]}", "<html>"};
+        const char *const text[] = {"",
+                                    "{",
+                                    "[]",
+                                    "{\"entries\":1}",
+                                    "{\"entries\":[\"\xff\xfe\"]}",
+                                    deep,
+                                    "{\"entries\":[{\"start\":1e999,\"end\":2}]}",
+                                    "<html>"};
         for (size_t i = 0; i < ARRAY_SIZE(text); i++)
-                OK(json_read(text[i], &map, &t, &r, &e) == -EINVAL && e.text[0] && t.n == 0, "\"%.20s\": %s", text[i],
-                   e.text);
+                OK(json_read(text[i], &map, &t, &r, &e) == -EINVAL && e.text[0] && t.n == 0, "\"%.20s\": %s",
+                   text[i], e.text);
         dog_feed_map_of(DOG_FEED_FORMAT_OPEN_METEO, DOG_FEED_RAIN, &map);
-        OK(json_read("{\"hourly\":{\"time\":[1795262400],\"precipitation\":[1,2]}}", &map, &t, &r, &e) == -EINVAL,
+        OK(json_read("{\"hourly\":{\"time\":[1795262400],\"precipitation\":[1,2]}}", &map, &t, &r, &e) ==
+                   -EINVAL,
            "columns of different lengths: %s", e.text);
 }
 
@@ -394,9 +472,14 @@ static void words_are_printable_whatever_a_feed_says(void)
 {
         static const struct {
                 const char *text, *want;
-        } row[] = {{"caf\xc3\xa9", "caf\xc3\xa9"}, {"a\x1b[31mb", "a [31mb"}, {"\xff\xc3", "??"},
-                   {"\xc2\x85x", " x"},            {"\xed\xa0\x80", "???"},     {"\xe2\x80\xa8", " "},
-                   {"\xf0\x9f\x8c\xa7", "\xf0\x9f\x8c\xa7"}, {"0123456789abcdef", "0123456789abcde"},
+        } row[] = {{"caf\xc3\xa9", "caf\xc3\xa9"},
+                   {"a\x1b[31mb", "a [31mb"},
+                   {"\xff\xc3", "??"},
+                   {"\xc2\x85x", " x"},
+                   {"\xed\xa0\x80", "???"},
+                   {"\xe2\x80\xa8", " "},
+                   {"\xf0\x9f\x8c\xa7", "\xf0\x9f\x8c\xa7"},
+                   {"0123456789abcdef", "0123456789abcde"},
                    {"0123456789abcd\xc3\xa9", "0123456789abcd"}};
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 char to[16];
@@ -429,14 +512,16 @@ static void the_table_says_what_looking_at_every_window_says(void)
                                 if (w[i].start_s <= to && w[i].end_s > from)
                                         want = fmaxf(want, w[i].log_odds);
                         const struct dog_feed_window *got = dog_feed_windows_worst(&t, from, to);
-                        OK(NEAR(got ? got->log_odds : 0, want, 1e-6F), "round %d, %lld to %lld: %.0f, not %.0f", round,
-                           (long long)from, (long long)to, got ? (double)got->log_odds : 0, (double)want);
+                        OK(NEAR(got ? got->log_odds : 0, want, 1e-6F),
+                           "round %d, %lld to %lld: %.0f, not %.0f", round, (long long)from, (long long)to,
+                           got ? (double)got->log_odds : 0, (double)want);
                         OK(!got || (got->start_s <= to && got->end_s > from), "it is one that is on");
                 }
                 dog_feed_windows_free(&t);
         }
         struct dog_feed_windows t;
-        const struct dog_feed_window bad[] = {{5, 5, 1, 0}, {5, 4, 1, 0}, {1, 2, 0, 0}, {1, 2, -1, 0}, {1, 2, NAN, 0}};
+        const struct dog_feed_window bad[] = {
+                {5, 5, 1, 0}, {5, 4, 1, 0}, {1, 2, 0, 0}, {1, 2, -1, 0}, {1, 2, NAN, 0}};
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
                 OK(dog_feed_windows_make(&t, &bad[i], 1) == -EINVAL && !dog_feed_windows_worst(&t, 0, 10),
                    "window %zu is refused", i);
@@ -458,10 +543,13 @@ static void caution_never_lowers_a_risk_and_is_bounded(void)
                 float more = dog_caution_raise(p, by + 1);
                 OK(more >= raised, "more caution is not less risk");
         }
-        OK(dog_caution_raise(0.001F, 8) > 0.7F && dog_caution_raise(0.001F, 8) < 0.8F, "1 in 1000 becomes 3 in 4");
+        OK(dog_caution_raise(0.001F, 8) > 0.7F && dog_caution_raise(0.001F, 8) < 0.8F,
+           "1 in 1000 becomes 3 in 4");
         OK(dog_caution_raise(0, INFINITY) < 0.96F, "nobody can say that it is certain");
-        OK(dog_caution_raise(1, 5) >= 1 && isnan(dog_caution_raise(NAN, 5)), "what is certain or unknown stays so");
-        OK(dog_caution_raise(0.3F, NAN) <= 0.3F && dog_caution_raise(0.3F, -INFINITY) >= 0.3F, "no number, no change");
+        OK(dog_caution_raise(1, 5) >= 1 && isnan(dog_caution_raise(NAN, 5)),
+           "what is certain or unknown stays so");
+        OK(dog_caution_raise(0.3F, NAN) <= 0.3F && dog_caution_raise(0.3F, -INFINITY) >= 0.3F,
+           "no number, no change");
 }
 
 static struct dog_group *group_believing(const float p[], unsigned n)
@@ -493,7 +581,8 @@ static void a_measured_breach_weighs_more_than_an_announced_one(void)
         struct dog_caution c[] = {caution_of(10), {{0}, ""}};
         dog_caution_apply(g, c);
         OK(g->member[0].belief.p_breach[0] > 0.5F, "it is raised");
-        OK(g->member[0].belief.p_breach[0] < g->member[1].belief.p_breach[0], "and not above what breaks its promise");
+        OK(g->member[0].belief.p_breach[0] < g->member[1].belief.p_breach[0],
+           "and not above what breaks its promise");
         OK(g->member[0].belief.caution > 9 && strcmp(g->member[0].belief.announced, "work announced") == 0,
            "and says why");
         OK(g->member[0].is_usable && g->member[1].is_usable, "nobody is usable or unusable by it");
@@ -510,7 +599,7 @@ static void doom_for_all_of_a_vip_takes_nobody_out_but_what_is_spare(void)
                         c[i] = caution_of(10);
                 }
                 struct dog_group *g = group_believing(p, n);
-                        g->policy.spread = true;
+                g->policy.spread = true;
                 dog_caution_apply(g, c);
                 unsigned well = 0;
                 for (unsigned i = 0; i < n; i++)
@@ -566,13 +655,16 @@ static struct dog_feed_packet end_of(const struct dog_feed_request *q, enum dog_
         return p;
 }
 
-static void say(struct dog_feeds *f, const struct dog_feed_request *q, int64_t start_s, int64_t end_s, float severity,
-                uint32_t about, int64_t now_ns)
+static void say(struct dog_feeds *f, const struct dog_feed_request *q, int64_t start_s, int64_t end_s,
+                float severity, uint32_t about, int64_t now_ns)
 {
         struct dog_feed_packet p = {
                 .feed = q->feed, .number = q->number, .message = DOG_FEED_MESSAGE_ENTRIES, .n = 1};
-        p.entry[0] = (struct dog_feed_packed){
-                .start_s = start_s, .end_s = end_s, .severity = severity, .names = about, .words = "new router"};
+        p.entry[0] = (struct dog_feed_packed){.start_s = start_s,
+                                              .end_s = end_s,
+                                              .severity = severity,
+                                              .names = about,
+                                              .words = "new router"};
         dog_feeds_take(f, &p, sizeof(p), now_ns);
 }
 
@@ -590,7 +682,8 @@ static void a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails(void)
         snprintf(end.end.etag, sizeof(end.end.etag), "\"v1\"");
         dog_feeds_take(f, &end, sizeof(end), now_ns);
         OK(told.n[DOG_FEED_READ] == 1, "\"%s\"", told.text);
-        OK(!dog_feeds_next(f, now_ns, &q, &due_ns) && due_ns >= now_ns + 54 * DOG_S && due_ns <= now_ns + 66 * DOG_S,
+        OK(!dog_feeds_next(f, now_ns, &q, &due_ns) && due_ns >= now_ns + 54 * DOG_S &&
+                   due_ns <= now_ns + 66 * DOG_S,
            "the next in a minute, give or take a tenth: %.1f s", (double)(due_ns - now_ns) / 1e9);
         int64_t pause_ns = 0;
         for (int i = 0; i < 12; i++) {
@@ -607,7 +700,8 @@ static void a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails(void)
                 OK(i > 0 || (pause_ns > 26 * DOG_S && pause_ns < 34 * DOG_S), "the first pause is 30 s: %.1f",
                    (double)pause_ns / 1e9);
         }
-        OK(pause_ns > 430 * DOG_S && pause_ns < 530 * DOG_S, "at last eight intervals: %.0f s", (double)pause_ns / 1e9);
+        OK(pause_ns > 430 * DOG_S && pause_ns < 530 * DOG_S, "at last eight intervals: %.0f s",
+           (double)pause_ns / 1e9);
         OK(told.n[DOG_FEED_FAILED] == 1, "a failure is told once, not %u times", told.n[DOG_FEED_FAILED]);
         OK(told.n[DOG_FEED_STALE] == 1, "that it is stale is told once");
         dog_feeds_free(f);
@@ -635,7 +729,7 @@ static void an_announcement_counts_from_its_lead_to_its_end_and_goes_stale(void)
         static const struct {
                 int64_t at_s;
                 float near, far;
-        } row[] = {{HOUR - 100, 0, 0}, {HOUR - 80, 0, 8}, {HOUR - 62, 0, 8},      {HOUR - 61, 8, 8},
+        } row[] = {{HOUR - 100, 0, 0}, {HOUR - 80, 0, 8},    {HOUR - 62, 0, 8}, {HOUR - 61, 8, 8},
                    {HOUR, 8, 8},       {2 * HOUR - 1, 8, 8}, {2 * HOUR, 0, 0}};
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 bool is_any = dog_feeds_caution(f, p2, NOW + row[i].at_s, horizon_ns, &c);
@@ -646,13 +740,14 @@ static void an_announcement_counts_from_its_lead_to_its_end_and_goes_stale(void)
         }
         dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c);
         OK(strstr(c.words, "new router announced") && strstr(c.words, "(noc)"), "\"%s\"", c.words);
-        OK(!dog_feeds_caution(f, p1, NOW + HOUR, horizon_ns, &c) && !dog_feeds_caution(f, other, NOW + HOUR, horizon_ns, &c),
+        OK(!dog_feeds_caution(f, p1, NOW + HOUR, horizon_ns, &c) &&
+                   !dog_feeds_caution(f, other, NOW + HOUR, horizon_ns, &c),
            "it is about p2 alone");
         /* Nothing comes any more. */
         now_ns += 301 * DOG_S;
         dog_feeds_next(f, now_ns, &q, &due_ns);
-        OK(told.n[DOG_FEED_STALE] == 1 && !dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c), "stale: \"%s\"",
-           told.text);
+        OK(told.n[DOG_FEED_STALE] == 1 && !dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c),
+           "stale: \"%s\"", told.text);
         /* It comes back and says "unchanged". */
         end = end_of(&q, DOG_FEED_FINE);
         end.end.is_unchanged = 1;
@@ -725,7 +820,8 @@ static void feeds_add_up_to_a_limit(void)
                 say(f, &q, NOW, NOW + HOUR, 1, 3, now_ns);
                 struct dog_feed_packet end = end_of(&q, DOG_FEED_FINE);
                 dog_feeds_take(f, &end, sizeof(end), now_ns);
-                OK(dog_feeds_caution(f, all, NOW, horizon_ns, &c) && NEAR(c.log_odds[0], 8.0F + (float)i, 1e-6F),
+                OK(dog_feeds_caution(f, all, NOW, horizon_ns, &c) &&
+                           NEAR(c.log_odds[0], 8.0F + (float)i, 1e-6F),
                    "%d feeds: %.1f", i + 1, (double)c.log_odds[0]);
         }
         OK(strstr(c.words, "and 2 more"), "\"%s\"", c.words);
@@ -774,9 +870,11 @@ static void an_entry_is_about_what_it_names(void)
 /* ---- the configuration ---- */
 
 #define SITE                                                                                                 \
-        "site: a\nprofiles: [{name: v}]\ninstances:\n  - {name: i, address: 10.0.0.1, device: e0, fates: rack}\n"       \
-        "  - {name: k, address: 10.0.0.2, device: e0}\nfront: {devices: [e0]}\ntunnels:\n  - {name: t, peer: b, "        \
-        "address: 10.99.0.1/30, key_file: /k, paths: [{name: p1, device: eth0, local: 192.0.2.1, remote: "              \
+        "site: a\nprofiles: [{name: v}]\ninstances:\n  - {name: i, address: 10.0.0.1, device: e0, fates: "   \
+        "rack}\n"                                                                                            \
+        "  - {name: k, address: 10.0.0.2, device: e0}\nfront: {devices: [e0]}\ntunnels:\n  - {name: t, "     \
+        "peer: b, "                                                                                          \
+        "address: 10.99.0.1/30, key_file: /k, paths: [{name: p1, device: eth0, local: 192.0.2.1, remote: "   \
         "198.51.100.1}, {name: p2, device: eth1, local: 192.0.2.9, remote: 198.51.100.9}]}\nfeeds:\n"
 
 static struct dog_config *config_of(const char *feed, struct dog_err *e)
@@ -804,7 +902,8 @@ static void a_wrong_feed_gets_one_sentence_with_its_place(void)
                 {"kind: calendar, affects: p1, url: 'ftp://h/'", "begins with https:// or http://"},
                 {"kind: calendar, affects: p1, url: 'https:///x'", "has no host"},
                 {"kind: calendar, affects: p1, url: 'https://u:p@h/x'", "has a password in it"},
-                {"kind: calendar, affects: p1, file: /x, interval: 1h, stale_after: 1min", "stale before it is fetched"},
+                {"kind: calendar, affects: p1, file: /x, interval: 1h, stale_after: 1min",
+                 "stale before it is fetched"},
                 {"kind: calendar, affects: p1, file: /x, adds: 3, times: 9", "say the same thing"},
                 {"kind: calendar, affects: p1, file: /x, adds: 11", "the most is 10"},
                 {"kind: calendar, affects: p1, file: /x, adds: -1", "the least is 0"},
@@ -813,16 +912,18 @@ static void a_wrong_feed_gets_one_sentence_with_its_place(void)
                 {"kind: calendar, affects: p1, file: /x, redirects: 11", "the most is 10"},
                 {"kind: calendar, affects: p1, file: /x, measure: rain", "are for weather and events"},
                 {"kind: calendar, affects: p1, file: /x, map: {value: a}", "are for weather and events"},
-                {"kind: weather, affects: p1, file: /x, format: met-norway, measure: snow", "does not tell snow"},
+                {"kind: weather, affects: p1, file: /x, format: met-norway, measure: snow",
+                 "does not tell snow"},
                 {"kind: events, affects: p1, file: /x, format: nws", "does not tell attendance"},
-                {"kind: weather, affects: p1, file: /x, from: 5, full: 4", "\"full\" must be more than \"from\""},
+                {"kind: weather, affects: p1, file: /x, from: 5, full: 4",
+                 "\"full\" must be more than \"from\""},
                 {"kind: weather, affects: p1, file: /x, map: {vlaue: a}", "did you mean \"value\""},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 struct dog_err e;
                 struct dog_config *c = config_of(row[i].feed, &e);
-                OK(!c && strncmp(e.text, "x.yaml:", 7) == 0 && strstr(e.text, row[i].want), "%s: \"%s\" is not \"%s\"",
-                   row[i].feed, e.text, row[i].want);
+                OK(!c && strncmp(e.text, "x.yaml:", 7) == 0 && strstr(e.text, row[i].want),
+                   "%s: \"%s\" is not \"%s\"", row[i].feed, e.text, row[i].want);
                 dog_config_free(c);
         }
 }
@@ -831,7 +932,8 @@ static void a_feed_reads_back_as_it_was_printed(void)
 {
         static const char *const feed[] = {
                 "kind: calendar, affects: [p1, t, i, rack], url: 'https://noc.example/a.ics?x=1&y=2'",
-                ("kind: weather, affects: p1, file: /x, format: nws, measure: wind, from: 10, full: 20, times: 5, "
+                ("kind: weather, affects: p1, file: /x, format: nws, measure: wind, from: 10, full: 20, "
+                 "times: 5, "
                  "contact: 'me@example.org', match: \"storm: 'x'\", timezone: Europe/Vienna"),
                 "kind: events, affects: p1, file: /x, adds: 0.5, map: {entries: a.b, start: c, value: d}"};
         for (size_t i = 0; i < ARRAY_SIZE(feed); i++) {
@@ -865,10 +967,12 @@ static void the_check_knows_what_the_formats_tell(void)
                         char text[200];
                         struct dog_err e;
                         struct dog_feed_map map;
-                        snprintf(text, sizeof(text), "kind: weather, affects: p1, file: /x, format: %s, measure: %s",
-                                 format[f], measure[m]);
+                        snprintf(text, sizeof(text),
+                                 "kind: weather, affects: p1, file: /x, format: %s, measure: %s", format[f],
+                                 measure[m]);
                         struct dog_config *c = config_of(text, &e);
-                        bool is_told = dog_feed_map_of((enum dog_feed_format)f, (enum dog_feed_measure)m, &map);
+                        bool is_told =
+                                dog_feed_map_of((enum dog_feed_format)f, (enum dog_feed_measure)m, &map);
                         OK((c != NULL) == is_told, "%s and %s: %s", format[f], measure[m], e.text);
                         dog_config_free(c);
                 }
@@ -876,20 +980,20 @@ static void the_check_knows_what_the_formats_tell(void)
 
 int main(void)
 {
-        return CHECK_RUN(TEST(times_are_read_in_every_form_that_rfc_5545_has), TEST(repetitions_follow_the_rule),
-                         TEST(what_is_left_out_is_counted), TEST(a_calendar_that_is_none_is_refused_with_a_sentence),
-                         TEST(a_million_events_are_counted_and_not_kept), TEST(times_of_rfc_3339_are_read),
-                         TEST(our_own_form_is_read), TEST(real_forecasts_are_read),
-                         TEST(json_that_is_none_is_refused_with_a_sentence),
-                         TEST(words_are_printable_whatever_a_feed_says),
-                         TEST(the_table_says_what_looking_at_every_window_says),
-                         TEST(caution_never_lowers_a_risk_and_is_bounded),
-                         TEST(a_measured_breach_weighs_more_than_an_announced_one),
-                         TEST(doom_for_all_of_a_vip_takes_nobody_out_but_what_is_spare),
-                         TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
-                         TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
-                         TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
-                         TEST(an_entry_is_about_what_it_names),
-                         TEST(a_wrong_feed_gets_one_sentence_with_its_place),
-                         TEST(a_feed_reads_back_as_it_was_printed), TEST(the_check_knows_what_the_formats_tell));
+        return CHECK_RUN(
+                TEST(times_are_read_in_every_form_that_rfc_5545_has), TEST(repetitions_follow_the_rule),
+                TEST(what_is_left_out_is_counted), TEST(a_calendar_that_is_none_is_refused_with_a_sentence),
+                TEST(a_million_events_are_counted_and_not_kept), TEST(times_of_rfc_3339_are_read),
+                TEST(our_own_form_is_read), TEST(real_forecasts_are_read),
+                TEST(json_that_is_none_is_refused_with_a_sentence),
+                TEST(words_are_printable_whatever_a_feed_says),
+                TEST(the_table_says_what_looking_at_every_window_says),
+                TEST(caution_never_lowers_a_risk_and_is_bounded),
+                TEST(a_measured_breach_weighs_more_than_an_announced_one),
+                TEST(doom_for_all_of_a_vip_takes_nobody_out_but_what_is_spare),
+                TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
+                TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
+                TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
+                TEST(an_entry_is_about_what_it_names), TEST(a_wrong_feed_gets_one_sentence_with_its_place),
+                TEST(a_feed_reads_back_as_it_was_printed), TEST(the_check_knows_what_the_formats_tell));
 }
