@@ -371,7 +371,9 @@ static const struct config_key vip_keys[] = {
         {"answer", CONFIG_CHOICE, VIP(answer), VIP_AT(answer_at), .preset = "primary", .choice = answers,
          .help = "of a mirrored UDP request: the primary's answer goes back, or the first that comes"},
         {"guard", CONFIG_CHOICE, VIP(has_guard), .preset = "yes", .choice = no_yes,
-         .help = "compare what both instances answer, but for HTTP dates; a standby that differs is evicted"},
+         .help = "compare what both instances answer, but for HTTP dates; a standby that differs is evicted. "
+                 "In "
+                 "aligned mode the standby's answers then travel to the front, which \"no\" saves"},
         {"classes", CONFIG_CHOICE, VIP(has_classes), .preset = "yes", .choice = no_yes,
          .help = "HTTP/1: remember kinds of requests whose answers differ, and do not mirror them again"},
         {"most", CONFIG_INTEGER, VIP(most), .preset = "all", .min = "1", .max = "4194304", .word = "all",
