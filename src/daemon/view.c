@@ -31,6 +31,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
         bool is_usable = false;
         bool is_up = false;
         bool is_bad = false;
+        const char *announced = NULL;
         struct dog_group *g;
         carries[0] = 0;
         *why = "";
@@ -43,6 +44,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 is_usable |= m->is_usable;
                 is_up |= m->is_up;
                 is_bad |= m->belief.is_bad;
+                announced = m->belief.announced[0] ? m->belief.announced : announced;
                 if (carries_all || carries_copy)
                         snprintf(carries + strlen(carries), room - strlen(carries), "%s%s%s",
                                  carries[0] ? " " : "", carries_copy ? "copy:" : "", g->name);
@@ -55,6 +57,8 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 *why = "does not answer probes";
         else if (is_bad)
                 *why = "breaks a promise now";
+        else if (announced && !**why)
+                *why = announced;
         return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
 }
 

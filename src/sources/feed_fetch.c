@@ -32,6 +32,15 @@ enum {
         FETCH_MEMORY = 96 << 20 /* of one fetch, beside what it receives */
 };
 
+/* The address sanitizer's own memory would not fit. */
+#if defined(__has_feature)
+#define FETCH_SANITIZED __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define FETCH_SANITIZED 1
+#else
+#define FETCH_SANITIZED 0
+#endif
+
 /* ---- what an entry is about ---- */
 
 static bool is_of_name(char c)
@@ -407,7 +416,7 @@ static void child_limit(const struct dog_feed_settings *s)
         struct rlimit none = {0, 0};
         setrlimit(RLIMIT_CPU, &cpu);
         setrlimit(RLIMIT_CORE, &none);
-#if !defined(__SANITIZE_ADDRESS__)
+#if !FETCH_SANITIZED
         /* A JSON document takes many times its size as a tree. */
         rlim_t most = FETCH_MEMORY + (rlim_t)s->max_bytes * 24;
         struct rlimit memory = {most, most};

@@ -1,6 +1,7 @@
 /* Outside feeds. F3: maintenance, weather and events are inputs. G3, G4: their formats. O3: what is announced
  * raises a forecast, and says why. What a feed says only adds caution, bounded, and never hides a measured
  * fact. */
+#include "alloc_fail.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
@@ -8,6 +9,7 @@
 #include "core/caution.h"
 #include "core/loop.h"
 #include "daemon/config.h"
+#include "hands/privilege.h"
 #include "kinds/twin/twin.h"
 #include "sources/feed.h"
 #include "sources/feed_fetch.h"
@@ -16,9 +18,18 @@
 #include "wire/ical.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Saturday, 2026-11-21 12:00:00 UTC */
 #define NOW  INT64_C(1795262400)
@@ -867,6 +878,103 @@ static void an_entry_is_about_what_it_names(void)
         }
 }
 
+static int make_and_ask(void *user, struct dog_err *e)
+{
+        static const struct dog_feed_window w[] = {{1, 5, 1, 0}, {2, 9, 2, 1}};
+        struct dog_feed_windows t;
+        struct dog_feeds *f = NULL;
+        (void)user;
+        int rc = dog_feed_windows_make(&t, w, 2);
+        if (rc < 0)
+                return dog_err_set(e, rc, "no memory for the windows");
+        dog_feed_windows_free(&t);
+        rc = dog_feeds_new(&f, &one_feed, 1, 1, NULL, NULL, e);
+        dog_feeds_free(f);
+        return rc;
+}
+
+/* A table that cannot be made is a failed reading: what was said before is gone, and that is told. */
+static int read_once(void *user, struct dog_err *e)
+{
+        struct dog_feeds *f = user;
+        struct dog_feed_request q;
+        int64_t due_ns;
+        static int64_t now_ns = 1000 * DOG_S;
+        now_ns += 3600 * DOG_S;
+        if (!dog_feeds_next(f, now_ns, &q, &due_ns))
+                return dog_err_set(e, -EIO, "nothing is due");
+        say(f, &q, NOW, NOW + HOUR, 1, 1, now_ns);
+        say(f, &q, NOW, NOW + HOUR, 1, 3, now_ns);
+        struct dog_feed_packet end = end_of(&q, DOG_FEED_FINE);
+        dog_feeds_take(f, &end, sizeof(end), now_ns);
+        struct dog_feed_view v;
+        dog_feeds_view(f, 0, now_ns, NOW, &v);
+        return v.fault == DOG_FEED_FINE           ? 0
+               : v.fault == DOG_FEED_FAULT_MEMORY ? dog_err_set(e, -ENOMEM, "%s", v.trouble)
+                                                  : dog_err_set(e, -EIO, "%s", v.trouble);
+}
+
+static void short_memory_is_a_sentence(void)
+{
+        struct dog_feeds *f;
+        struct dog_err e;
+        OK(alloc_fail_each(make_and_ask, NULL) >= 7, "each allocation survived");
+        NEED(dog_feeds_new(&f, &one_feed, 1, 1, NULL, NULL, &e) == 0, "feeds");
+        OK(alloc_fail_each(read_once, f) >= 9, "each allocation survived");
+        dog_feeds_free(f);
+}
+
+/* What the process that fetches may try, in a child that says by its status what went wrong. */
+static int try_under_the_filter(void)
+{
+        struct dog_err e;
+        char byte;
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || dog_seccomp_enter(DOG_SECCOMP_FETCH, &e) < 0)
+                return 1;
+        int fd = open("/etc/hostname", O_RDONLY);
+        if (fd < 0 || read(fd, &byte, 1) != 1)
+                return 2;
+        if (open("/tmp", O_RDWR | O_TMPFILE, 0600) >= 0 || errno != EPERM)
+                return 3;
+        if (open("/tmp/sundog-test-of-the-filter", O_WRONLY | O_CREAT, 0600) >= 0 || errno != EPERM)
+                return 4;
+        if (unlink("/etc/hostname") == 0 || errno != EPERM)
+                return 5;
+        if (execl("/bin/true", "true", NULL) == 0 || errno != EPERM)
+                return 6;
+        if (syscall(SYS_bpf, 0, NULL, 0) == 0 || errno != EPERM)
+                return 7;
+        int s = socket(AF_INET, SOCK_STREAM, 0);
+        if (s < 0)
+                return 8;
+        if (listen(s, 1) == 0 || errno != EPERM)
+                return 9;
+        if (socket(AF_PACKET, SOCK_RAW, 0) >= 0 || errno != EPERM)
+                return 10;
+        if (mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+            MAP_FAILED)
+                return 11;
+        if (syscall(SYS_unshare, CLONE_NEWUSER) == 0 || syscall(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0) == 0)
+                return 12;
+        pid_t child = fork();
+        if (child == 0)
+                _exit(0);
+        int status = 1;
+        return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : 13;
+}
+
+static void the_process_that_fetches_may_read_connect_and_fork_and_nothing_else(void)
+{
+        int status = -1;
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0)
+                _exit(try_under_the_filter());
+        NEED(child > 0 && waitpid(child, &status, 0) == child, "a child");
+        OK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "number %d was not as it should be",
+           WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+}
+
 /* ---- the configuration ---- */
 
 #define SITE                                                                                                 \
@@ -994,6 +1102,8 @@ int main(void)
                 TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
                 TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
                 TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
-                TEST(an_entry_is_about_what_it_names), TEST(a_wrong_feed_gets_one_sentence_with_its_place),
+                TEST(an_entry_is_about_what_it_names), TEST(short_memory_is_a_sentence),
+                TEST(the_process_that_fetches_may_read_connect_and_fork_and_nothing_else),
+                TEST(a_wrong_feed_gets_one_sentence_with_its_place),
                 TEST(a_feed_reads_back_as_it_was_printed), TEST(the_check_knows_what_the_formats_tell));
 }
