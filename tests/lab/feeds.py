@@ -328,6 +328,11 @@ def the_process_that_fetches_can_do_little_and_may_die():  # F3, and privileges
     need(feeds()["noc"]["state"] == "lost", str(feeds()["noc"]))
     lab.restart("a")
     wait_for(lambda: feeds()["noc"]["state"] == "fresh", 10, "a restart brings it back")
+    # A decider that dies takes its process along, and the next one starts another.
+    tree = process_tree(lab.daemon["a"].process.pid)
+    os.kill(tree[1], signal.SIGKILL)
+    wait_for(lambda: not any(os.path.exists("/proc/%d" % p) for p in tree[1:]), 5, "all of %s are gone" % tree[1:])
+    wait_for(lambda: lab.ask("a", "feeds")[0] == 0 and feeds()["noc"]["state"] == "fresh", 15, "and it is read again")
     # When the daemon ends, nothing is left.
     tree = process_tree(lab.daemon["a"].process.pid)
     need(lab.stop("a") == 0, "it ends in good order")
