@@ -303,8 +303,9 @@ def work_on_a_rack_that_is_announced_empties_it_ahead():  # F3 I8 I9
     time.sleep(1)
     need(all(lab.who() in ("a", "b") for _ in range(20)), "they serve")
     need(all(lab.instance(n)["state"] != "DEAD" for n in "ab"), "nobody is dead by hearsay")
+    wait_for(lambda: lab.instance("a")["state"] not in ("DEAD", "REFUSING"), 15, "a is back: %s" % lab.instance("a"))
     lab.kill_server("b")
-    wait_for(lambda: lab.who() == "a", 5, "what is measured counts: b is dead, and a serves though it is announced to fail")
+    wait_for(lambda: lab.who() == "a", 10, "what is measured counts: b is dead, and a serves though it is announced to fail")
     return "%.1f s ahead: %s" % (ahead, told)
 
 
