@@ -43,12 +43,13 @@ static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b
                                                                  dog_risk_group_name(b->driver[i].feature),
                                                                  "log_odds", (double)b->driver[i].log_odds));
         return json_pack(
-                "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:o}", "p_near",
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:o}", "p_near",
                 real_or_null((double)b->p_breach[0]), "p_middle", real_or_null((double)b->p_breach[1]),
                 "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                 real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
                 "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "drivers", drivers);
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced, "caution",
+                real_or_null((double)b->caution), "drivers", drivers);
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -206,6 +207,8 @@ static void say_drivers(struct text *t, const json_t *b)
 {
         if (word(b, "hint")[0] && strcmp(word(b, "hint"), "-") != 0)
                 say(t, "; %s", word(b, "hint"));
+        if (word(b, "announced")[0] && strcmp(word(b, "announced"), "-") != 0)
+                say(t, "; %s: log-odds %+.1f", word(b, "announced"), number(b, "caution"));
         size_t i;
         const json_t *d;
         json_array_foreach(json_object_get(b, "drivers"), i, d)

@@ -31,6 +31,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
         bool is_usable = false;
         bool is_up = false;
         bool is_bad = false;
+        const char *announced = NULL;
         struct dog_group *g;
         carries[0] = 0;
         *why = "";
@@ -43,6 +44,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 is_usable |= m->is_usable;
                 is_up |= m->is_up;
                 is_bad |= m->belief.is_bad;
+                announced = m->belief.announced[0] ? m->belief.announced : announced;
                 if (carries_all || carries_copy)
                         snprintf(carries + strlen(carries), room - strlen(carries), "%s%s%s",
                                  carries[0] ? " " : "", carries_copy ? "copy:" : "", g->name);
@@ -55,6 +57,8 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 *why = "does not answer probes";
         else if (is_bad)
                 *why = "breaks a promise now";
+        else if (announced && !**why)
+                *why = announced;
         return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
 }
 
@@ -362,7 +366,7 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                 json_array_append_new(
                         rows,
                         json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                                  "s:o, s:s, s:b}",
+                                  "s:o, s:s, s:b, s:s, s:f}",
                                   "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                                   (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
                                   loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
@@ -372,7 +376,8 @@ static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
                                   real((double)b->loss[h].mean), "loss_spread",
                                   real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
                                   "score", real((double)b->score), "drivers", h == 0 ? drivers : "",
-                                  "is_armed", (int)b->is_armed));
+                                  "is_armed", (int)b->is_armed, "announced", h == 0 ? b->announced : "",
+                                  "caution", (double)b->caution));
         }
 }
 

@@ -135,6 +135,11 @@ static void kind_forecast(struct dog_group *g, int64_t now_ns)
                 if (m->told_ns && now_ns - m->told_ns < TOLD_NS && m->told_health < TOLD_LEAST)
                         belief_raise(b, (float)(1 - m->told_health / 100), INSTANCE_HINT_TOLD);
         }
+        if (a->service->settings.caution) {
+                struct dog_caution c[DOG_MEMBERS_MAX] = {0};
+                a->service->settings.caution(a->service->settings.user, g, now_ns, c);
+                dog_caution_apply(g, c);
+        }
 }
 
 const struct dog_kind instance_kind = {
