@@ -11,8 +11,8 @@
 /** What was believed of one path at one step of a trace. Borrowed during the call. */
 struct dog_path_said {
         const struct dog_path_trace *trace;
-        int path;     /**< index into trace->path */
-        int step;     /**< sample time is step x trace->step_ms */
+        int path; /**< index into trace->path */
+        int step; /**< sample time is step x trace->step_ms */
         int64_t t_ms;
         const struct dog_path_belief *belief; /**< p[enum dog_risk_target] */
 };
@@ -20,8 +20,8 @@ typedef int (*dog_path_said_fn)(void *data, const struct dog_path_said *said, st
 
 struct dog_path_predict_options {
         const struct dog_path_model *model; /**< NULL: the logistic alone */
-        bool is_calibrating; /**< the member's own calibration, within the trace */
-        float learn_rate;    /**< of the logistic, within the trace; 0: its prior as it is */
+        bool is_calibrating;                /**< the member's own calibration, within the trace */
+        float learn_rate;                   /**< of the logistic, within the trace; 0: its prior as it is */
 };
 struct dog_path_predict_options dog_path_predict_default(const struct dog_path_model *model);
 

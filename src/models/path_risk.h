@@ -32,9 +32,7 @@ enum dog_path_regime {
 };
 const char *dog_path_regime_name(int regime); /**< "ping", "rate" */
 
-/** Targets of the trees: those of enum dog_risk_target, and the pair. */
-enum { DOG_PATH_JOINT = DOG_RISK_TARGETS, DOG_PATH_TARGETS };
-/** "1s", "5s", "30s", "next", "joint": names of a table's labels and of a model's targets. */
+/** "1s", "5s", "30s", "next" for enum dog_risk_target: names of a table's labels and of a model's targets. */
 const char *dog_path_target_name(int target);
 
 enum { DOG_PATH_ISO_POINTS = 32 };
@@ -47,10 +45,12 @@ struct dog_path_iso {
 /** A trained model, ready to be asked. A value; the trees are borrowed and outlive its use. */
 struct dog_path_model {
         struct dog_path_expert {
-                const struct dog_gbt *trees; /**< NULL: this regime is left to the logistic */
-                int8_t target[DOG_PATH_TARGETS]; /**< which ensemble of the trees; -1: none */
+                const struct dog_gbt *trees;     /**< of DOG_PATH_FEATURES; NULL: left to the logistic */
+                int8_t target[DOG_RISK_TARGETS]; /**< which of their targets; -1: left to the logistic */
                 float share[DOG_RISK_TARGETS];   /**< of the trees, against the logistic: 0..1 */
-                struct dog_path_iso iso[DOG_PATH_TARGETS];
+                struct dog_path_iso iso[DOG_RISK_TARGETS];
+                const struct dog_gbt *pairs; /**< of DOG_PATH_JOINT_FEATURES, one target; NULL: the product */
+                struct dog_path_iso pairs_iso;
         } expert[DOG_PATH_REGIMES];
 };
 /** No trees at all. */
@@ -133,21 +133,18 @@ double dog_path_risk_joint(const struct dog_path_shared *s, const struct dog_pat
 int dog_path_drivers(const struct dog_path_shared *s, const struct dog_path_belief *b,
                      enum dog_risk_target target, struct dog_driver *out, int most);
 
-/**
- * Features of an ordered pair, from two beliefs' features: what the trees of DOG_PATH_JOINT read after the
- * DOG_PATH_FEATURES of the first: see DOG_PATH_PAIR_LIST.
- */
+/** What the trees of pairs look at: these features of the one path, then of the other. */
 #define DOG_PATH_PAIR_LIST(X)                                                                                \
-        X(BAD_NOW) X(BAD_1S) X(BAD_8S) X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1)     \
-        X(LEAST_5) X(LEAST_30) X(MEAN_5) X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) \
-        X(FALL_NEXT) X(FALL_1S) X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
+        X(BAD_NOW)                                                                                           \
+        X(BAD_1S) X(BAD_8S) X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5)     \
+                X(LEAST_30) X(MEAN_5) X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5)    \
+                        X(FALL_NEXT) X(FALL_1S) X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
 enum dog_path_pair_feature {
 #define X(id) DOG_PATH_P_##id,
         DOG_PATH_PAIR_LIST(X)
 #undef X
                 DOG_PATH_PAIRS
 };
-/** Own features of a joint row: the same list of a, then of b. */
 enum { DOG_PATH_JOINT_FEATURES = 2 * DOG_PATH_PAIRS };
 void dog_path_joint_features(const float a[DOG_PATH_FEATURES], const float b[DOG_PATH_FEATURES],
                              float out[DOG_PATH_JOINT_FEATURES]);
