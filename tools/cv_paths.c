@@ -15,7 +15,8 @@
 #include <time.h>
 
 static const char cv_usage[] =
-        "usage: cv_paths --data DIR --family NAME --out FILE [--target 1s|5s|30s|next]... [--with FAMILY=WEIGHT]\n"
+        "usage: cv_paths --data DIR --family NAME --out FILE [--target 1s|5s|30s|next]... [--with "
+        "FAMILY=WEIGHT]\n"
         "                [--shift FACTOR]... [--copy-weight W] [--drop PREFIX]...\n"
         "                [--rounds N] [--depth N] [--rate X] [--min-child X] [--lambda X] [--rows X]\n"
         "                [--columns X] [--seed N] [--threads N] [--joint]\n"
@@ -179,17 +180,44 @@ static int cv_run(struct cv *cv, struct dog_err *e)
 
 int main(int argc, char **argv)
 {
-        enum { DATA = 1, FAMILY, OUT, TARGET, WITH, SHIFT, COPY, DROP, ROUNDS, DEPTH, RATE, CHILD, LAMBDA, ROWS,
-               COLUMNS, SEED, THREADS, JOINT };
-        static const struct option option[] = {{"data", 1, NULL, DATA},       {"family", 1, NULL, FAMILY},
-                                               {"out", 1, NULL, OUT},         {"target", 1, NULL, TARGET},
-                                               {"with", 1, NULL, WITH},       {"shift", 1, NULL, SHIFT},
-                                               {"copy-weight", 1, NULL, COPY}, {"drop", 1, NULL, DROP},
-                                               {"rounds", 1, NULL, ROUNDS},   {"depth", 1, NULL, DEPTH},
-                                               {"rate", 1, NULL, RATE},       {"min-child", 1, NULL, CHILD},
-                                               {"lambda", 1, NULL, LAMBDA},   {"rows", 1, NULL, ROWS},
-                                               {"columns", 1, NULL, COLUMNS}, {"seed", 1, NULL, SEED},
-                                               {"threads", 1, NULL, THREADS}, {"joint", 0, NULL, JOINT},
+        enum {
+                DATA = 1,
+                FAMILY,
+                OUT,
+                TARGET,
+                WITH,
+                SHIFT,
+                COPY,
+                DROP,
+                ROUNDS,
+                DEPTH,
+                RATE,
+                CHILD,
+                LAMBDA,
+                ROWS,
+                COLUMNS,
+                SEED,
+                THREADS,
+                JOINT
+        };
+        static const struct option option[] = {{"data", 1, NULL, DATA},
+                                               {"family", 1, NULL, FAMILY},
+                                               {"out", 1, NULL, OUT},
+                                               {"target", 1, NULL, TARGET},
+                                               {"with", 1, NULL, WITH},
+                                               {"shift", 1, NULL, SHIFT},
+                                               {"copy-weight", 1, NULL, COPY},
+                                               {"drop", 1, NULL, DROP},
+                                               {"rounds", 1, NULL, ROUNDS},
+                                               {"depth", 1, NULL, DEPTH},
+                                               {"rate", 1, NULL, RATE},
+                                               {"min-child", 1, NULL, CHILD},
+                                               {"lambda", 1, NULL, LAMBDA},
+                                               {"rows", 1, NULL, ROWS},
+                                               {"columns", 1, NULL, COLUMNS},
+                                               {"seed", 1, NULL, SEED},
+                                               {"threads", 1, NULL, THREADS},
+                                               {"joint", 0, NULL, JOINT},
                                                {0}};
         static struct cv cv = {.with_weight = 0.5F, .copy_weight = 0.3F};
         struct dog_err e = {0};
