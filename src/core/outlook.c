@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS,
+_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS &&
+                       DOG_HORIZONS == (int)DOG_ENSEMBLE_HORIZONS,
                "core and models look equally far");
 
 static struct dog_series_config series_config(enum dog_series_signal signal, const struct dog_policy *policy)
@@ -40,7 +41,10 @@ void dog_insight_init(struct dog_insight *shared, const struct dog_policy *polic
         memcpy(shared->config.horizon_ns, policy->horizon_ns, sizeof(shared->config.horizon_ns));
         dog_risk_model_init(&shared->model, &shared->config);
         dog_risk_pair_init(&shared->pair);
-        dog_reliability_init(&shared->reliability);
+        shared->mix = dog_ensemble_config_default();
+        memcpy(shared->mix.horizon_ns, policy->horizon_ns, sizeof(shared->mix.horizon_ns));
+        for (int h = 0; h < DOG_HORIZONS; h++)
+                dog_reliability_init(&shared->reliability[h]);
 }
 
 void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
@@ -57,6 +61,7 @@ void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
         dog_series_init(&o->loss, &c->loss);
         dog_series_init(&o->rate, &c->rate);
         dog_risk_init(&o->risk);
+        dog_ensemble_init(&o->mix);
         dog_brier_init(&o->brier);
 }
 
@@ -116,18 +121,20 @@ static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_L
 }
 
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
-                                           const struct dog_risk_outcome *out, int outcomes)
+                                           const struct dog_ensemble_news *n)
 {
         enum dog_outlook_news news = DOG_OUTLOOK_TAKEN;
-        for (int i = 0; i < outcomes; i++) {
-                if (out[i].target != DOG_RISK_H0)
+        o->disarmed |= n->disarmed;
+        o->rearmed |= n->rearmed;
+        for (int i = 0; i < n->outcomes; i++) {
+                const struct dog_ensemble_outcome *out = &n->outcome[i];
+                dog_reliability_learn(&shared->reliability[out->horizon], (double)out->p, out->is_bad);
+                if (out->horizon != 0)
                         continue;
-                o->said_near = out[i].p;
-                o->was_bad = out[i].is_bad;
+                o->said_near = out->p;
+                o->was_bad = out->is_bad;
                 o->is_judged = true;
-                dog_reliability_learn(&shared->reliability, (double)out[i].p, out[i].is_bad);
-                switch (dog_brier_learn(&o->brier, (double)out[i].p, (double)out[i].p_persistence,
-                                        out[i].is_bad)) {
+                switch (dog_brier_learn(&o->brier, (double)out->p, (double)out->p_persistence, out->is_bad)) {
                 case DOG_BRIER_DISARMED:
                         news = DOG_OUTLOOK_DISARMED;
                         break;
@@ -170,11 +177,12 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                                        .margin = (float)o->verdict.margin,
                                        .is_bad = o->verdict.is_bad,
                                        .load = outlook_load(now, load)};
-        struct dog_risk_outcome out[DOG_RISK_PENDING + 1];
-        int outcomes = dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, out);
+        struct dog_ensemble_news news;
+        dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, NULL);
+        dog_ensemble_observe(&o->mix, &shared->mix, now->at_ns, o->verdict.is_bad, &news);
         o->has_sample = true;
         o->is_fresh = true;
-        return outlook_grade(o, shared, out, outcomes);
+        return outlook_grade(o, shared, &news);
 }
 
 static void belief_expect(struct dog_expect to[DOG_HORIZONS], const struct dog_series *s,
@@ -229,15 +237,28 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
 
         /* A prediction is graded only if it was made right after a sample; others are looks. */
         struct dog_risk_belief risk;
+        struct dog_ensemble_belief mixed;
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
         if (o->is_fresh)
                 dog_risk_step(&o->risk, &shared->model, &shared->config, peers, now_ns, &risk);
         else
                 dog_risk_predict(&o->risk, &shared->model, &shared->config, peers, now_ns, &risk);
+        for (int h = 0; h < DOG_HORIZONS; h++) {
+                said[DOG_EXPERT_LOGISTIC][h] = risk.p[h];
+                said[DOG_EXPERT_TREES][h] = NAN;
+        }
+        if (o->is_fresh)
+                dog_ensemble_step(&o->mix, &shared->mix, said, now_ns, &mixed);
+        else
+                dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
         o->is_fresh = false;
 
         b.is_armed = dog_brier_is_armed(&o->brier);
         for (int h = 0; h < DOG_HORIZONS; h++)
-                b.p_breach[h] = b.is_armed ? risk.p[h] : (float)b.is_bad;
+                b.p_breach[h] = b.is_armed ? mixed.p[h] : (float)b.is_bad;
+        b.speaker = (int8_t)dog_ensemble_speaker(&mixed);
+        for (int i = 0; i < DOG_EXPERTS; i++)
+                b.voice[i] = (struct dog_voice){.p = mixed.of[0][i], .weight = mixed.weight[0][i]};
         struct dog_driver driver[DOG_DRIVERS];
         int drivers = dog_risk_drivers(&shared->model, &risk, DOG_RISK_H0, driver, DOG_DRIVERS);
         for (int i = 0; i < drivers; i++)

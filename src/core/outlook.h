@@ -8,6 +8,7 @@
 #include "core/promise.h"
 
 #include "models/brier.h"
+#include "models/ensemble.h"
 #include "models/quantile.h"
 #include "models/risk.h"
 #include "models/series.h"
@@ -32,15 +33,18 @@ struct dog_outlook {
         struct dog_window median; /**< of the round-trip times of the last minute */
         struct dog_series rtt, jitter, loss, rate;
         struct dog_risk risk;
-        struct dog_brier brier; /**< the near risk against persistence */
+        struct dog_ensemble mix; /**< logistic, trees, persistence, base rate: each by its record */
+        struct dog_brier brier;  /**< the near risk, as it was said, against persistence */
+        uint8_t disarmed, rearmed; /**< bit per model: news that nobody has taken yet */
 };
 
 /** What members of one group learn together: the risk model's weights, and how failures go together. */
 struct dog_insight {
         struct dog_risk_config config;
+        struct dog_ensemble_config mix;
         struct dog_risk_model model;
         struct dog_risk_pair pair;
-        struct dog_reliability reliability; /**< of the near risk: says 70 %, happens ... */
+        struct dog_reliability reliability[DOG_HORIZONS]; /**< of what was said: says 70 %, happens ... */
 };
 
 void dog_insight_init(struct dog_insight *shared, const struct dog_policy *policy);

@@ -103,7 +103,7 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
                 json_object_set_new(
                         d, "calibration",
                         json_string(dog_reliability_text(
-                                &g->insight.reliability,
+                                &g->insight.reliability[0],
                                 bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1, text)));
         return d;
 }
