@@ -45,7 +45,8 @@ struct dog_belief {
         bool is_bad;   /**< the promise is broken by the newest sample */
         int8_t speaker; /**< enum dog_expert: the model that counts most at the near horizon, whose drivers these
                            are; -1: no model is heard */
-        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0]; the largest first */
+        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the ledger:
+                                                        dog_group_explain() */
         struct dog_voice voice[DOG_EXPERTS];         /**< by enum dog_expert */
 };
 

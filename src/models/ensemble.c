@@ -279,11 +279,12 @@ void dog_ensemble_step(struct dog_ensemble *e, const struct dog_ensemble_config 
         }
 }
 
-int dog_ensemble_speaker(const struct dog_ensemble_belief *b)
+int dog_ensemble_speaker(const struct dog_ensemble_belief *b, int horizon)
 {
         int best = -1;
         for (int m = 0; m < DOG_EXPERT_MODELS; m++)
-                if (b->weight[0][m] > 0 && (best < 0 || b->weight[0][m] > b->weight[0][best]))
+                if (b->weight[horizon][m] > 0 &&
+                    (best < 0 || b->weight[horizon][m] > b->weight[horizon][best]))
                         best = m;
         return best;
 }

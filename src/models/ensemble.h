@@ -127,8 +127,8 @@ void dog_ensemble_step(struct dog_ensemble *e, const struct dog_ensemble_config 
                        const float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS], int64_t now_ns,
                        struct dog_ensemble_belief *out);
 
-/** The model that counts most at the near horizon, for explanations; -1: none is heard. */
-int dog_ensemble_speaker(const struct dog_ensemble_belief *b);
+/** The model that counts most at a horizon, for explanations; -1: none is heard. */
+int dog_ensemble_speaker(const struct dog_ensemble_belief *b, int horizon);
 
 /** A model was exchanged for another: it begins with the starting weight and a clean record. */
 void dog_ensemble_renew(struct dog_ensemble *e, enum dog_expert model);
