@@ -4,6 +4,7 @@
  * A value: no pointers; safe to copy, log, replay.
  */
 #include "models/ensemble.h"
+#include "models/modes.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct dog_belief {
         struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the ledger:
                                                         dog_group_explain() */
         struct dog_voice voice[DOG_EXPERTS];         /**< by enum dog_expert */
+        struct dog_mode_chance mode[DOG_MODES]; /**< at the middle horizon, by enum dog_mode */
 };
 
 /** The score times the chance that the promise is kept at the middle horizon; without a score, of 100. */

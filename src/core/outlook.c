@@ -44,6 +44,7 @@ void dog_insight_init(struct dog_insight *shared, const struct dog_policy *polic
         dog_risk_pair_init(&shared->pair);
         shared->mix = dog_ensemble_config_default();
         memcpy(shared->mix.horizon_ns, policy->horizon_ns, sizeof(shared->mix.horizon_ns));
+        dog_mode_records_init(&shared->modes);
         for (int h = 0; h < DOG_HORIZONS; h++)
                 dog_reliability_init(&shared->reliability[h]);
 }
@@ -65,6 +66,7 @@ void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
         for (int h = 0; h < DOG_HORIZONS; h++)
                 o->tree_p[h] = NAN;
         dog_ensemble_init(&o->mix);
+        dog_modes_init(&o->modes);
         dog_brier_init(&o->brier);
 }
 
@@ -121,6 +123,20 @@ static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_L
         for (int i = 0; i < DOG_RISK_LOAD_SIGNALS; i++)
                 to[i] = (float)s->value[signal[i]];
         return to;
+}
+
+static void outlook_modes(struct dog_outlook *o, struct dog_insight *shared, const struct dog_policy *policy,
+                          const struct dog_sample *s)
+{
+        struct dog_mode_sample in = {
+                .t_ns = s->at_ns,
+                .is_bad = o->verdict.is_bad,
+                .is_network_good = o->verdict.is_bad && o->verdict.worst == DOG_SIGNAL_RESPONSE,
+                .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
+                .loss = (float)s->value[DOG_SIGNAL_LOSS],
+                .load = fmaxf(fmaxf((float)s->value[DOG_SIGNAL_CPU], (float)s->value[DOG_SIGNAL_MEMORY]),
+                              (float)s->value[DOG_SIGNAL_QUEUE])};
+        dog_modes_observe(&o->modes, &shared->modes, &in, policy->horizon_ns[1]);
 }
 
 static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
@@ -195,6 +211,7 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                                        .load = outlook_load(now, load)};
         struct dog_ensemble_news news;
         dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, NULL);
+        outlook_modes(o, shared, policy, now);
         outlook_track(o, now);
         dog_ensemble_observe(&o->mix, &shared->mix, now->at_ns, o->verdict.is_bad, &news);
         o->has_sample = true;
@@ -312,6 +329,7 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 dog_ensemble_step(&o->mix, &shared->mix, said, now_ns, &mixed);
         else
                 dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
+        bool was_fresh = o->is_fresh;
         o->is_fresh = false;
 
         b.is_armed = dog_brier_is_armed(&o->brier);
@@ -320,6 +338,10 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         b.speaker = (int8_t)dog_ensemble_speaker(&mixed, 0);
         for (int i = 0; i < DOG_EXPERTS; i++)
                 b.voice[i] = (struct dog_voice){.p = mixed.of[0][i], .weight = mixed.weight[0][i]};
+        if (was_fresh)
+                dog_modes_step(&o->modes, &shared->modes, b.p_breach[1], now_ns, b.mode);
+        else
+                dog_modes_predict(&o->modes, &shared->modes, b.p_breach[1], b.mode);
         b.score = belief_score(o, &b, promise, &rate[0]);
         b.health = dog_belief_health(&b);
         return b;

@@ -39,6 +39,7 @@ struct dog_outlook {
         struct dog_path_track *track; /**< what trees look at; NULL: there are none; borrowed of the group */
         float tree_p[DOG_HORIZONS];   /**< what they said at the newest sample; NaN: nothing */
         struct dog_ensemble mix; /**< logistic, trees, persistence, base rate: each by its record */
+        struct dog_modes modes;  /**< how it fails */
         struct dog_brier brier;  /**< the near risk, as it was said, against persistence */
         uint8_t disarmed, rearmed; /**< bit per model: news that nobody has taken yet */
 };
@@ -50,6 +51,7 @@ struct dog_insight {
         const struct dog_path_model *trees; /**< NULL: none; borrowed of the group's owner */
         struct dog_risk_model model;
         struct dog_risk_pair pair;
+        struct dog_mode_records modes;
         struct dog_reliability reliability[DOG_HORIZONS]; /**< of what was said: says 70 %, happens ... */
 };
 
