@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const int dog_node_minutes[DOG_NODE_HORIZONS] = {5, 15, 60};
-const double dog_node_budget[DOG_NODE_BUDGETS] = {0.1, 0.25, 1, 4};
+const int dog_judge_minutes[DOG_JUDGE_MINUTES] = {5, 15, 60};
+const double dog_judge_budget[DOG_JUDGE_BUDGETS] = {0.1, 0.25, 1, 4};
 
 enum { CANDIDATES_INSIDE = 40, CANDIDATES_TOP = 120, CANDIDATES_HIT = 60 };
 enum { CANDIDATES = CANDIDATES_INSIDE + CANDIDATES_TOP + CANDIDATES_HIT };
@@ -16,11 +16,11 @@ enum step_bit { STEP_SOON = 1, STEP_INSIDE = 2, STEP_AFTER = 4, STEP_USED = 8 };
 
 struct kept_node {
         int64_t step_s, from_s, end_s;
-        struct dog_incident *incident;
+        struct dog_judged_incident *incident;
         size_t incidents, steps;
-        double *p[DOG_NODE_HORIZONS]; /* clipped; nothing said is 0 */
-        bool *was_said[DOG_NODE_HORIZONS];
-        uint8_t *bits[DOG_NODE_HORIZONS];
+        double *p[DOG_JUDGE_MINUTES]; /* clipped; nothing said is 0 */
+        bool *was_said[DOG_JUDGE_MINUTES];
+        uint8_t *bits[DOG_JUDGE_MINUTES];
         double *health; /* NULL: none */
 };
 
@@ -41,7 +41,7 @@ static void node_bits(const struct kept_node *n, int64_t horizon_s, uint8_t *bit
                 int64_t t = n->from_s + (int64_t)k * n->step_s;
                 bits[k] = 0;
                 for (size_t i = 0; i < n->incidents; i++) {
-                        const struct dog_incident *c = &n->incident[i];
+                        const struct dog_judged_incident *c = &n->incident[i];
                         bits[k] |= t < c->start_s && t + horizon_s >= c->start_s ? STEP_SOON : 0;
                         bits[k] |= t >= c->start_s && t < c->end_s ? STEP_INSIDE : 0;
                         bits[k] |= t >= c->end_s && t < c->end_s + horizon_s ? STEP_AFTER : 0;
@@ -51,7 +51,7 @@ static void node_bits(const struct kept_node *n, int64_t horizon_s, uint8_t *bit
         }
 }
 
-static int node_keep(struct kept_node *n, const struct dog_node_record *r)
+static int node_keep(struct kept_node *n, const struct dog_judged_node *r)
 {
         *n = (struct kept_node){.step_s = r->step_s,
                                 .from_s = r->from_s,
@@ -63,7 +63,7 @@ static int node_keep(struct kept_node *n, const struct dog_node_record *r)
                 return -ENOMEM;
         if (r->incidents)
                 memcpy(n->incident, r->incident, r->incidents * sizeof(*n->incident));
-        for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_JUDGE_MINUTES; h++) {
                 n->p[h] = malloc((n->steps + 1) * sizeof(double));
                 n->was_said[h] = malloc(n->steps + 1);
                 n->bits[h] = malloc(n->steps + 1);
@@ -74,7 +74,7 @@ static int node_keep(struct kept_node *n, const struct dog_node_record *r)
                         n->was_said[h][k] = !isnan(p);
                         n->p[h][k] = p > 0 ? (p < 1 ? p : 1) : 0;
                 }
-                node_bits(n, dog_node_minutes[h] * 60, n->bits[h]);
+                node_bits(n, dog_judge_minutes[h] * 60, n->bits[h]);
         }
         if (!r->health)
                 return 0;
@@ -84,7 +84,7 @@ static int node_keep(struct kept_node *n, const struct dog_node_record *r)
         return n->health ? 0 : -ENOMEM;
 }
 
-int dog_node_judge_add(struct dog_node_judge *j, const struct dog_node_record *r, struct dog_err *e)
+int dog_node_judge_add(struct dog_node_judge *j, const struct dog_judged_node *r, struct dog_err *e)
 {
         if (r->step_s <= 0 || r->end_s < r->from_s)
                 return dog_err_set(e, -EINVAL, "a node with a step of %lld s from %lld to %lld s",
@@ -124,10 +124,10 @@ static size_t node_step_at(const struct kept_node *n, int64_t t)
         return k < n->steps ? k : n->steps;
 }
 
-static void count_incident(const struct kept_node *n, int h, double threshold, const struct dog_incident *c,
-                           struct count *to)
+static void count_incident(const struct kept_node *n, int h, double threshold,
+                           const struct dog_judged_incident *c, struct count *to)
 {
-        int64_t horizon_s = dog_node_minutes[h] * 60;
+        int64_t horizon_s = dog_judge_minutes[h] * 60;
         size_t start = node_step_at(n, c->start_s);
         bool is_hit = false;
         for (size_t k = node_step_at(n, c->start_s - horizon_s); k < start && !is_hit; k++)
@@ -157,7 +157,7 @@ static void count_incident(const struct kept_node *n, int h, double threshold, c
 
 static void count_false(const struct kept_node *n, int h, double threshold, struct count *to)
 {
-        int64_t horizon_s = dog_node_minutes[h] * 60;
+        int64_t horizon_s = dog_judge_minutes[h] * 60;
         int64_t start = 0;
         int64_t end = INT64_MIN;
         for (size_t k = 0; k < n->steps; k++) {
@@ -260,14 +260,14 @@ static int events_find(const struct dog_node_judge *j, int h, size_t incidents, 
         for (size_t i = 0; rc == 0 && i < candidates; i++)
                 if (threshold[i] > 0)
                         count[i] = count_all(j, h, threshold[i], NULL, NULL);
-        for (int b = 0; rc == 0 && b < DOG_NODE_BUDGETS; b++) {
+        for (int b = 0; rc == 0 && b < DOG_JUDGE_BUDGETS; b++) {
                 size_t best = SIZE_MAX;
                 size_t seen = SIZE_MAX;
-                struct dog_node_event *v = &row->event[b];
-                *v = (struct dog_node_event){.threshold = 1, .lead_s = (double)NAN, .delay_s = (double)NAN};
+                struct dog_judged_event *v = &row->event[b];
+                *v = (struct dog_judged_event){.threshold = 1, .lead_s = (double)NAN, .delay_s = (double)NAN};
                 for (size_t i = 0; i < candidates; i++) {
                         const struct count *c = &count[i];
-                        if (!(threshold[i] > 0) || c->false_alarms / row->node_days > dog_node_budget[b])
+                        if (!(threshold[i] > 0) || c->false_alarms / row->node_days > dog_judge_budget[b])
                                 continue;
                         if (best == SIZE_MAX || c->hits > count[best].hits ||
                             (c->hits >= count[best].hits && c->false_alarms < count[best].false_alarms))
@@ -281,12 +281,12 @@ static int events_find(const struct dog_node_judge *j, int h, size_t incidents, 
                         continue;
                 struct count hit = count_all(j, h, threshold[best], lead, NULL);
                 struct count detected = count_all(j, h, threshold[seen], NULL, delay);
-                *v = (struct dog_node_event){.threshold = threshold[best],
-                                             .false_alarms = hit.false_alarms / row->node_days,
-                                             .recall = hit.hits / (double)incidents,
-                                             .lead_s = dog_metrics_median(lead, hit.leads),
-                                             .detect = detected.detected / (double)incidents,
-                                             .delay_s = dog_metrics_median(delay, detected.delays)};
+                *v = (struct dog_judged_event){.threshold = threshold[best],
+                                               .false_alarms = hit.false_alarms / row->node_days,
+                                               .recall = hit.hits / (double)incidents,
+                                               .lead_s = dog_metrics_median(lead, hit.leads),
+                                               .detect = detected.detected / (double)incidents,
+                                               .delay_s = dog_metrics_median(delay, detected.delays)};
         }
         free(lead);
         free(delay);
@@ -347,7 +347,7 @@ int dog_node_judge_end(struct dog_node_judge *j, struct dog_node_report *report,
         *report = (struct dog_node_report){.nodes = j->nodes};
         for (size_t i = 0; i < j->nodes; i++)
                 report->incidents += j->node[i].incidents;
-        for (int h = 0; h < DOG_NODE_HORIZONS && rc == 0; h++)
+        for (int h = 0; h < DOG_JUDGE_MINUTES && rc == 0; h++)
                 rc = row_make(j, h, report->incidents, &report->row[h], e);
         if (rc == 0 && health_make(j, &report->health_auroc) < 0)
                 rc = dog_err_set(e, -ENOMEM, "judging forecasts: out of memory");
@@ -358,7 +358,7 @@ void dog_node_judge_free(struct dog_node_judge *j)
 {
         for (size_t i = 0; j && i < j->nodes; i++) {
                 struct kept_node *n = &j->node[i];
-                for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
+                for (int h = 0; h < DOG_JUDGE_MINUTES; h++) {
                         free(n->p[h]);
                         free(n->was_said[h]);
                         free(n->bits[h]);

@@ -80,7 +80,7 @@ void dog_path_outcomes(const bool *is_seen, const bool *is_bad, size_t steps, in
         }
 }
 
-static int judge_keep(struct dog_path_judge *j, const struct dog_path_record *r, int path, int h,
+static int judge_keep(struct dog_path_judge *j, const struct dog_judged_path *r, int path, int h,
                       size_t steps)
 {
         if (j->lines == j->room) {
@@ -107,7 +107,7 @@ static int judge_keep(struct dog_path_judge *j, const struct dog_path_record *r,
 }
 
 /* Steps after the last sample of any path are no part of the recording. */
-static size_t record_end(const struct dog_path_record *r)
+static size_t record_end(const struct dog_judged_path *r)
 {
         for (size_t k = r->steps; k > 0; k--)
                 for (int p = 0; p < r->paths; p++)
@@ -116,7 +116,7 @@ static size_t record_end(const struct dog_path_record *r)
         return 0;
 }
 
-int dog_path_judge_add(struct dog_path_judge *j, const struct dog_path_record *r, struct dog_err *e)
+int dog_path_judge_add(struct dog_path_judge *j, const struct dog_judged_path *r, struct dog_err *e)
 {
         if (r->step_ms <= 0)
                 return dog_err_set(e, -EINVAL, "a recording with a step of %lld ms", (long long)r->step_ms);
@@ -139,6 +139,7 @@ int dog_path_judge_add(struct dog_path_judge *j, const struct dog_path_record *r
                                      .step_ms = r->step_ms,
                                      .p = p,
                                      .p_copy = p_copy,
+                                     .joint = r->joint,
                                      .is_seen = r->is_seen,
                                      .is_bad = r->is_bad};
         return dog_tradeoff_add(&j->tradeoff, &a, e);

@@ -20,7 +20,7 @@ enum { DOG_JUDGE_HORIZONS = 3 };
 enum dog_judge_subset { DOG_JUDGE_ALL, DOG_JUDGE_ONSET, DOG_JUDGE_SUBSETS };
 
 /** One recording and what was said about it; all borrowed. Arrays are [path * steps + step]. */
-struct dog_path_record {
+struct dog_judged_path {
         int paths;
         size_t steps;
         int64_t step_ms;
@@ -29,6 +29,7 @@ struct dog_path_record {
         const double *p[DOG_JUDGE_HORIZONS]; /**< NaN where nothing was said; NULL: nothing at that horizon */
         const double *p_copy;  /**< what decides about copies, in the place of p[0]; NULL: p[0] does */
         const double *p_steer; /**< what steers traffic; NULL: p_copy does */
+        const double *joint;   /**< see struct dog_alternatives; NULL: none */
 };
 
 struct dog_path_row {
@@ -54,7 +55,7 @@ int dog_path_judge_new(struct dog_path_judge **to, struct dog_err *e);
 /** How traffic would be steered: hysteresis on p, and the delay of a decision. Before the first add. */
 void dog_path_judge_steering(struct dog_path_judge *j, double hysteresis, int64_t delay_ms);
 /** @return 0, -ENOMEM; -EINVAL for a step that is not positive */
-int dog_path_judge_add(struct dog_path_judge *j, const struct dog_path_record *r, struct dog_err *e);
+int dog_path_judge_add(struct dog_path_judge *j, const struct dog_judged_path *r, struct dog_err *e);
 /** Once, after the last add; the report is the caller's. @return 0 or -ENOMEM */
 int dog_path_judge_end(struct dog_path_judge *j, struct dog_path_report *report, struct dog_err *e);
 void dog_path_judge_free(struct dog_path_judge *j);

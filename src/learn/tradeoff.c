@@ -1,5 +1,7 @@
 #include "learn/tradeoff.h"
 
+#include "base/array.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -151,7 +153,14 @@ static int play_pair(struct dog_tradeoff *t, const struct play *p, int one, int 
                 if (!play_is_usable(p, one, k) || !play_is_usable(p, two, k))
                         continue;
                 double score = play_said(p, said, one, k) * (1 - play_said(p, said, two, k));
-                if (policy_step(&t->pairs, score, play_is_bad(p, one, k), play_is_bad(p, two, k)) < 0)
+                bool is_bad = play_is_bad(p, one, k);
+                bool is_copy_bad = play_is_bad(p, two, k);
+                if (policy_step(&t->pairs, score, is_bad, is_copy_bad) < 0)
+                        return -ENOMEM;
+                if (!p->a->joint)
+                        continue;
+                double joint = play_said(p, p->a->joint, one * p->a->count + two, k);
+                if (policy_step(&t->joint, isnan(joint) ? score : joint, is_bad, is_copy_bad) < 0)
                         return -ENOMEM;
         }
         return 0;
@@ -223,8 +232,11 @@ int dog_tradeoff_add(struct dog_tradeoff *t, const struct dog_alternatives *a, s
 
 int dog_tradeoff_end(struct dog_tradeoff *t, struct dog_err *e)
 {
-        int rc = dog_curve_make(&t->pairs.curve, t->pairs.choice, t->pairs.choices, e);
-        return rc < 0 ? rc : dog_curve_make(&t->steer.curve, t->steer.choice, t->steer.choices, e);
+        struct dog_policy_sum *policy[] = {&t->pairs, &t->joint, &t->steer};
+        int rc = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(policy) && rc == 0; i++)
+                rc = dog_curve_make(&policy[i]->curve, policy[i]->choice, policy[i]->choices, e);
+        return rc;
 }
 
 static void policy_free(struct dog_policy_sum *p)
@@ -237,6 +249,7 @@ static void policy_free(struct dog_policy_sum *p)
 void dog_tradeoff_free(struct dog_tradeoff *t)
 {
         policy_free(&t->pairs);
+        policy_free(&t->joint);
         policy_free(&t->steer);
 }
 

@@ -31,8 +31,11 @@ struct dog_alternatives {
         int64_t step_ms;
         const double *p;      /**< what steers; NaN: nothing was said */
         const double *p_copy; /**< what decides about copies of pairs; NULL: as p */
-        const bool *is_seen;  /**< measured */
-        const bool *is_bad;   /**< promise broken */
+        /** P(one is bad and two is good) by whoever learned it: [(one * count + two) * steps + step], NaN:
+         * not said, then p_one (1 - p_two); NULL: not said at all */
+        const double *joint;
+        const bool *is_seen; /**< measured */
+        const bool *is_bad;  /**< promise broken */
 };
 
 /** One step that may be copied. */
@@ -64,7 +67,7 @@ struct dog_policy_sum {
 };
 
 struct dog_tradeoff {
-        struct dog_policy_sum pairs, steer;
+        struct dog_policy_sum pairs, joint, steer;
         double all_bad; /**< steps (of steer) at which nothing measured was good */
         double any_bad; /**< sum over steps of the share of alternatives that were bad: one chosen blindly */
         double switches, switch_hours;

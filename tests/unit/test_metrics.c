@@ -166,7 +166,7 @@ static struct dog_path_report judged(const struct made *m)
 {
         struct dog_path_judge *j;
         struct dog_path_report report;
-        struct dog_path_record r = {.paths = 2,
+        struct dog_judged_path r = {.paths = 2,
                                     .steps = STEPS,
                                     .step_ms = 200,
                                     .is_seen = m->is_seen,
@@ -283,7 +283,7 @@ static void incidents_are_foreseen_detected_or_missed(void) /* F4 I14 */
         /* Six days, a step a minute; two incidents of half an hour. The forecaster warns of the first ten
          * minutes ahead. */
         enum { MINUTES = 6 * 1440 };
-        static const struct dog_incident incident[] = {{1440 * 60, 1470 * 60}, {2880 * 60, 2910 * 60}};
+        static const struct dog_judged_incident incident[] = {{1440 * 60, 1470 * 60}, {2880 * 60, 2910 * 60}};
         double *p = calloc(MINUTES, sizeof(*p));
         double *health = calloc(MINUTES, sizeof(*health));
         NEED(p && health, "memory");
@@ -293,7 +293,7 @@ static void incidents_are_foreseen_detected_or_missed(void) /* F4 I14 */
         }
         p[5000] = p[5001] = .95; /* a false alarm */
         p[2884] = .9;            /* the second one is seen after four minutes */
-        struct dog_node_record r = {.step_s = 60,
+        struct dog_judged_node r = {.step_s = 60,
                                     .end_s = MINUTES * 60,
                                     .incident = incident,
                                     .incidents = 2,
@@ -304,7 +304,7 @@ static void incidents_are_foreseen_detected_or_missed(void) /* F4 I14 */
         NEED(dog_node_judge_new(&j, NULL) == 0 && dog_node_judge_add(j, &r, NULL) == 0, "memory");
         NEED(dog_node_judge_end(j, &report, NULL) == 0, "memory");
         const struct dog_node_row *row = &report.row[1];
-        const struct dog_node_event *one = &row->event[2];
+        const struct dog_judged_event *one = &row->event[2];
         OK(report.nodes == 1 && report.incidents == 2 && row->is_judged, "%zu incidents", report.incidents);
         OK(NEAR(one->recall, .5, EXACT) && NEAR(one->lead_s, 600, EXACT),
            "one of two, 10 minutes ahead: %g s", one->lead_s);
@@ -325,12 +325,12 @@ static void incidents_are_foreseen_detected_or_missed(void) /* F4 I14 */
 static void always_on_costs_an_alarm_an_hour_and_is_over_any_budget(void) /* F4 */
 {
         enum { MINUTES = 2 * 1440 };
-        static const struct dog_incident incident[] = {{1440 * 60, 1470 * 60}};
+        static const struct dog_judged_incident incident[] = {{1440 * 60, 1470 * 60}};
         double *p = malloc(MINUTES * sizeof(*p));
         NEED(p, "memory");
         for (int k = 0; k < MINUTES; k++)
                 p[k] = .5;
-        struct dog_node_record r = {
+        struct dog_judged_node r = {
                 .step_s = 60, .end_s = MINUTES * 60, .incident = incident, .incidents = 1, .p = {p, p, p}};
         struct dog_node_judge *j;
         struct dog_node_report report;
