@@ -129,9 +129,9 @@ static void judge_outcomes(struct judge *j, const struct dog_risk_outcome *o, in
         }
 }
 
-static int8_t judge_truth(const struct trace *t, int p, int k, int64_t horizon_ns)
+static int8_t judge_truth(const struct dog_path_trace *t, int p, int k, int64_t horizon_ns)
 {
-        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        const struct dog_path_point *row = t->point + (size_t)p * (size_t)t->length;
         int steps = (int)(horizon_ns / (t->step_ms * DOG_MS));
         int seen = 0;
         bool is_bad = false;
@@ -144,7 +144,7 @@ static int8_t judge_truth(const struct trace *t, int p, int k, int64_t horizon_n
         return seen * 10 < steps * 8 ? -1 : (is_bad ? 1 : 0);
 }
 
-static int judge_report(struct judge *j, const struct trace *t, int p, int k, const struct dog_risk_belief *b,
+static int judge_report(struct judge *j, const struct dog_path_trace *t, int p, int k, const struct dog_risk_belief *b,
                         const struct dog_risk *r)
 {
         bool is_onset = r->bad_ns == INT64_MIN || b->t_ns - r->bad_ns >= DOG_S;
@@ -162,20 +162,20 @@ static int judge_report(struct judge *j, const struct trace *t, int p, int k, co
         return 0;
 }
 
-static int judge_trace(struct judge *j, const struct trace *t)
+static int judge_trace(struct judge *j, const struct dog_path_trace *t)
 {
-        struct dog_risk member[TRACE_PATHS];
-        struct dog_risk_belief belief[TRACE_PATHS];
+        struct dog_risk member[DOG_PATH_TRACE_PATHS];
+        struct dog_risk_belief belief[DOG_PATH_TRACE_PATHS];
         for (int p = 0; p < t->paths; p++)
                 dog_risk_init(&member[p]);
         for (int k = 0; k < t->length; k++) {
                 struct dog_risk_peers peers = {0};
-                struct dog_risk_outcome outcome[TRACE_PATHS][DOG_RISK_PENDING + 1];
-                int outcomes[TRACE_PATHS] = {0};
+                struct dog_risk_outcome outcome[DOG_PATH_TRACE_PATHS][DOG_RISK_PENDING + 1];
+                int outcomes[DOG_PATH_TRACE_PATHS] = {0};
                 int64_t t_ns = k * t->step_ms * DOG_MS;
                 int64_t began_ns = dog_clock_cpu_ns();
                 for (int p = 0; p < t->paths; p++) {
-                        const struct trace_point *q = &t->point[p * t->length + k];
+                        const struct dog_path_point *q = &t->point[p * t->length + k];
                         struct dog_risk_sample s = {
                                 .t_ns = t_ns, .margin = q->margin, .is_bad = q->is_bad_seen};
                         if (q->is_seen)
@@ -241,11 +241,11 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
                         struct dog_err *e)
 {
         const char *const only[] = {family, NULL};
-        struct traces traces;
+        struct dog_path_traces traces;
         struct risk_rows rows = {0};
         const char *fitted_for = "";
         struct risk_fit_options o = {.horizon_ns = {DOG_S, 5 * DOG_S, 30 * DOG_S}, .ridge = ridge};
-        int rc = traces_load(&traces, data, only, e);
+        int rc = dog_path_traces_load(&traces, data, only, e);
         if (rc < 0)
                 return rc;
         /* A family of short bursts has no outcome at 30 s: the fit needs some. */
@@ -259,7 +259,7 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
         if (is_cross)
                 rc = risk_rows_make(&rows, &traces, &o, e);
         for (int i = 0; rc == 0 && i < traces.count; i++) {
-                const struct trace *t = &traces.list[i];
+                const struct dog_path_trace *t = &traces.list[i];
                 if (is_cross && strcmp(fitted_for, t->date) != 0) {
                         const char *skip[] = {t->date, NULL};
                         struct risk_prior prior;
@@ -277,7 +277,7 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
         if (rc == 0)
                 judge_print(j, family);
         risk_rows_free(&rows);
-        traces_free(&traces);
+        dog_path_traces_free(&traces);
         return rc;
 }
 

@@ -35,22 +35,23 @@ struct dog_trace_said {
         double *joint;               /**< [(a * paths + b) * length + step]; NULL: not learned */
 };
 /** @return 0, -ENOMEM, or what predicting gives. After a failure there is nothing to free. */
-int dog_trace_forecast(const struct dog_path_trace *t, const struct dog_forecaster *f, struct dog_trace_said *out,
-                       struct dog_err *e);
+int dog_trace_forecast(const struct dog_path_trace *t, const struct dog_forecaster *f,
+                       struct dog_trace_said *out, struct dog_err *e);
 void dog_trace_said_free(struct dog_trace_said *said);
 
 struct dog_backtest_options {
-        bool is_next;      /**< policies go by the chance for the next sample, not for the next second */
-        double power;      /**< steering goes by p to this power: 0.5 makes the hysteresis fine where p is small */
+        bool is_next; /**< policies go by the chance for the next sample, not for the next second */
+        double power; /**< steering goes by p to this power: 0.5 makes the hysteresis fine where p is small */
         double hysteresis; /**< a move must gain so much in that */
         int64_t delay_ms;  /**< from a sample until a decision made of it carries traffic */
-        /** Which forecaster a trace gets; NULL: `forecaster`. For cross-validation: one that never saw its day. */
+        /** Which forecaster a trace gets; NULL: `forecaster`. For cross-validation: one that never saw its
+         * day. */
         const struct dog_forecaster *(*choose)(void *data, const struct dog_path_trace *t);
         void *choose_data;
         struct dog_forecaster forecaster;
         /** Called after each trace; NULL: not wanted. Negative ends the backtest and is returned. */
-        int (*each)(void *data, const struct dog_path_trace *t, const struct dog_trace_said *said, int done, int of,
-                    struct dog_err *e);
+        int (*each)(void *data, const struct dog_path_trace *t, const struct dog_trace_said *said, int done,
+                    int of, struct dog_err *e);
         void *each_data;
 };
 /** Next second, power 1, hysteresis .02, delay 200 ms. */
@@ -58,7 +59,9 @@ struct dog_backtest_options dog_backtest_default(void);
 
 /**
  * Play the traces of one family (NULL: all of them) and judge what was said.
- * @return 0; -ENODATA when there is none, -ENOMEM, or what predicting or `each` give; the report is the caller's
+ * @return 0; -ENODATA when there is none, -ENOMEM, or what predicting or `each` give; the report is the
+ * caller's
  */
-int dog_backtest_paths(const struct dog_path_traces *traces, const char *family, const struct dog_backtest_options *o,
-                       struct dog_path_report *report, struct dog_err *e);
+int dog_backtest_paths(const struct dog_path_traces *traces, const char *family,
+                       const struct dog_backtest_options *o, struct dog_path_report *report,
+                       struct dog_err *e);

@@ -69,7 +69,9 @@
         X(BEAT, "periodic dips")                                                                             \
         X(PEERS, "how the alternatives fare")                                                                \
         X(MEASURE, "how it is measured")                                                                     \
-        X(LOAD, "load of the member")
+        X(LOAD, "load of the member")                                                                        \
+        X(RADIO, "what the modem or the dish says")                                                          \
+        X(OUTSIDE, "warnings from outside")
 
 enum dog_risk_group {
 #define X(id, words) DOG_RISK_G_##id,
