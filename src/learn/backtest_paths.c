@@ -41,44 +41,69 @@ void dog_trace_said_free(struct dog_trace_said *said)
         *said = (struct dog_trace_said){0};
 }
 
-/* The logistic of models/risk.h, learning within the trace. */
-struct player {
-        struct dog_risk member[DOG_PATH_TRACE_PATHS];
-        struct dog_risk_model model;
-        struct dog_risk_config config;
-        struct dog_risk_belief belief;
+/* Beliefs of one step, until all paths of it have spoken: the joint chance needs two of them. */
+struct listener {
+        const struct dog_path_trace *trace;
+        struct dog_trace_said *said;
+        struct dog_path_shared *shared;
+        struct dog_path_belief *belief; /* one a path; NULL: no joint chance is asked for */
+        int step[DOG_PATH_TRACE_PATHS];
+        int now;
 };
 
-static int forecast_logistic(const struct dog_path_trace *t, struct dog_trace_said *out, struct dog_err *e)
+static void listener_pairs(struct listener *l)
 {
-        struct player *w = malloc(sizeof(*w));
-        if (!w)
-                return dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
-        w->config = dog_risk_config_default();
-        dog_risk_model_init(&w->model, &w->config);
-        for (int p = 0; p < t->paths; p++)
-                dog_risk_init(&w->member[p]);
-        for (int k = 0; k < t->length; k++) {
-                struct dog_risk_peers peers = {0};
-                int64_t t_ns = k * t->step_ms * DOG_MS;
-                for (int p = 0; p < t->paths; p++) {
-                        const struct dog_path_point *q = &t->point[p * t->length + k];
-                        struct dog_risk_sample s = {
-                                .t_ns = t_ns, .margin = q->margin, .is_bad = q->is_bad_seen};
-                        if (q->is_seen)
-                                dog_risk_observe(&w->member[p], &w->model, &w->config, &s, NULL);
-                        dog_risk_peers_add(&peers, &w->member[p]);
-                }
-                for (int p = 0; p < t->paths; p++) {
-                        if (!t->point[p * t->length + k].is_seen)
-                                continue;
-                        dog_risk_step(&w->member[p], &w->model, &w->config, &peers, t_ns, &w->belief);
-                        for (int g = 0; g < DOG_RISK_TARGETS; g++)
-                                out->p[g][p * t->length + k] = (double)w->belief.p[g];
-                }
-        }
-        free(w);
+        const struct dog_path_trace *t = l->trace;
+        for (int a = 0; l->belief && l->now >= 0 && a < t->paths; a++)
+                for (int b = 0; b < t->paths; b++)
+                        if (a != b && l->step[a] == l->now && l->step[b] == l->now)
+                                l->said->joint[(a * t->paths + b) * t->length + l->now] =
+                                        dog_path_risk_joint(l->shared, &l->belief[a], &l->belief[b]);
+}
+
+static int listener_hear(void *data, const struct dog_path_said *said, struct dog_err *e)
+{
+        struct listener *l = data;
+        (void)e;
+        if (said->step != l->now)
+                listener_pairs(l);
+        l->now = said->step;
+        l->step[said->path] = said->step;
+        if (l->belief)
+                l->belief[said->path] = *said->belief;
+        for (int g = 0; g < DOG_RISK_TARGETS; g++)
+                l->said->p[g][said->path * l->trace->length + said->step] = (double)said->belief->risk.p[g];
         return 0;
+}
+
+static bool model_has_joint(const struct dog_path_model *m)
+{
+        for (int r = 0; m && r < DOG_PATH_REGIMES; r++)
+                if (m->expert[r].pairs)
+                        return true;
+        return false;
+}
+
+static int forecast_model(const struct dog_path_trace *t, const struct dog_path_model *m,
+                          struct dog_trace_said *out, struct dog_err *e)
+{
+        struct dog_path_predict_options o = dog_path_predict_default(m);
+        struct dog_path_shared *shared = malloc(sizeof(*shared));
+        struct listener l = {.trace = t, .said = out, .shared = shared, .now = -1};
+        memset(l.step, -1, sizeof(l.step));
+        if (out->joint)
+                l.belief = calloc((size_t)t->paths, sizeof(*l.belief));
+        int rc = shared && (l.belief || !out->joint) ? 0
+                                                     : dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
+        if (rc == 0) {
+                struct dog_risk_config config = dog_risk_config_default();
+                dog_path_shared_init(shared, &config, m);
+                rc = dog_path_predict(t, &o, listener_hear, &l, e);
+                listener_pairs(&l);
+        }
+        free(l.belief);
+        free(shared);
+        return rc;
 }
 
 static void forecast_plain(const struct dog_path_trace *t, enum dog_forecaster_kind kind,
@@ -109,14 +134,15 @@ static void forecast_plain(const struct dog_path_trace *t, enum dog_forecaster_k
 int dog_trace_forecast(const struct dog_path_trace *t, const struct dog_forecaster *f,
                        struct dog_trace_said *out, struct dog_err *e)
 {
+        const struct dog_path_model *model = f->kind == DOG_FORECASTER_MODEL ? f->model : NULL;
         *out = (struct dog_trace_said){0};
-        if (said_room(out, t, false) < 0)
+        if (said_room(out, t, model_has_joint(model)) < 0)
                 return dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
         if (f->kind == DOG_FORECASTER_PERSISTENCE || f->kind == DOG_FORECASTER_EWMA) {
                 forecast_plain(t, f->kind, out);
                 return 0;
         }
-        int rc = forecast_logistic(t, out, e);
+        int rc = forecast_model(t, model, out, e);
         if (rc < 0)
                 dog_trace_said_free(out);
         return rc;

@@ -224,7 +224,7 @@ int dog_plot_calibration(FILE *to, const char *title, const struct dog_plot_bins
                               .width = 420,
                               .height = 80,
                               .x_most = most,
-                              .y_least = 0.7,
+                              .y_least = 0.8,
                               .y_most = largest * 1.2,
                               .is_log = true};
         plot_begin(to, 540, 700, title);
@@ -316,7 +316,7 @@ int dog_plot_tradeoff(FILE *to, const char *title, const struct dog_plot_tradeof
                 return -ENODATA;
         plot_begin(to, 1000, 490, title);
         plot_label(to, "soft", 24, 50, "start",
-                   "what forecasts are worth: broken promises left, over copies sent");
+                   "lower is better; what lies under a dashed line no second path can change");
         double x = 76;
         for (int i = 0; i < count; i++) {
                 plot_legend(to, i, x, 76, series[i].name);

@@ -259,6 +259,7 @@ struct dog_path_sample {
         float margin;
         bool is_bad; /**< the promise is broken at this sample */
         float rtt_ms, loss, rate_kbps;
+        const float *load;  /**< for models/risk.h: DOG_RISK_LOAD_SIGNALS shares; NULL: none; borrowed */
         const float *extra; /**< DOG_PATH_EXTRAS numbers, NaN where not measured; NULL: none; borrowed */
 };
 

@@ -5,9 +5,9 @@
  *
  * A trained model holds, per regime (what is measured: rates, or round trips and losses), trees for the
  * targets of risk.h (1, 5, 30 s and the next sample) and one for pairs: "bad here and good there", which is
- * what a copy is worth. Trees and logistic are blended in log-odds by a share that was chosen when the
- * model was trained; what comes out is corrected by the model's isotonic table, and then by the
- * member's own record (models/calib.h), which counts for little while it is thin.
+ * what a copy is worth. What trees say is corrected by the model's isotonic table and blended with the
+ * logistic in log-odds, by a share that was chosen when the model was trained; then the member's own record
+ * corrects it (models/calib.h), which counts for little while it is thin.
  * Without a model, or in a regime it does not know, the logistic speaks alone.
  *
  * One step of a group:
@@ -18,7 +18,8 @@
  *     for each member:  dog_path_risk_step(&m->risk, &shared, &group, now_ns, &belief);
  *     for pairs:        dog_path_risk_joint(&shared, &belief_a, &belief_b);
  *
- * Pure; no allocation; a state is a value. A prediction at t uses nothing later than t.
+ * It stands on models/risk.h: that one keeps what was said, grades, calibrates and learns; the trees are its
+ * second voice. Pure; no allocation; a state is a value. A prediction at t uses nothing later than t.
  */
 #include "models/gbt.h"
 #include "models/path_features.h"
@@ -31,6 +32,7 @@ enum dog_path_regime {
         DOG_PATH_REGIMES
 };
 const char *dog_path_regime_name(int regime); /**< "ping", "rate" */
+enum dog_path_regime dog_path_regime_of(const struct dog_path_track *t);
 
 /** "1s", "5s", "30s", "next" for enum dog_risk_target: names of a table's labels and of a model's targets. */
 const char *dog_path_target_name(int target);
@@ -55,7 +57,7 @@ struct dog_path_model {
 };
 /** No trees at all. */
 void dog_path_model_init(struct dog_path_model *m);
-double dog_path_iso_apply(const struct dog_path_iso *iso, double log_odds);
+float dog_path_iso_apply(const struct dog_path_iso *iso, float log_odds);
 
 /** Shared by the members that learn together; the model is borrowed. */
 struct dog_path_shared {
@@ -66,21 +68,10 @@ struct dog_path_shared {
 void dog_path_shared_init(struct dog_path_shared *s, const struct dog_risk_config *c,
                           const struct dog_path_model *model);
 
-/** A prediction of trees and logistic together, until it has come true. */
-struct dog_path_pending {
-        int64_t t_ns; /**< INT64_MIN: free */
-        float raw, p;
-        uint16_t seen;
-        bool was_bad, is_bad;
-};
-
-/** One path's state, about 12 KB. A value. */
+/** One path's state, about 11 KB. A value. */
 struct dog_path_risk {
-        struct dog_risk logistic;
+        struct dog_risk risk;
         struct dog_path_track track;
-        struct dog_calib calib[DOG_RISK_TARGETS];
-        struct dog_path_pending pending[DOG_RISK_PENDING + 1];
-        int64_t taken_ns[DOG_RISK_HORIZONS];
 };
 void dog_path_risk_init(struct dog_path_risk *r);
 
@@ -102,12 +93,10 @@ void dog_path_group_add(struct dog_path_group *g, const struct dog_path_risk *r)
 
 /** What is believed at one time; holds what is needed to explain it. A value. */
 struct dog_path_belief {
-        int64_t t_ns;
-        float p[DOG_RISK_TARGETS];   /**< 0..1, calibrated */
-        float raw[DOG_RISK_TARGETS]; /**< log-odds before the member's own calibration */
-        int regime;                  /**< enum dog_path_regime */
-        bool has_trees;              /**< a trained model spoke */
-        struct dog_risk_belief logistic;
+        struct dog_risk_belief risk;      /**< p[enum dog_risk_target] is the result */
+        struct dog_risk_second trees;     /**< what the trees said; only when has_trees */
+        int regime;                       /**< enum dog_path_regime */
+        bool has_trees;                   /**< a trained model spoke */
         float feature[DOG_PATH_FEATURES]; /**< only when has_trees */
 };
 
@@ -136,9 +125,10 @@ int dog_path_drivers(const struct dog_path_shared *s, const struct dog_path_beli
 /** What the trees of pairs look at: these features of the one path, then of the other. */
 #define DOG_PATH_PAIR_LIST(X)                                                                                \
         X(BAD_NOW)                                                                                           \
-        X(BAD_1S) X(BAD_8S) X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5)     \
-                X(LEAST_30) X(MEAN_5) X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5)    \
-                        X(FALL_NEXT) X(FALL_1S) X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
+        X(BAD_1S)                                                                                            \
+        X(BAD_8S) X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30)   \
+                X(MEAN_5) X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT)   \
+                        X(FALL_1S) X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
 enum dog_path_pair_feature {
 #define X(id) DOG_PATH_P_##id,
         DOG_PATH_PAIR_LIST(X)
