@@ -11,7 +11,7 @@
  * is filled up with nodes that always go left. So a tree is a fixed number of steps without a jump that
  * depends on data, and the processor walks many trees at once.
  *
- * Nothing is allocated after dog_gbt_read; asking is pure, and safe from many threads.
+ * Nothing is allocated after dog_gbt_new or dog_gbt_read; asking is pure, and safe from many threads.
  *
  * Sources: Friedman, "Greedy function approximation: a gradient boosting machine", Annals of Statistics 29:5,
  * 2001; direction of missing values: Chen and Guestrin, "XGBoost", KDD 2016, section 3.4; attribution along
@@ -52,13 +52,20 @@ struct dog_gbt {
 };
 
 /**
+ * Make a model of ensembles: they are checked and copied. What training and joining end with.
+ * Free with dog_gbt_free.
+ * @return 0; -EINVAL with the first thing that is wrong, -ENOMEM
+ */
+int dog_gbt_new(struct dog_gbt **to, unsigned features, const struct dog_gbt_ensemble *ensemble,
+                unsigned targets, struct dog_err *e);
+/**
  * Make a model from bytes, whoever wrote them: counts, features, thresholds and leaves are checked, so that
  * what comes out can be asked anything without reading outside itself.
  * Free with dog_gbt_free.
  * @return 0; -EINVAL with the first thing that is wrong, -ENOMEM
  */
 int dog_gbt_read(struct dog_gbt **to, const void *bytes, size_t size, struct dog_err *e);
-/** The bytes that a model takes, and the bytes: `to` has room for dog_gbt_size of them. */
+/** How many bytes a model takes when written; and the bytes: `to` has room for so many. */
 size_t dog_gbt_size(const struct dog_gbt *m);
 void dog_gbt_write(const struct dog_gbt *m, void *to);
 void dog_gbt_free(struct dog_gbt *m);
