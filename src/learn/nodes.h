@@ -21,6 +21,7 @@
 #include "learn/model_file.h"
 #include "learn/table.h"
 #include "models/node.h"
+#include "models/node_grade.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -113,6 +113,8 @@ static float way_of(const struct dog_node_surprise *s, int way)
                 return s->order;
         case DOG_NODE_WAY_DRIFT:
                 return s->drift;
+        case DOG_NODE_WAY_YESTERDAY:
+                return s->yesterday;
         default:
                 return s->daily;
         }

@@ -36,7 +36,8 @@ enum {
         X(RESIDUAL, "far from the last hour")                                                                \
         X(ORDER, "a step that its past does not explain")                                                    \
         X(DRIFT, "drifting away")                                                                            \
-        X(DAILY, "unlike this time yesterday")                                                               \
+        X(YESTERDAY, "unlike this time yesterday")                                                           \
+        X(DAILY, "unlike this time of other days")                                                           \
         X(TOGETHER, "metrics that no longer go together")
 
 enum dog_node_way {
@@ -68,10 +69,14 @@ enum dog_node_way {
         X(DRIFT_TOP, "some metrics drift")                                                                   \
         X(DRIFT_MEAN, "most metrics drift")                                                                  \
         X(DRIFT_RANK, "rarely such a drift")                                                                 \
-        X(DAILY_MAX, "one metric unlike yesterday")                                                          \
-        X(DAILY_TOP, "some metrics unlike yesterday")                                                        \
-        X(DAILY_MEAN, "most metrics unlike yesterday")                                                       \
-        X(DAILY_RANK, "rarely so unlike yesterday")                                                          \
+        X(YESTERDAY_MAX, "one metric unlike yesterday")                                                      \
+        X(YESTERDAY_TOP, "some metrics unlike yesterday")                                                    \
+        X(YESTERDAY_MEAN, "most metrics unlike yesterday")                                                   \
+        X(YESTERDAY_RANK, "rarely so unlike yesterday")                                                      \
+        X(DAILY_MAX, "one metric unlike this time of other days")                                            \
+        X(DAILY_TOP, "some metrics unlike this time of other days")                                          \
+        X(DAILY_MEAN, "most metrics unlike this time of other days")                                         \
+        X(DAILY_RANK, "rarely so unlike this time of other days")                                            \
         X(TOGETHER, "metrics no longer go together")                                                         \
         X(TOGETHER_RANK, "rarely so little together")                                                        \
         X(ABOVE, "metrics above their limits")                                                               \

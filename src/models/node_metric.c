@@ -42,7 +42,8 @@ void dog_node_metric_init(struct dog_node_metric *m)
         m->t_s = m->first_s = m->above_s = m->crossed_s = m->below_s = INT64_MIN;
         m->slot = INT64_MIN;
         for (int i = 0; i < DOG_NODE_SLOTS; i++)
-                m->slot_mean[i] = m->slot_max[i] = m->usual_max[i] = m->usual_cross[i] = NAN;
+                m->slot_mean[i] = m->slot_max[i] = m->usual_mean[i] = m->usual_max[i] = m->usual_cross[i] =
+                        NAN;
 }
 
 void dog_node_metric_limit(struct dog_node_metric *m, float limit)
@@ -93,6 +94,7 @@ static void metric_slot_close(struct dog_node_metric *m)
                 return;
         m->slot_mean[i] = m->filling_sum / (float)m->filling_count;
         m->slot_max[i] = m->filling_max;
+        m->usual_mean[i] = metric_usual(m->usual_mean[i], m->slot_mean[i]);
         m->usual_max[i] = metric_usual(m->usual_max[i], m->filling_max);
         m->usual_cross[i] = metric_usual(m->usual_cross[i], m->has_crossed ? 1 : 0);
 }
@@ -197,6 +199,17 @@ static void metric_above(struct dog_node_metric *m, int64_t t_s, float value, do
         m->crossed_long += (float)metric_share(dt, METRIC_LONG_S, m->count) * (crossed - m->crossed_long);
 }
 
+/* How far x is from what earlier days had at this time: the nearest of yesterday's and the usual. */
+static double metric_daily(const struct dog_node_metric *m, int64_t t_s, double x)
+{
+        int here = metric_slot_index(metric_slot_of(t_s));
+        double usual = fabs(x - (double)m->usual_mean[here]);
+        double yesterday = fabs(x - (double)m->slot_mean[here]);
+        if (isnan(usual))
+                return 0;
+        return yesterday < usual ? yesterday : usual;
+}
+
 void dog_node_metric_observe(struct dog_node_metric *m, int64_t t_s, float value)
 {
         if (!isfinite(value))
@@ -228,10 +241,11 @@ void dog_node_metric_observe(struct dog_node_metric *m, int64_t t_s, float value
         m->up = fminf(METRIC_DRIFT_MOST, fmaxf(0, m->up + step - METRIC_DRIFT_SLACK));
         m->down = fminf(METRIC_DRIFT_MOST, fmaxf(0, m->down - step - METRIC_DRIFT_SLACK));
         s->drift = fmaxf(m->up, m->down);
-        float yesterday = m->slot_mean[metric_slot_index(metric_slot_of(t_s))];
-        s->daily = isnan(yesterday) || metric_slot_of(t_s) == m->slot
-                           ? s->daily
-                           : (float)(fabs(x - (double)yesterday) / spread);
+        s->yesterday = fabsf(value - m->slot_mean[metric_slot_index(metric_slot_of(t_s))]) / (float)spread;
+        if (isnan(s->yesterday))
+                s->yesterday = 0;
+        double miss_daily = metric_daily(m, t_s, x) / spread;
+        s->daily = (float)(miss_daily / (sqrt(m->miss_daily) + 0.1));
 
         /* 2. Learn from it. What is far out is learned from as if it were less far. */
         double near_6h =
@@ -252,6 +266,7 @@ void dog_node_metric_observe(struct dog_node_metric *m, int64_t t_s, float value
         m->var_long = (1 - share_long) * (m->var_long + share_long * off_long * off_long);
         double share_24h = metric_share(dt, metric_tau_s[DOG_NODE_24H], m->count);
         m->miss_1h += share_24h * (fmin(miss_1h * miss_1h, 100) - m->miss_1h);
+        m->miss_daily += share_24h * (fmin(miss_daily * miss_daily, 100) - m->miss_daily);
         m->miss_order += share_24h * (fmin(miss_order * miss_order, 100) - m->miss_order);
         m->before[2] = m->before[1];
         m->before[1] = m->before[0];

@@ -30,18 +30,19 @@ enum dog_node_memory { DOG_NODE_10MIN, DOG_NODE_1H, DOG_NODE_6H, DOG_NODE_24H, D
 
 /** How unusual the newest value is, each in spreads, >= 0 but for `level`. */
 struct dog_node_surprise {
-        float level;    /**< signed: from the median of its history, in its history's spread */
-        float adaptive; /**< from the mean of 6 h, in the spread of 6 h */
-        float residual; /**< from the mean of 1 h, in the usual size of that distance */
-        float order;    /**< from an autoregression's word, in the usual size of its errors */
-        float drift;    /**< the cumulative sum, up or down, whichever is larger */
-        float daily;    /**< from the same time of day before, in its history's spread */
+        float level;     /**< signed: from the median of its history, in its history's spread */
+        float adaptive;  /**< from the mean of 6 h, in the spread of 6 h */
+        float residual;  /**< from the mean of 1 h, in the usual size of that distance */
+        float order;     /**< from an autoregression's word, in the usual size of its errors */
+        float drift;     /**< the cumulative sum, up or down, whichever is larger */
+        float yesterday; /**< from the same time of yesterday, in its history's spread */
+        float daily;     /**< from the same time of earlier days, in the usual size of that distance */
 };
 
 struct dog_node_metric {
         double mean[DOG_NODE_MEMORIES];
         double var_6h, var_long, mean_long;
-        double miss_1h, miss_order;                 /**< mean squares of the two distances */
+        double miss_1h, miss_order, miss_daily;     /**< mean squares of these distances */
         double order_weight[4];                     /**< of 1 and the last three values */
         double order_inverse[4][4];                 /**< of their correlation */
         float before[3];                            /**< the last values, standardised, newest first */
@@ -65,6 +66,7 @@ struct dog_node_metric {
         float filling_sum, filling_max;
         uint32_t filling_count;
         float slot_mean[DOG_NODE_SLOTS], slot_max[DOG_NODE_SLOTS]; /**< NaN: nothing yet */
+        float usual_mean[DOG_NODE_SLOTS];                          /**< mean over days of the mean */
         float usual_max[DOG_NODE_SLOTS];                           /**< mean over days */
         float usual_cross[DOG_NODE_SLOTS];                         /**< share of days with a crossing */
         bool has_crossed;                                          /**< in the slot being filled */
