@@ -78,8 +78,8 @@ struct dog_gbt_trainer;
 int dog_gbt_trainer_new(struct dog_gbt_trainer **to, const struct dog_gbt_bins *bins, unsigned target,
                         const struct dog_gbt_params *params, struct dog_err *e);
 void dog_gbt_trainer_free(struct dog_gbt_trainer *t);
-/** Make one round. @return 1: there is more to do; 0: finished. */
-int dog_gbt_trainer_round(struct dog_gbt_trainer *t);
+/** Make one round. @return 1: there is more to do; 0: finished; -ENOMEM, as if the round had not been. */
+int dog_gbt_trainer_round(struct dog_gbt_trainer *t, struct dog_err *e);
 struct dog_gbt_progress dog_gbt_trainer_progress(const struct dog_gbt_trainer *t);
 /**
  * The model so far, of one target, up to its best round. Free with dog_gbt_free.
@@ -88,7 +88,8 @@ int dog_gbt_trainer_model(const struct dog_gbt_trainer *t, struct dog_gbt **to, 
 
 /**
  * Write down where the training stands; free(*bytes). And go on from there, in a new trainer made of the same
- * data, target and parameters (`threads` may differ): what follows is bit for bit what would have followed.
+ * data, target and parameters (`threads`, `rounds` and `patience` may differ): what follows is bit for bit
+ * what would have followed.
  * @return 0; -EINVAL when the state is damaged or belongs to another training, with a sentence that says what
  *         differs; -ENOMEM
  */
