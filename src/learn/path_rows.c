@@ -24,7 +24,7 @@ struct dog_path_row_id dog_path_row_id(uint64_t id)
 struct dog_path_rows_options dog_path_rows_default(void)
 {
         return (struct dog_path_rows_options){
-                .regime = -1, .copy_weight = 1, .family_weight = 1, .pair_every = 1};
+                .regime = -1, .copy_weight = 1, .other_weight = 1, .pair_every = 1};
 }
 
 /* What is needed while one trace is played. */
@@ -147,8 +147,8 @@ static int rows_all(struct dog_table *to, const struct dog_path_traces *t,
                 play->index = i;
                 play->options = o;
                 play->weight = one->origin == i ? 1 : o->copy_weight;
-                if (o->family && strcmp(o->family, one->family) == 0)
-                        play->weight *= o->family_weight;
+                if (o->family && strcmp(o->family, one->family) != 0)
+                        play->weight *= o->other_weight;
                 rc = rows_trace(to, play, each, e);
         }
         free(play);

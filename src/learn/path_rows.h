@@ -17,8 +17,8 @@
 struct dog_path_rows_options {
         int regime;         /**< enum dog_path_regime: only traces that measure so; -1: all */
         float copy_weight;  /**< of rows of thinned or shifted copies; recorded ones weigh 1 */
-        const char *family; /**< NULL, or the family that `family_weight` is for */
-        float family_weight;
+        const char *family; /**< NULL, or the family whose rows weigh 1 and all others `other_weight` */
+        float other_weight;
         int pair_every; /**< dog_path_joint_make: each so-many-th step alone; 1: all */
 };
 struct dog_path_rows_options dog_path_rows_default(void);
