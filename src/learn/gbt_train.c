@@ -540,7 +540,7 @@ static uint64_t train_params_hash(const struct dog_gbt_params *p)
         return dog_sip_fini(&s);
 }
 
-static uint64_t train_bytes_hash(const uint8_t *bytes, size_t size)
+uint64_t dog_gbt_state_checksum(const uint8_t *bytes, size_t size)
 {
         struct dog_sip s;
         dog_sip_init(&s, train_key[0], ~train_key[1]);
@@ -577,7 +577,7 @@ int dog_gbt_trainer_save(const struct dog_gbt_trainer *t, uint8_t **bytes, size_
                 dog_write_u64(&out, loss);
                 dog_gbt_write(m, *bytes + TRAIN_STATE_HEAD);
                 out.at = *size - TRAIN_STATE_TAIL;
-                dog_write_u64(&out, train_bytes_hash(*bytes, out.at));
+                dog_write_u64(&out, dog_gbt_state_checksum(*bytes, out.at));
         } else {
                 rc = dog_err_set(e, -ENOMEM, "training: no memory for a state of %zu bytes", *size);
         }
@@ -618,7 +618,7 @@ static int train_read_state(struct dog_gbt_trainer *t, struct dog_bytes *in, con
                 return dog_err_set(e, -EINVAL, "training: this is not the state of a training; begin anew");
         struct dog_bytes tail = dog_bytes_in(bytes, size);
         tail.at = size - TRAIN_STATE_TAIL;
-        if (dog_read_u64(&tail) != train_bytes_hash(bytes, size - TRAIN_STATE_TAIL))
+        if (dog_read_u64(&tail) != dog_gbt_state_checksum(bytes, size - TRAIN_STATE_TAIL))
                 return dog_err_set(e, -EINVAL, "training: the state is damaged or cut off; begin anew");
         if (dog_read_u64(in) != t->b->fingerprint)
                 return dog_err_set(e, -EINVAL, "training: the state is of other data; begin anew");
