@@ -272,21 +272,37 @@ static void gbt_double(const float *x, unsigned features, float *both)
         }
 }
 
-/* Inlined with a fixed depth, so that the steps of a tree are unrolled. */
+/*
+ * Inlined with a fixed depth, so that the steps of a tree are unrolled. Counted from one, the children of
+ * node i are 2i and 2i+1. Four trees take a step together: one tree's steps wait for each other, those of
+ * four do not. Leaves are added in the order of trees, so that the sum is the one that training has seen.
+ */
 static inline __attribute__((always_inline)) float gbt_sum(const struct dog_gbt_ensemble *s,
                                                            const float *both, unsigned depth)
 {
-        const unsigned nodes = (1U << depth) - 1;
-        const struct dog_gbt_node *node = s->node;
-        const float *leaf = s->leaf;
+        const size_t leaves = (size_t)1 << depth;
+        const size_t nodes = leaves - 1;
         float sum = s->base;
-        for (unsigned tree = 0; tree < s->trees; tree++) {
-                unsigned i = 0;
+        unsigned tree = 0;
+        for (; tree + 4 <= s->trees; tree += 4) {
+                const struct dog_gbt_node *node = s->node + tree * nodes;
+                const float *leaf = s->leaf + tree * leaves;
+                size_t at[4] = {1, 1, 1, 1};
                 for (unsigned d = 0; d < depth; d++)
-                        i = 2 * i + 1 + (both[node[i].slot] > node[i].above);
-                sum += leaf[i - nodes];
-                node += nodes;
-                leaf += nodes + 1;
+                        for (unsigned k = 0; k < 4; k++) {
+                                const struct dog_gbt_node *n = &node[k * nodes + at[k] - 1];
+                                at[k] = 2 * at[k] + (both[n->slot] > n->above);
+                        }
+                for (unsigned k = 0; k < 4; k++)
+                        sum += leaf[k * leaves + at[k] - leaves];
+        }
+        for (; tree < s->trees; tree++) {
+                size_t at = 1;
+                for (unsigned d = 0; d < depth; d++) {
+                        const struct dog_gbt_node *n = &s->node[tree * nodes + at - 1];
+                        at = 2 * at + (both[n->slot] > n->above);
+                }
+                sum += s->leaf[tree * leaves + at - leaves];
         }
         return sum;
 }
