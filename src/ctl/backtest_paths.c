@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "ctl/progress.h"
+#include "learn/path_train.h"
 #include "learn/plot.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ enum { FAMILIES = 32 };
 struct entrant {
         char name[256];
         struct dog_forecaster forecaster;
+        struct dog_path_trained *trained; /* NULL: not of a file */
 };
 
 struct race {
@@ -36,6 +38,31 @@ struct race {
 
 /* ---- who runs ---- */
 
+static int entrant_read(struct entrant *n, const char *name)
+{
+        struct dog_model *file = NULL;
+        struct stat there;
+        struct dog_err e = {0};
+        if (stat(name, &there) < 0)
+                return ctl_fail(EXIT_FAILED,
+                                "--model %s: %s, and it is not default, logistic, persistence or ewma", name,
+                                strerror(errno));
+        int rc = dog_model_read(&file, name, &e);
+        if (rc == 0) {
+                rc = dog_path_trained_new(&n->trained, file, &e);
+                if (rc < 0)
+                        dog_err_prefix(&e, rc, "%s", name);
+        }
+        dog_model_free(file);
+        if (rc < 0)
+                return ctl_fail(EXIT_FAILED, "%s", e.text);
+        n->forecaster = (struct dog_forecaster){.kind = DOG_FORECASTER_MODEL,
+                                                .model = dog_path_trained_model(n->trained)};
+        const char *base = strrchr(name, '/');
+        snprintf(n->name, sizeof(n->name), "%s", base ? base + 1 : name);
+        return EXIT_FINE;
+}
+
 static int race_enter(struct race *r, const char *name)
 {
         struct entrant *n = &r->entrant[r->entrants];
@@ -48,12 +75,8 @@ static int race_enter(struct race *r, const char *name)
                         n->forecaster.kind = (enum dog_forecaster_kind)k;
         if (strcmp(name, "default") == 0)
                 n->forecaster.kind = DOG_FORECASTER_LOGISTIC;
-        if (n->forecaster.kind == DOG_FORECASTER_COUNT)
-                return ctl_fail(EXIT_FAILED,
-                                "--model %s: not a file, and not default, logistic, persistence or ewma",
-                                name);
         r->entrants++;
-        return EXIT_FINE;
+        return n->forecaster.kind == DOG_FORECASTER_COUNT ? entrant_read(n, name) : EXIT_FINE;
 }
 
 static int race_enter_all(struct race *r)
@@ -338,8 +361,7 @@ static int race_plot_family(const struct race *r, int f)
                                 series[count++] = (struct dog_plot_bins){
                                         .name = label[h],
                                         .bin = r->report[f][n].row[h][DOG_JUDGE_ONSET].scores.bin};
-                const char *base = strrchr(r->entrant[n].name, '/');
-                snprintf(what, sizeof(what), "calibration-%s", base ? base + 1 : r->entrant[n].name);
+                snprintf(what, sizeof(what), "calibration-%s", r->entrant[n].name);
                 int code = plot_file(r, r->family[f], what, &to, name, sizeof(name));
                 if (code != EXIT_FINE)
                         return code;
@@ -395,6 +417,8 @@ static void race_free(struct race *r)
         for (int f = 0; f < r->families; f++)
                 for (int n = 0; n < r->entrants; n++)
                         dog_path_report_free(&r->report[f][n]);
+        for (int n = 0; n < r->entrants; n++)
+                dog_path_trained_free(r->entrant[n].trained);
         dog_path_traces_free(&r->traces);
         free(r);
 }

@@ -41,6 +41,8 @@ static const struct command commands[] = {
          option_events},
         {"replay", "FILE...|DIR|--since TIME", "what it would have done on recorded links, before it may act",
          command_replay, option_replay},
+        {"train", "--data DIR|--store FILE --out MODEL",
+         "learn from recorded telemetry what forecasts are made of", command_train, option_train},
         {"backtest", "--data DIR [--model NAME]",
          "how good forecasts were on recorded telemetry, and what they were worth", command_backtest,
          option_backtest},

@@ -180,7 +180,7 @@ int dog_gbt_trainer_new(struct dog_gbt_trainer **to, const struct dog_gbt_bins *
         t->usable = malloc(bins->features * sizeof(*t->usable));
         if (t->row && t->stop_row && t->said && t->usable) {
                 train_list_rows(t);
-                t->grower = t->rows ? gbt_grower_new(bins, params, t->rows) : NULL;
+                t->grower = t->rows ? gbt_grower_new(bins, &t->p, t->rows) : NULL;
         }
         if (!t->grower) {
                 rc = t->usable && t->said && t->row && t->stop_row && t->rows == 0
@@ -306,7 +306,10 @@ static void train_round_part(void *data, unsigned part, unsigned parts)
         }
 }
 
-/* How many steps 1 has, when the largest value has at most train_steps of them: a power of two. */
+/*
+ * How many steps 1 has, when the largest value has at most train_steps of them: a power of two. Derivatives
+ * that are all below 2^-36 are those of a model without any doubt left; they may round to nothing.
+ */
 static float train_steps_of(const float *most, unsigned parts)
 {
         float all = 0;
@@ -314,7 +317,7 @@ static float train_steps_of(const float *most, unsigned parts)
         for (unsigned i = 0; i < parts; i++)
                 all = fmaxf(all, most[i]);
         frexpf(all, &exponent);
-        return all > 0 ? ldexpf(train_steps, -exponent) : 1;
+        return all > 0 ? ldexpf(train_steps, exponent > -36 ? -exponent : 36) : 1;
 }
 
 static void train_make_slopes(const struct dog_gbt_trainer *t, size_t rows, double *unit_g, double *unit_h)

@@ -312,6 +312,20 @@ static int paths_append(struct dog_path_traces *t, const struct dog_path_trace *
         return 0;
 }
 
+int dog_path_traces_add(struct dog_path_traces *t, const struct dog_path_trace *one, struct dog_err *e)
+{
+        struct dog_path_trace own = *one;
+        if (own.step_ms <= 0 || own.paths < 1 || own.paths > DOG_PATH_TRACE_PATHS || own.length < 1) {
+                free(own.point);
+                return dog_err_set(e, -EINVAL, "%s: a recording of %d paths and %d steps of %lld ms",
+                                   own.name, own.paths, own.length, (long long)own.step_ms);
+        }
+        own.origin = t->count;
+        for (int p = 0; p < own.paths; p++)
+                paths_judge(t, &own, p);
+        return paths_append(t, &own, e);
+}
+
 /* A copy of trace i with every stride-th step from a phase on; its promise may be changed before judging. */
 static int paths_copy(struct dog_path_traces *t, int i, int stride, int phase, double need, double rtt,
                       struct dog_err *e)

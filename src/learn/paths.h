@@ -58,6 +58,11 @@ struct dog_path_traces {
 int dog_path_traces_load(struct dog_path_traces *t, const char *folder, const char *const *families,
                          struct dog_err *e);
 /**
+ * Add a recording from elsewhere: its samples are judged, its points become the list's (freed when it fails).
+ * @return 0; -EINVAL for one without paths, steps or a step; -ENOMEM
+ */
+int dog_path_traces_add(struct dog_path_traces *t, const struct dog_path_trace *one, struct dog_err *e);
+/**
  * Add to every recorded trace so far its thinned copies: each stride-th step, one copy per starting phase,
  * judged anew. A model should not believe that the world is probed five times a second.
  */
