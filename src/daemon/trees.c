@@ -48,7 +48,7 @@ struct trees {
         struct dog_model *candidate_file;
         char text[700]; /* of the last training */
         int64_t last_wall_ns;
-        double score_old, score_new;
+        double score_old, score_new, effort;
         int64_t began_ns, began_cpu_ns; /* of this training: what its share is counted from */
         void (*wake)(void *user);
         void *user;
@@ -182,6 +182,7 @@ int trees_open(struct trees **to, const struct dog_config *config, void (*note)(
         if (!t)
                 return dog_err_set(e, -ENOMEM, "out of memory");
         t->config = config;
+        t->effort = 1;
         t->score_old = t->score_new = (double)NAN;
         snprintf(t->own, sizeof(t->own), "%.4000s.model", config->store.path);
         snprintf(t->previous, sizeof(t->previous), "%.4000s.model.previous", config->store.path);
@@ -322,6 +323,7 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
         struct dog_path_train_options o = dog_path_train_default();
         struct dog_path_train *train = NULL;
         o.folds = 3;
+        o.effort = t->effort;
         int rc = dog_path_train_new(&train, learn, &o, e);
         while (rc == 0) {
                 if (thread_pace(t) < 0) {
@@ -460,6 +462,11 @@ int trees_train(struct trees *t, void (*wake)(void *user), void *user, struct do
                 return dog_err_set(e, -rc, "trees are not trained: cannot start a thread: %s", strerror(rc));
         t->is_started = true;
         return 0;
+}
+
+void trees_effort(struct trees *t, double effort)
+{
+        t->effort = effort;
 }
 
 bool trees_news(struct trees *t, char *text, size_t room, bool *is_new)

@@ -44,6 +44,8 @@ json_t *trees_json(const struct trees *t);
 
 /** Start training on the timetable, if the configuration says so. `wake` is called from the thread. */
 int trees_train(struct trees *t, void (*wake)(void *user), void *user, struct dog_err *e);
+/** Rounds of training as a share of the recipe's: 1; tests take less. Before trees_train(). */
+void trees_effort(struct trees *t, double effort);
 /**
  * What training has come to since the last call. When `is_new`, trees_model() has changed: give it to every
  * group, then call trees_release().
