@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *word(const json_t *o, const char *key)
@@ -137,6 +138,16 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
                 number(p, "told"), number(p, "waiting"), number(p, "taken"));
 }
 
+/* "2026-11-21 12:24" */
+static const char *date_text(const json_t *o, const char *key, char to[32])
+{
+        time_t at = (time_t)(json_integer_value(json_object_get(o, key)) / 1000000000);
+        struct tm local;
+        localtime_r(&at, &local);
+        strftime(to, 32, "%Y-%m-%d %H:%M", &local);
+        return to;
+}
+
 /* Who forecasts, whose data it learned from, and what the last training came to. */
 static void forecasters_print(const struct out *o, const json_t *f)
 {
@@ -146,15 +157,19 @@ static void forecasters_print(const struct out *o, const json_t *f)
                 return;
         snprintf(text, sizeof(text), "%s", word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s, of %.10s)", word(f, "data"),
-                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "made_wall_ns")), time));
-        if (json_is_true(json_object_get(f, "is_training")))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; training on what was measured here");
-        if (json_object_get(f, "last"))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; last training, %.19s: %s",
-                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "last_wall_ns")), time),
-                         word(f, "last"));
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)", word(f, "data"),
+                         date_text(f, "made_wall_ns", time));
         fputs("\nforecast  ", o->to);
+        out_wrapped(o, text, 10);
+        if (!json_is_true(json_object_get(f, "retrains")))
+                return;
+        fputs("training  ", o->to);
+        if (json_is_true(json_object_get(f, "is_training")))
+                snprintf(text, sizeof(text), "going on, in the background");
+        else if (json_object_get(f, "last"))
+                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time), word(f, "last"));
+        else
+                snprintf(text, sizeof(text), "not yet, on what is measured here");
         out_wrapped(o, text, 10);
 }
 

@@ -329,14 +329,19 @@ json_t *view_status(const struct view *v, int64_t now_ns)
 
 /* ---- forecast ---- */
 
+static int digits_for(double v)
+{
+        return fabs(v) < 10 ? 2 : 0;
+}
+
 static void expect_words(const struct dog_expect *x, const char *unit, double scale, char *to, size_t room)
 {
-        if (isnan(x->mean))
+        double mean = scale * (double)x->mean;
+        double spread = scale * (double)x->spread;
+        if (isnan(mean))
                 snprintf(to, room, "-");
         else
-                snprintf(to, room, "%.*f%s +-%.*f", scale * (double)x->mean < 10 ? 2 : 0,
-                         scale * (double)x->mean, unit, scale * (double)x->mean < 10 ? 2 : 0,
-                         scale * (double)x->spread);
+                snprintf(to, room, "%.*f%s +-%.*f", digits_for(mean), mean, unit, digits_for(spread), spread);
 }
 
 static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_t now_ns)
