@@ -17,7 +17,7 @@
  * Without --reference, R's errors are those recorded in reference_points.inc for the very same windows,
  * known by their fingerprint; for other data R has to be asked.
  */
-#include "traces.h"
+#include "learn/paths.h"
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -82,15 +82,15 @@ struct reference {
         bool is_there;
 };
 
-static float points_value(const struct trace_point *q, bool is_rtt)
+static float points_value(const struct dog_path_point *q, bool is_rtt)
 {
         return !q->is_seen ? NAN : is_rtt ? q->rtt_ms : q->rate_kbps;
 }
 
 /* One window that ends at step `last` of path p; false when it cannot be judged. */
-static bool window_cut(struct window *w, const struct trace *t, int p, int last)
+static bool window_cut(struct window *w, const struct dog_path_trace *t, int p, int last)
 {
-        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        const struct dog_path_point *row = t->point + (size_t)p * (size_t)t->length;
         int first = last - LONGEST + 1 > 0 ? last - LONGEST + 1 : 0;
         double sum = 0;
         int changes = 0;
@@ -124,16 +124,16 @@ static void points_mix(uint64_t *hash, const void *bytes, size_t size)
 static int windows_draw(struct windows *all, const char *folder, int family, struct dog_err *e)
 {
         const char *const only[] = {points_family[family].name, NULL};
-        struct traces traces;
+        struct dog_path_traces traces;
         struct dog_rng rng;
-        int rc = traces_load(&traces, folder, only, e);
+        int rc = dog_path_traces_load(&traces, folder, only, e);
         if (rc < 0)
                 return rc;
         dog_rng_init(&rng, 1 + (uint64_t)family);
         for (int tries = 0, drawn = 0;
              drawn < points_family[family].windows && tries < TRIES && traces.count > 0; tries++) {
                 int k = (int)dog_rng_below(&rng, (uint64_t)traces.count);
-                const struct trace *t = &traces.list[k];
+                const struct dog_path_trace *t = &traces.list[k];
                 int p = (int)dog_rng_below(&rng, (uint64_t)t->paths);
                 int room = t->length - FAR - SHORTEST;
                 struct window w = {.id = all->count,
@@ -150,7 +150,7 @@ static int windows_draw(struct windows *all, const char *folder, int family, str
                 all->list[all->count++] = w;
                 drawn++;
         }
-        traces_free(&traces);
+        dog_path_traces_free(&traces);
         return 0;
 }
 

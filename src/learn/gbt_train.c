@@ -180,7 +180,7 @@ int dog_gbt_trainer_new(struct dog_gbt_trainer **to, const struct dog_gbt_bins *
         t->usable = malloc(bins->features * sizeof(*t->usable));
         if (t->row && t->stop_row && t->said && t->usable) {
                 train_list_rows(t);
-                t->grower = t->rows ? gbt_grower_new(bins, params, t->rows) : NULL;
+                t->grower = t->rows ? gbt_grower_new(bins, &t->p, t->rows) : NULL;
         }
         if (!t->grower) {
                 rc = t->usable && t->said && t->row && t->stop_row && t->rows == 0
