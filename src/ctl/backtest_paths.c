@@ -299,12 +299,19 @@ static void race_rows(const struct race *r, json_t *scores, json_t *worth)
         }
 }
 
-static void race_print(const struct race *r)
+static int race_print(const struct race *r)
 {
         const struct out *o = &r->ctl->out;
         json_t *scores = json_array();
         json_t *worth = json_array();
         race_rows(r, scores, worth);
+        if (json_array_size(scores) == 0) {
+                json_decref(scores);
+                json_decref(worth);
+                return ctl_fail(
+                        EXIT_FAILED,
+                        "nothing could be judged: no trace is 3 s long with samples in four of five steps");
+        }
         if (o->format == OUT_JSON) {
                 json_t *report = json_pack("{s:s, s:s, s:i, s:I, s:O, s:O}", "kind", "path", "data",
                                            r->args->data, "traces", r->traces.count, "samples",
@@ -336,6 +343,7 @@ static void race_print(const struct race *r)
         }
         json_decref(scores);
         json_decref(worth);
+        return EXIT_FINE;
 }
 
 /* ---- pictures ---- */
@@ -449,7 +457,7 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         if (code == EXIT_FINE && a->plot)
                 code = race_plot(r);
         if (code == EXIT_FINE)
-                race_print(r);
+                code = race_print(r);
         race_free(r);
         return code;
 }

@@ -92,9 +92,10 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
         if (words > 0)
                 return ctl_fail(EXIT_USAGE, "backtest takes no words (\"%s\"): give the folder with --data",
                                 argv[0]);
-        if (!a.data)
+        if (!a.data == !a.store)
                 return ctl_fail(EXIT_USAGE,
-                                "backtest on what? Give a folder of recorded telemetry with --data");
+                                "backtest on what? Give a folder with --data, or the daemon's --store%s",
+                                a.data ? ", not both" : "");
         if (strcmp(a.steer_by, "1s") != 0 && strcmp(a.steer_by, "next") != 0)
                 return ctl_fail(EXIT_USAGE, "--steer-by %s: write 1s or next", a.steer_by);
         if (!(a.power > 0 && a.power <= 10) || !(a.hysteresis >= 0 && a.hysteresis <= 1))
