@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "ctl/learn_data.h"
 #include "ctl/progress.h"
+#include "daemon/trees.h"
 #include "learn/path_train.h"
 #include "learn/plot.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,9 +76,18 @@ static int race_enter(struct race *r, const char *name)
         for (int k = DOG_FORECASTER_LOGISTIC; k < DOG_FORECASTER_COUNT; k++)
                 if (strcmp(name, dog_forecaster_word((enum dog_forecaster_kind)k)) == 0)
                         n->forecaster.kind = (enum dog_forecaster_kind)k;
-        if (strcmp(name, "default") == 0)
-                n->forecaster.kind = DOG_FORECASTER_LOGISTIC;
         r->entrants++;
+        if (strcmp(name, "default") == 0) {
+                /* What the daemon starts with: the model that is installed, or the logistic where there is none. */
+                char installed[PATH_MAX];
+                trees_installed(installed, sizeof(installed));
+                if (*installed) {
+                        int code = entrant_read(n, installed);
+                        snprintf(n->name, sizeof(n->name), "%s", name);
+                        return code;
+                }
+                n->forecaster.kind = DOG_FORECASTER_LOGISTIC;
+        }
         return n->forecaster.kind == DOG_FORECASTER_COUNT ? entrant_read(n, name) : EXIT_FINE;
 }
 

@@ -137,6 +137,27 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
                 number(p, "told"), number(p, "waiting"), number(p, "taken"));
 }
 
+/* Who forecasts, whose data it learned from, and what the last training came to. */
+static void forecasters_print(const struct out *o, const json_t *f)
+{
+        char text[900];
+        char time[32];
+        if (!json_is_object(f))
+                return;
+        snprintf(text, sizeof(text), "%s", word(f, "in_force"));
+        if (json_object_get(f, "made_wall_ns"))
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s, of %.10s)", word(f, "data"),
+                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "made_wall_ns")), time));
+        if (json_is_true(json_object_get(f, "is_training")))
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; training on what was measured here");
+        if (json_object_get(f, "last"))
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; last training, %.19s: %s",
+                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "last_wall_ns")), time),
+                         word(f, "last"));
+        fputs("\nforecast  ", o->to);
+        out_wrapped(o, text, 10);
+}
+
 static void status_print(const struct ctl *ctl, const json_t *s)
 {
         static const struct out_column class_column[] = {
@@ -182,6 +203,8 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         }
         if (json_object_get(s, "pair"))
                 pair_print(ctl, json_object_get(s, "pair"));
+        if (has_paths)
+                forecasters_print(o, json_object_get(s, "forecasters"));
         size_t i;
         const json_t *note;
         json_array_foreach(json_object_get(s, "notes"), i, note)

@@ -253,6 +253,16 @@ struct dog_config_policy {
         double copies_share;
 };
 
+/** Who forecasts, and whether it is trained on what is measured here. */
+struct dog_config_forecast {
+        const char *model;   /**< a model file; NULL: the installed one */
+        int64_t has_trees;   /**< 0: the online logistic alone */
+        int64_t has_retrain; /**< 0 or 1 */
+        int64_t retrain_every_ns;
+        int64_t retrain_from_ns; /**< telemetry of so long */
+        double retrain_cpu;      /**< share of one processor, at most */
+};
+
 struct dog_config {
         const char *site;
         const char *user; /**< the decider's account */
@@ -264,6 +274,7 @@ struct dog_config {
                 const char *socket;
         } api;
         struct dog_config_policy policy;
+        struct dog_config_forecast forecast;
         struct dog_config_profile *profile;
         size_t profiles;
         struct dog_config_tunnel *tunnel;

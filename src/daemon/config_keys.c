@@ -20,6 +20,25 @@ static const struct config_key api_keys[] = {
          .help = "the UNIX socket on which the API and the page are served"},
 };
 
+static const char *const no_yes[] = {"no", "yes", NULL};
+
+static const struct config_key forecast_keys[] = {
+        {"model", CONFIG_FILE, AT(dog_config_forecast, model), .preset = "installed", .word = "installed",
+         .word_value = 0, .help = "trained trees for paths, made by \"sundog train\"; a file that is not fit is told, and "
+                                  "the online logistic forecasts alone"},
+        {"trees", CONFIG_CHOICE, AT(dog_config_forecast, has_trees), .preset = "yes", .choice = no_yes,
+         .help = "no: the online logistic alone"},
+        {"retrain", CONFIG_CHOICE, AT(dog_config_forecast, has_retrain), .preset = "yes", .choice = no_yes,
+         .help = "train trees on what the paths here have done; new ones serve only if they are better on what was "
+                 "measured last"},
+        {"retrain_every", CONFIG_TIME, AT(dog_config_forecast, retrain_every_ns), .preset = "1d", .min = "1min",
+         .max = "30d", .help = "between two trainings"},
+        {"retrain_from", CONFIG_TIME, AT(dog_config_forecast, retrain_from_ns), .preset = "7d", .min = "1h",
+         .max = "30d", .help = "learn from telemetry of so long"},
+        {"retrain_cpu", CONFIG_SHARE, AT(dog_config_forecast, retrain_cpu), .preset = "5%", .min = "0.1%",
+         .max = "100%", .help = "share of one processor that training takes at most, at the lowest priority"},
+};
+
 static const struct config_key policy_keys[] = {
         {"margin", CONFIG_NUMBER, AT(dog_config_policy, margin), .preset = "0.01", .min = "0",
          .max = "1000000", .help = "a move must gain this much price per second"},
@@ -82,6 +101,14 @@ static const struct config_section policy_section = {
         ARRAY_SIZE(policy_keys),
         "How eagerly traffic is moved and copied. Prices share one unit with a profile's *breach_price*: by "
         "default one second of broken promise costs 1."};
+static const struct config_section forecast_section = {
+        "forecast",
+        "forecast",
+        0,
+        forecast_keys,
+        ARRAY_SIZE(forecast_keys),
+        "Who says what is ahead. Trees, the online logistic, persistence and the base rate are mixed by their own "
+        "records."};
 static const struct config_section weight_section = {
         "weight",    "profiles[].weight",     0,
         weight_keys, ARRAY_SIZE(weight_keys), "What the score of 0 to 100 is made of; any scale."};
@@ -338,7 +365,6 @@ static const char *const protects[] = {"auto", "always", "never", "share", NULL}
 static const char *const returns[] = {"nat", "l2", "direct", NULL};
 static const char *const answers[] = {"primary", "first", NULL};
 static const char *const modes[] = {"translated", "aligned", NULL};
-static const char *const no_yes[] = {"no", "yes", NULL};
 
 #define VIP(field)    AT(dog_config_vip, field)
 #define VIP_AT(field) .where_offset = offsetof(struct dog_config_vip, field)
@@ -407,6 +433,8 @@ static const struct config_key root_keys[] = {
         {"api", CONFIG_SECTION, .offset = 0, .preset = "", .section = &api_section, .help = "where to ask"},
         {"policy", CONFIG_SECTION, AT(dog_config, policy), .preset = "", .section = &policy_section,
          .help = "how eagerly to act"},
+        {"forecast", CONFIG_SECTION, AT(dog_config, forecast), .preset = "", .section = &forecast_section,
+         .help = "who says what is ahead"},
         {"profiles", CONFIG_LIST, AT(dog_config, profile), ROOT_COUNT(profiles), .preset = "", .max = "64",
          .section = &profile_section, .help = "promises"},
         {"tunnels", CONFIG_LIST, AT(dog_config, tunnel), ROOT_COUNT(tunnels), .preset = "", .max = "32",

@@ -5,6 +5,7 @@
 #include "daemon/api.h"
 #include "daemon/decision.h"
 #include "daemon/plan_config.h"
+#include "daemon/trees.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
 #include "hands/kernel.h"
@@ -75,6 +76,8 @@ struct decider {
         uv_work_t store_work;
         bool is_storing, is_stopping, is_running;
 
+        uv_async_t trees_async;
+        struct trees *trees;
         struct dog_loop *loop;
         struct path_host *host;
         struct path_link *link[LINKS_MAX];
@@ -411,7 +414,8 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                          .links = d->links,
                          .store = d->store,
                          .started_ns = d->started_ns,
-                         .notes = d->notes};
+                         .notes = d->notes,
+                         .trees = d->trees};
         int64_t now_ns = dog_clock_mono_ns();
         struct view_instance vi = {.config = d->config, .loop = d->loop, .service = d->service};
         if (strcmp(ask, "status") == 0)
@@ -617,6 +621,64 @@ static void store_tick(uv_timer_t *timer)
         d->is_storing = uv_queue_work(&d->uv, &d->store_work, store_step, store_stepped) == 0;
 }
 
+/* ---- trees ---- */
+
+static void note_add(struct decider *d, const char *text)
+{
+        json_array_append_new(d->notes, json_string(text));
+        dog_log(DOG_LOG_WARN, "event=note text=\"%s\"", text);
+}
+
+/* Every class of every tunnel forecasts with the trees in force. */
+static void trees_give(struct decider *d)
+{
+        struct dog_group *g;
+        for (size_t i = 0; i < d->links; i++)
+                for (unsigned c = 0; (g = path_link_group(d->link[i], c)); c++)
+                        if (dog_group_trees(g, trees_model(d->trees)) < 0)
+                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"", g->name);
+}
+
+static void trees_told(uv_async_t *async)
+{
+        struct decider *d = async->data;
+        char text[700];
+        bool is_new;
+        if (d->is_stopping || !trees_news(d->trees, text, sizeof(text), &is_new))
+                return;
+        if (is_new) {
+                trees_give(d);
+                trees_release(d->trees);
+        }
+        dog_log(DOG_LOG_INFO, "event=retrained text=\"%s\"", text);
+        decider_tell(d, dog_clock_mono_ns(), "retrained", "trees", trees_json(d->trees), text);
+}
+
+static void trees_wake(void *user)
+{
+        struct decider *d = user;
+        uv_async_send(&d->trees_async);
+}
+
+static void trees_note(void *user, const char *text)
+{
+        note_add(user, text);
+}
+
+static int trees_begin(struct decider *d, struct dog_err *e)
+{
+        struct dog_err why = {0};
+        int rc = trees_open(&d->trees, d->config, trees_note, d, e);
+        if (rc < 0)
+                return rc;
+        trees_give(d);
+        d->trees_async.data = d;
+        uv_async_init(&d->uv, &d->trees_async, trees_told);
+        if (trees_train(d->trees, trees_wake, d, &why) < 0)
+                note_add(d, why.text);
+        return 0;
+}
+
 /* ---- stopping ---- */
 
 static void close_any(uv_handle_t *handle, void *unused)
@@ -653,12 +715,6 @@ static void hands_readable(uv_poll_t *poll, int status, int events)
 }
 
 /* ---- starting ---- */
-
-static void note_add(struct decider *d, const char *text)
-{
-        json_array_append_new(d->notes, json_string(text));
-        dog_log(DOG_LOG_WARN, "event=note text=\"%s\"", text);
-}
 
 static void store_begin(struct decider *d, const char *config_text)
 {
@@ -889,6 +945,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
         if (rc == 0 && d->config->vips)
                 rc = service_begin(d, e);
         if (rc == 0)
+                rc = trees_begin(d, e);
+        if (rc == 0)
                 rc = dog_netlink_watch_open(&d->watch, e);
         if (rc < 0)
                 return rc;
@@ -919,6 +977,7 @@ static void decider_end(struct decider *d)
         /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
         d->is_running = false;
         dog_loop_free(d->loop);
+        trees_close(d->trees);
         instance_service_close(d->service);
         free(d->machine_track);
         for (size_t i = 0; i < d->links; i++)

@@ -317,13 +317,14 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                         json_array_append_new(notes, json_string(text));
                 }
         }
-        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "version",
+        json_t *model = v->trees ? trees_json(v->trees) : json_null();
+        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
                          SUNDOG_VERSION, "site", v->config->site, "up_s",
                          (double)(now_ns - v->started_ns) / 1e9, "decisions", (json_int_t)all.decisions,
                          "helped", (json_int_t)all.helped, "neutral", (json_int_t)all.neutral, "hurt",
                          (json_int_t)all.hurt, "saved_ms", (json_int_t)(all.bad_saved_ns / DOG_MS),
                          "is_degraded", (int)is_degraded, "paths", view_paths(v, now_ns), "classes", classes,
-                         "packets", drop_rows(v), "store", store, "notes", notes);
+                         "packets", drop_rows(v), "store", store, "notes", notes, "forecasters", model);
 }
 
 /* ---- forecast ---- */

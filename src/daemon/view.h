@@ -5,6 +5,7 @@
  */
 #include "core/loop.h"
 #include "daemon/config.h"
+#include "daemon/trees.h"
 #include "kinds/path/link.h"
 #include "store/store.h"
 
@@ -16,6 +17,7 @@ struct view {
         struct path_link *const *link;
         size_t links;
         struct dog_store *store; /**< may be NULL */
+        const struct trees *trees; /**< may be NULL */
         int64_t started_ns;      /**< monotonic */
         json_t *notes;           /**< array of sentences that an operator should see; borrowed */
 };

@@ -182,6 +182,9 @@ static const struct privilege_rule privilege_rules[] = {
         {"prctl", 0, SCMP_CMP_EQ, PR_GET_NO_NEW_PRIVS, 0},
         {"prctl", 0, SCMP_CMP_EQ, PR_CAPBSET_READ, 0},
         {"prctl", 0, SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA: malloc names its arenas */, 0},
+        /* Background work may step back, never forward. */
+        {"sched_setscheduler", 1, SCMP_CMP_EQ, SCHED_IDLE, 0},
+        {"setpriority", 2, SCMP_CMP_EQ, 19, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIONREAD, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIONBIO, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIOCLEX, 0},
