@@ -78,7 +78,8 @@ static int race_enter(struct race *r, const char *name)
                         n->forecaster.kind = (enum dog_forecaster_kind)k;
         r->entrants++;
         if (strcmp(name, "default") == 0) {
-                /* What the daemon starts with: the model that is installed, or the logistic where there is none. */
+                /* What the daemon starts with: the model that is installed, or the logistic where there is
+                 * none. */
                 char installed[PATH_MAX];
                 trees_installed(installed, sizeof(installed));
                 if (*installed) {

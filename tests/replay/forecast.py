@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train on recorded links, backtest, and the curve: sundog train and sundog backtest, without root and daemon.
 
-Usage: forecast.py SUNDOG FOLDER
+Usage: forecast.py SUNDOG FOLDER STORE_TOOL
 Learns from some days of FOLDER (CC0, see its README) and is judged on another.
 """
 import csv
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-SUNDOG, FOLDER = sys.argv[1:3]
+SUNDOG, FOLDER, STORE_TOOL = sys.argv[1:4]
 WORK = tempfile.mkdtemp(prefix="sundog-forecast-")
 TRAIN = ["--effort", "0.15", "--folds", "0"]
 ENV = dict(os.environ, SOURCE_DATE_EPOCH="1700000000")
@@ -282,12 +282,26 @@ def pictures_stand_alone():
         need("href" not in text and "<script" not in text and "nan" not in text.replace("nance", ""), name)
 
 
+def the_daemons_own_telemetry_is_data_like_any_other():  # P13 F2
+    os.makedirs(place("var"))
+    names = [os.path.join(FOLDER, a["trace"] + ".csv.gz") for a in index()]
+    subprocess.run([STORE_TOOL, place("var/store.db"), *names], check=True, timeout=60)
+    sundog("train", "--store", place("var"), "--since", "3h", "--out", place("own.model"), *TRAIN)
+    report = backtest("--store", place("var/store.db"), "--since", "3h", "--model", place("own.model") + ",persistence")
+    score = {r["model"]: r["auroc"] for r in report["scores"] if r["horizon_s"] == 1 and r["of"] == "onset"}
+    need(score["own.model"] > score["persistence"] + 0.05, str(score))
+    need(report["worth"] and report["worth"][0]["steps"] > 1000, str(report["worth"]))
+    sundog("train", "--store", place("var/nothing.db"), "--out", place("x.model"), code=1, say="nothing.db")
+    sundog("train", "--store", place("var"), "--since", "1s", "--out", place("x.model"), *TRAIN, code=1)
+    return "%d samples, AUROC 1 s %.3f" % (report["samples"], score["own.model"])
+
+
 TESTS = [
     a_model_is_better_than_persistence_on_a_day_it_never_saw, what_comes_after_t_changes_nothing_that_was_said_at_t,
     two_trainings_give_the_same_bytes_on_any_number_of_threads, a_training_that_is_stopped_goes_on_where_it_was,
     bad_recordings_are_refused_with_one_sentence, too_little_to_learn_from_is_said_and_what_can_be_judged_is_judged,
     a_bad_model_file_is_refused_with_one_sentence, outputs_that_cannot_be_written_are_named, wrong_usage_says_what_to_write,
-    pictures_stand_alone,
+    pictures_stand_alone, the_daemons_own_telemetry_is_data_like_any_other,
 ]
 
 print("1..%d" % len(TESTS))
