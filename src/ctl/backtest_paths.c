@@ -325,9 +325,10 @@ static int race_print(const struct race *r)
                         "nothing could be judged: no trace is 3 s long with samples in four of five steps");
         }
         if (o->format == OUT_JSON) {
-                json_t *report = json_pack("{s:s, s:s, s:i, s:I, s:O, s:O}", "kind", "path", "data",
-                                           r->args->data, "traces", r->traces.count, "samples",
-                                           (json_int_t)r->traces.points, "scores", scores, "worth", worth);
+                json_t *report =
+                        json_pack("{s:s, s:s, s:i, s:I, s:O, s:O}", "kind", "path", "data",
+                                  r->args->data ? r->args->data : r->args->store, "traces", r->traces.count,
+                                  "samples", (json_int_t)r->traces.points, "scores", scores, "worth", worth);
                 out_object(o, report);
                 json_decref(report);
         } else {
