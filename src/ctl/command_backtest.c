@@ -109,7 +109,12 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
                 return ctl_fail(EXIT_USAGE, "--kind %s: write path, node or overload", a.kind);
         if (kind == DOG_MODEL_PATH)
                 return backtest_paths(ctl, &a);
-        if (a.store || a.policy_predictions)
-                return ctl_fail(EXIT_USAGE, "--store and --policy-predictions are for --kind path");
+        bool is_plain = !a.store && !a.policy_predictions && a.power >= o.power && a.power <= o.power &&
+                        a.hysteresis >= o.hysteresis && a.hysteresis <= o.hysteresis &&
+                        a.delay_ns == o.delay_ms * DOG_MS && strcmp(a.steer_by, "1s") == 0;
+        if (!is_plain)
+                return ctl_fail(
+                        EXIT_USAGE,
+                        "--store, --policy-predictions and what is about steering are for --kind path");
         return backtest_nodes(ctl, &a, kind);
 }

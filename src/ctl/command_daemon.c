@@ -146,10 +146,12 @@ static void forecasters_print(const struct out *o, const json_t *f)
                 return;
         snprintf(text, sizeof(text), "%s", word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s, of %.10s)", word(f, "data"),
-                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "made_wall_ns")), time));
+                snprintf(
+                        text + strlen(text), sizeof(text) - strlen(text), " (%s, of %.10s)", word(f, "data"),
+                        ctl_time_text((int64_t)json_integer_value(json_object_get(f, "made_wall_ns")), time));
         if (json_is_true(json_object_get(f, "is_training")))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; training on what was measured here");
+                snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                         "; training on what was measured here");
         if (json_object_get(f, "last"))
                 snprintf(text + strlen(text), sizeof(text) - strlen(text), "; last training, %.19s: %s",
                          ctl_time_text((int64_t)json_integer_value(json_object_get(f, "last_wall_ns")), time),

@@ -230,7 +230,8 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
                         (unsigned long long)model->data_rows, fingerprint,
                         model->scores ? "The scores are those of cross-validation: on days (nodes) that were "
                                         "left out.\n"
-                                      : "It was not examined: there is no second day.\n");
+                                      : "It was not examined: without parts to leave out (--folds, or a "
+                                        "second trace) nobody can tell.\n");
         json_decref(scores);
         return EXIT_FINE;
 }
@@ -284,8 +285,11 @@ int command_train(struct ctl *ctl, int argc, char **argv)
         if (a.folds > 8 || !(a.effort > 0 && a.effort <= 10) || a.since_ns <= 0)
                 return ctl_fail(EXIT_USAGE,
                                 "--folds is from 0 to 8, --effort above 0 and at most 10, --since above 0");
-        if (kind != DOG_MODEL_PATH && (a.store || a.family))
-                return ctl_fail(EXIT_USAGE, "--store and --family are for --kind path");
+        bool is_plain =
+                !a.store && !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
+        if (kind != DOG_MODEL_PATH && !is_plain)
+                return ctl_fail(EXIT_USAGE,
+                                "--store, --family, --folds, --effort and --seed are for --kind path");
         int code = out_check(a.out);
         if (code != EXIT_FINE)
                 return code;

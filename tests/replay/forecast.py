@@ -7,7 +7,9 @@ Learns from some days of FOLDER (CC0, see its README) and is judged on another.
 import csv
 import gzip
 import json
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -282,6 +284,55 @@ def pictures_stand_alone():
         need("href" not in text and "<script" not in text and "nan" not in text.replace("nance", ""), name)
 
 
+def nodes_folder(name, minutes=5760):
+    """Two made-up servers: work that swings with the hours and now and then climbs over its limit."""
+    to = place(name)
+    os.makedirs(to, exist_ok=True)
+    with open(os.path.join(to, "nodes.csv"), "w") as f:
+        f.write("dataset,node,step_s,t0_s,labelled_from_s,end_s,n_metrics,source\n")
+        for node in ("a", "b"):
+            f.write("made,%s,60,0,%d,%d,2,here\n" % (node, 2880 * 60, 5760 * 60))
+    with open(os.path.join(to, "incidents.csv"), "w") as f:
+        f.write("dataset,node,start_s,end_s,kind\n")
+        for node in ("a", "b"):
+            for start in range(3000, 5700, 400):
+                f.write("made,%s,%d,%d,full\n" % (node, start * 60, (start + 20) * 60))
+    with open(os.path.join(to, "made.csv"), "w") as f:
+        f.write("t_s,node,cpu,wait\n")
+        chance = random.Random(7)
+        for node in ("a", "b"):
+            for t in range(5760):
+                hours = math.sin(t / 1440 * 2 * math.pi)
+                into = (t - 2990) % 400
+                climb = max(0, 30 - abs(into - 15)) / 30 if t > 2900 else 0
+                cpu, wait = 0.4 + 0.1 * hours + 0.5 * climb + chance.gauss(0, 0.03), chance.gauss(0.1, 0.02)
+                if t < minutes:
+                    f.write("%d,%s,%.4f,%.4f\n" % (t * 60, node, cpu, wait))
+    return to
+
+
+def nodes_and_overload_are_judged_by_the_same_commands():  # P13 F2
+    where, cut = nodes_folder("nodes"), nodes_folder("nodes-cut", 4000)
+    notes = []
+    for kind, header in (("overload", "dataset,node,metric,t_s,p5,p15,p60"), ("node", "dataset,node,t_s,p5,p15,p60,health")):
+        name = place(kind + ".model")
+        sundog("train", "--kind", kind, "--data", where, "--out", name)
+        report = backtest("--data", where, "--model", name + ",base", "--predictions", place("whole.csv"))
+        need(report["kind"] == kind, "the kind is the model's")
+        score = {(r["model"], r["ahead_min"]): r["auroc"] for r in report["scores"]}
+        need(score[kind + ".model", 15] > 0.6, str(score))
+        sundog("backtest", "--data", cut, "--model", name, "--predictions", place("cut.csv"))
+        with open(place("whole.csv")) as a, open(place("cut.csv")) as b:
+            whole, early = a.read().splitlines(), b.read().splitlines()
+        need(whole[0] == header and len(early) > 500, whole[0])
+        need(not set(early[1:]) - set(whole[1:]), "it looks ahead")
+        notes.append("%s %.3f" % (kind, score[kind + ".model", 15]))
+    sundog("backtest", "--data", where, "--model", place("node.model"), "--kind", "overload", code=1, say="kind")
+    sundog("backtest", "--data", where, "--kind", "node", "--model", "persistence", code=2, say="base")
+    sundog("train", "--kind", "node", "--data", where, "--out", place("x"), "--folds", "2", code=2, say="--folds")
+    return "AUROC 15 min: " + ", ".join(notes)
+
+
 def the_daemons_own_telemetry_is_data_like_any_other():  # P13 F2
     os.makedirs(place("var"))
     names = [os.path.join(FOLDER, a["trace"] + ".csv.gz") for a in index()]
@@ -302,6 +353,7 @@ TESTS = [
     bad_recordings_are_refused_with_one_sentence, too_little_to_learn_from_is_said_and_what_can_be_judged_is_judged,
     a_bad_model_file_is_refused_with_one_sentence, outputs_that_cannot_be_written_are_named, wrong_usage_says_what_to_write,
     pictures_stand_alone, the_daemons_own_telemetry_is_data_like_any_other,
+    nodes_and_overload_are_judged_by_the_same_commands,
 ]
 
 print("1..%d" % len(TESTS))
