@@ -141,6 +141,7 @@ static void outlook_modes(struct dog_outlook *o, struct dog_insight *shared, con
 
 static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
 {
+        float extra[DOG_PATH_EXTRAS];
         if (!o->track)
                 return;
         struct dog_path_sample in = {.t_ns = s->at_ns,
@@ -148,8 +149,35 @@ static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
                                      .is_bad = o->verdict.is_bad,
                                      .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
                                      .loss = (float)s->value[DOG_SIGNAL_LOSS],
-                                     .rate_kbps = (float)s->value[DOG_SIGNAL_RATE]};
+                                     .rate_kbps = (float)s->value[DOG_SIGNAL_RATE],
+                                     .extra = extra};
+        for (int i = 0; i < DOG_PATH_EXTRAS; i++)
+                extra[i] = NAN;
+        /* Of the radio what trees have a place for; it belongs to the sample of exactly its time. */
+        if (o->radio_ns && o->radio_ns == s->at_ns) {
+                extra[DOG_PATH_X_SIGNAL_DBM] = o->radio[DOG_RADIO_I_RSRP];
+                extra[DOG_PATH_X_SINR_DB] = o->radio[DOG_RADIO_I_SINR];
+                extra[DOG_PATH_X_HANDOVER_AGE_S] = o->radio[DOG_RADIO_I_SINCE_HANDOVER];
+                extra[DOG_PATH_X_OBSTRUCTED] = o->radio[DOG_RADIO_I_OBSTRUCTION];
+                extra[DOG_PATH_X_OBSTRUCTION_IN_S] = o->radio[DOG_RADIO_I_OBSTRUCTED_IN];
+        }
         dog_path_track_observe(o->track, &in);
+}
+
+void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns)
+{
+        o->radio_ns = in ? at_ns : 0;
+        if (in)
+                memcpy(o->radio, in, sizeof(o->radio));
+}
+
+/* What the radio hints at, at the time of this sample; NULL when it is silent, or there is none. */
+static const float *outlook_hints(const struct dog_outlook *o, int64_t at_ns, float to[DOG_RADIO_HINTS])
+{
+        if (!o->radio_ns || o->radio_ns != at_ns)
+                return NULL;
+        dog_radio_hints(o->radio, to);
+        return to;
 }
 
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
@@ -205,10 +233,12 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                 dog_series_update(&o->rate, &c->rate, now->value[DOG_SIGNAL_RATE], now->at_ns);
 
         float load[DOG_RISK_LOAD_SIGNALS];
+        float hint[DOG_RADIO_HINTS];
         struct dog_risk_sample risk = {.t_ns = now->at_ns,
                                        .margin = (float)o->verdict.margin,
                                        .is_bad = o->verdict.is_bad,
-                                       .load = outlook_load(now, load)};
+                                       .load = outlook_load(now, load),
+                                       .radio = outlook_hints(o, now->at_ns, hint)};
         struct dog_ensemble_news news;
         dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, NULL);
         outlook_modes(o, shared, policy, now);

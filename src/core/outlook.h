@@ -42,6 +42,8 @@ struct dog_outlook {
         struct dog_modes modes;  /**< how it fails */
         struct dog_brier brier;  /**< the near risk, as it was said, against persistence */
         uint8_t disarmed, rearmed; /**< bit per model: news that nobody has taken yet */
+        int64_t radio_ns;              /**< time of `radio`; 0: the member's radio told nothing */
+        float radio[DOG_RADIO_INPUTS]; /**< what its modem or dish tells; see models/radio_features.h */
 };
 
 /** What members of one group learn together: the risk model's weights, and how failures go together. */
@@ -76,6 +78,13 @@ struct dog_outlook_peers {
         struct dog_path_peers faces;
 };
 void dog_outlook_show(const struct dog_outlook *o, struct dog_outlook_peers *peers);
+
+/**
+ * What the member's modem or dish tells at the time of the sample that comes next: DOG_RADIO_INPUTS inputs,
+ * which are copied; NULL: nothing. They belong to the sample of exactly that time, so each sample needs its
+ * own.
+ */
+void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns);
 
 /**
  * What is expected now. Uses nothing later than the newest sample. The drivers are left empty.

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *word(const json_t *o, const char *key)
@@ -49,6 +50,31 @@ void ctl_risk_bars(const json_t *row, char *to, size_t room)
                 snprintf(to + strlen(to), room - strlen(to), " %.0f%%", 100 * p);
 }
 
+/* "lte -97 dBm 4.5 dB", "satellite obstructed 1.2%"; "-" when a radio that is configured tells nothing. */
+static void radio_words(const json_t *row, char *to, size_t room)
+{
+        static const struct {
+                const char *key, *format;
+                double times;
+        } part[] = {{"rsrp_dbm", " %.0f dBm", 1},   {"rssi_dbm", " %.0f dBm", 1},
+                    {"sinr_db", " %.1f dB", 1},     {"signal", " %.0f%%", 100},
+                    {"drop", " drops %.0f%%", 100}, {"obstruction", " obstructed %.1f%%", 100}};
+        const char *technology = json_string_value(json_object_get(row, "technology"));
+        snprintf(to, room, "%s", technology ? technology : "");
+        bool has_power = false;
+        for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+                double value = number(row, part[i].key);
+                if (isnan(value) || (i == 1 && has_power))
+                        continue;
+                has_power |= i == 0;
+                snprintf(to + strlen(to), room - strlen(to), part[i].format, part[i].times * value);
+        }
+        if (json_is_true(json_object_get(row, "outage")))
+                snprintf(to + strlen(to), room - strlen(to), " OUTAGE");
+        if (!to[0])
+                snprintf(to, room, "%s", json_object_get(row, "radio_why") ? "-" : "");
+}
+
 /* Columns that join several numbers, for the table only. */
 static json_t *paths_for_people(const json_t *rows)
 {
@@ -72,14 +98,26 @@ static json_t *paths_for_people(const json_t *rows)
                 json_object_set_new(copy, "now", json_string(now));
                 json_object_set_new(copy, "next", json_string(next));
                 json_object_set_new(copy, "risk", json_string(risk));
+                char radio[120];
+                radio_words(row, radio, sizeof(radio));
+                json_object_set_new(copy, "radio", json_string(radio));
                 json_array_append_new(list, copy);
         }
         return list;
 }
 
+/* Without a radio there is nothing to say of one, and a terminal is only so wide. */
+static bool is_radio_told(const json_t *rows)
+{
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row) if (json_object_get(row, "radio_why")) return true;
+        return false;
+}
+
 static void paths_print(const struct ctl *ctl, const json_t *rows)
 {
-        static const struct out_column column[] = {
+        struct out_column column[] = {
                 {.key = "path"},
                 {.key = "tunnel"},
                 {.key = "state"},
@@ -90,7 +128,13 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
                 {.key = "carries"},
                 {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true},
                 {.key = "why"},
+                {.key = NULL},
                 {.key = NULL}};
+        const size_t why = sizeof(column) / sizeof(column[0]) - 3;
+        if (is_radio_told(rows)) {
+                column[why + 1] = column[why];
+                column[why] = (struct out_column){.key = "radio"};
+        }
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
                 return;
@@ -137,6 +181,16 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
                 number(p, "told"), number(p, "waiting"), number(p, "taken"));
 }
 
+/* "2026-11-21 12:24" */
+static const char *date_text(const json_t *o, const char *key, char to[32])
+{
+        time_t at = (time_t)(json_integer_value(json_object_get(o, key)) / 1000000000);
+        struct tm local;
+        localtime_r(&at, &local);
+        strftime(to, 32, "%Y-%m-%d %H:%M", &local);
+        return to;
+}
+
 /* Who forecasts, whose data it learned from, and what the last training came to. */
 static void forecasters_print(const struct out *o, const json_t *f)
 {
@@ -146,17 +200,19 @@ static void forecasters_print(const struct out *o, const json_t *f)
                 return;
         snprintf(text, sizeof(text), "%s", word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
-                snprintf(
-                        text + strlen(text), sizeof(text) - strlen(text), " (%s, of %.10s)", word(f, "data"),
-                        ctl_time_text((int64_t)json_integer_value(json_object_get(f, "made_wall_ns")), time));
-        if (json_is_true(json_object_get(f, "is_training")))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text),
-                         "; training on what was measured here");
-        if (json_object_get(f, "last"))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "; last training, %.19s: %s",
-                         ctl_time_text((int64_t)json_integer_value(json_object_get(f, "last_wall_ns")), time),
-                         word(f, "last"));
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)", word(f, "data"),
+                         date_text(f, "made_wall_ns", time));
         fputs("\nforecast  ", o->to);
+        out_wrapped(o, text, 10);
+        if (!json_is_true(json_object_get(f, "retrains")))
+                return;
+        fputs("training  ", o->to);
+        if (json_is_true(json_object_get(f, "is_training")))
+                snprintf(text, sizeof(text), "going on, in the background");
+        else if (json_object_get(f, "last"))
+                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time), word(f, "last"));
+        else
+                snprintf(text, sizeof(text), "not yet, on what is measured here");
         out_wrapped(o, text, 10);
 }
 
@@ -266,14 +322,14 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
                 fprintf(o->to, "   score %.0f", number(near, "score"));
         fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
                 word(near, "hint")[0] ? "   " : "", word(near, "hint"));
-        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
-                "SUCH CHANCES SO FAR", "RTT", "LOSS", out_colour(o, "plain"));
+        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)", "SUCH CHANCES SO FAR",
+                "RTT", "LOSS", out_colour(o, "plain"));
         for (size_t h = at; h < at + horizons; h++) {
                 const json_t *row = json_array_get(rows, h);
                 double p = number(row, "p_breach");
-                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p),
-                        100 * p, out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"),
-                        word(row, "rtt"), word(row, "loss"));
+                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p), 100 * p,
+                        out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"), word(row, "rtt"),
+                        word(row, "loss"));
         }
         snprintf(text, sizeof(text), "%s", word(near, "drivers"));
         if (text[0] && strcmp(word(near, "model"), "none") != 0)
@@ -299,8 +355,7 @@ static void forecast_print(const struct ctl *ctl, const json_t *rows)
         for (size_t at = 0; at < count;) {
                 const json_t *first = json_array_get(rows, at);
                 size_t end = at + 1;
-                while (end < count &&
-                       strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
+                while (end < count && strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
                        strcmp(word(json_array_get(rows, end), "class"), word(first, "class")) == 0)
                         end++;
                 if (at)

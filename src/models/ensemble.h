@@ -29,8 +29,8 @@ enum { DOG_ENSEMBLE_HORIZONS = 3, DOG_ENSEMBLE_PENDING = 7 /**< 1 + 2 + 4 under 
 
 /* name, words, weight at the start */
 #define DOG_EXPERT_LIST(X)                                                                                   \
-        X(LOGISTIC, "online logistic", 0.30F)                                                                \
-        X(TREES, "trees", 0.67F)                                                                             \
+        X(LOGISTIC, "online logistic", 0.57F)                                                                \
+        X(TREES, "trees", 0.40F)                                                                             \
         X(PERSISTENCE, "persistence", 0.02F)                                                                 \
         X(BASE, "base rate", 0.01F)
 
