@@ -159,8 +159,7 @@ static int run_hear(void *data, const struct dog_nodes_prediction *p)
         char line[512];
         int rc = 0;
         if (++r->done % 1024 == 0)
-                progress_show(&r->progress, (double)r->done, (double)(r->done > r->of ? r->done : r->of),
-                              r->name[r->now]);
+                progress_show(&r->progress, (double)r->done, (double)r->of, r->name[r->now]);
         if (set < 0)
                 return 0;
         if (r->predictions) {
@@ -292,10 +291,7 @@ static int run_model(struct nodes_run *r)
         int code = heard_make(r);
         if (code != EXIT_FINE)
                 return code;
-        uint64_t before = r->done;
         int rc = dog_nodes_predict(r->nodes, r->task, r->model[r->now], &o, run_hear, r, &e);
-        if (r->now == 0)
-                r->of = (r->done - before) * (uint64_t)r->models;
         for (int s = 0; s < r->sets && rc == 0 && code == EXIT_FINE; s++) {
                 struct dog_scores scores[DOG_NODE_HORIZONS] = {0};
                 rc = r->task == DOG_NODES_OVERLOAD ? set_overload(r, s, scores, &e)
@@ -409,6 +405,11 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
         if (r->predictions) {
                 dog_nodes_csv_header(r->task, header);
                 fputs(header, r->predictions);
+        }
+        for (unsigned i = 0; r->nodes && i < r->nodes->count; i++) {
+                const struct dog_node_record *n = &r->nodes->node[i];
+                uint64_t rows = n->rows - n->first;
+                r->of += rows * (r->task == DOG_NODES_OVERLOAD ? n->metrics : 1) * (uint64_t)r->models;
         }
         FILE *predictions = r->predictions;
         r->progress = progress_begin("backtest");

@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "ctl/learn_data.h"
 #include "ctl/progress.h"
+#include "daemon/trees.h"
 #include "learn/path_train.h"
 #include "learn/plot.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,9 +76,19 @@ static int race_enter(struct race *r, const char *name)
         for (int k = DOG_FORECASTER_LOGISTIC; k < DOG_FORECASTER_COUNT; k++)
                 if (strcmp(name, dog_forecaster_word((enum dog_forecaster_kind)k)) == 0)
                         n->forecaster.kind = (enum dog_forecaster_kind)k;
-        if (strcmp(name, "default") == 0)
-                n->forecaster.kind = DOG_FORECASTER_LOGISTIC;
         r->entrants++;
+        if (strcmp(name, "default") == 0) {
+                /* What the daemon starts with: the model that is installed, or the logistic where there is
+                 * none. */
+                char installed[PATH_MAX];
+                trees_installed(installed, sizeof(installed));
+                if (*installed) {
+                        int code = entrant_read(n, installed);
+                        snprintf(n->name, sizeof(n->name), "%s", name);
+                        return code;
+                }
+                n->forecaster.kind = DOG_FORECASTER_LOGISTIC;
+        }
         return n->forecaster.kind == DOG_FORECASTER_COUNT ? entrant_read(n, name) : EXIT_FINE;
 }
 
@@ -299,16 +311,24 @@ static void race_rows(const struct race *r, json_t *scores, json_t *worth)
         }
 }
 
-static void race_print(const struct race *r)
+static int race_print(const struct race *r)
 {
         const struct out *o = &r->ctl->out;
         json_t *scores = json_array();
         json_t *worth = json_array();
         race_rows(r, scores, worth);
+        if (json_array_size(scores) == 0) {
+                json_decref(scores);
+                json_decref(worth);
+                return ctl_fail(
+                        EXIT_FAILED,
+                        "nothing could be judged: no trace is 3 s long with samples in four of five steps");
+        }
         if (o->format == OUT_JSON) {
-                json_t *report = json_pack("{s:s, s:s, s:i, s:I, s:O, s:O}", "kind", "path", "data",
-                                           r->args->data, "traces", r->traces.count, "samples",
-                                           (json_int_t)r->traces.points, "scores", scores, "worth", worth);
+                json_t *report =
+                        json_pack("{s:s, s:s, s:i, s:I, s:O, s:O}", "kind", "path", "data",
+                                  r->args->data ? r->args->data : r->args->store, "traces", r->traces.count,
+                                  "samples", (json_int_t)r->traces.points, "scores", scores, "worth", worth);
                 out_object(o, report);
                 json_decref(report);
         } else {
@@ -336,6 +356,7 @@ static void race_print(const struct race *r)
         }
         json_decref(scores);
         json_decref(worth);
+        return EXIT_FINE;
 }
 
 /* ---- pictures ---- */
@@ -449,7 +470,7 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         if (code == EXIT_FINE && a->plot)
                 code = race_plot(r);
         if (code == EXIT_FINE)
-                race_print(r);
+                code = race_print(r);
         race_free(r);
         return code;
 }

@@ -92,9 +92,10 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
         if (words > 0)
                 return ctl_fail(EXIT_USAGE, "backtest takes no words (\"%s\"): give the folder with --data",
                                 argv[0]);
-        if (!a.data)
+        if (!a.data == !a.store)
                 return ctl_fail(EXIT_USAGE,
-                                "backtest on what? Give a folder of recorded telemetry with --data");
+                                "backtest on what? Give a folder with --data, or the daemon's --store%s",
+                                a.data ? ", not both" : "");
         if (strcmp(a.steer_by, "1s") != 0 && strcmp(a.steer_by, "next") != 0)
                 return ctl_fail(EXIT_USAGE, "--steer-by %s: write 1s or next", a.steer_by);
         if (!(a.power > 0 && a.power <= 10) || !(a.hysteresis >= 0 && a.hysteresis <= 1))
@@ -108,7 +109,12 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
                 return ctl_fail(EXIT_USAGE, "--kind %s: write path, node or overload", a.kind);
         if (kind == DOG_MODEL_PATH)
                 return backtest_paths(ctl, &a);
-        if (a.store || a.policy_predictions)
-                return ctl_fail(EXIT_USAGE, "--store and --policy-predictions are for --kind path");
+        bool is_plain = !a.store && !a.policy_predictions && a.power >= o.power && a.power <= o.power &&
+                        a.hysteresis >= o.hysteresis && a.hysteresis <= o.hysteresis &&
+                        a.delay_ns == o.delay_ms * DOG_MS && strcmp(a.steer_by, "1s") == 0;
+        if (!is_plain)
+                return ctl_fail(
+                        EXIT_USAGE,
+                        "--store, --policy-predictions and what is about steering are for --kind path");
         return backtest_nodes(ctl, &a, kind);
 }

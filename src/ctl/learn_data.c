@@ -95,9 +95,12 @@ static int store_load(const struct learn_source *s, struct dog_path_traces *to)
         *to = (struct dog_path_traces){0};
         rc = dog_store_open(&o, &store, &e);
         int64_t from_ns = now_ns - s->since_ns;
-        from_ns -= from_ns % WINDOW_NS;
-        for (; rc == 0 && from_ns < now_ns; from_ns += WINDOW_NS)
-                rc = window_load(store, from_ns, from_ns + WINDOW_NS - 1, to, &e);
+        while (rc == 0 && from_ns < now_ns) {
+                /* Whole hours of the clock, so that the same telemetry is cut alike tomorrow. */
+                int64_t next_ns = from_ns - from_ns % WINDOW_NS + WINDOW_NS;
+                rc = window_load(store, from_ns, next_ns - 1, to, &e);
+                from_ns = next_ns;
+        }
         dog_store_close(store);
         if (rc == 0 && to->count == 0)
                 rc = dog_err_set(&e, -ENODATA,

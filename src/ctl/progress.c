@@ -7,7 +7,7 @@
 
 enum { BAR = 30 };
 /* Whoever reads a log wants to know that it goes on, not every step of it. */
-#define LINE_NS     (5 * DOG_S)
+#define LINE_NS     (10 * DOG_S)
 #define TERMINAL_NS (100 * DOG_MS)
 
 struct progress progress_begin(const char *what)

@@ -10,6 +10,8 @@ struct train_args {
         double effort;
 };
 
+/** What the model says of when it was made: now, or SOURCE_DATE_EPOCH. */
+int64_t train_made_ns(void);
 /** Ctrl-C, or an ordinary kill. */
 bool train_is_stopped(void);
 /** Nodes and overload; kind is enum dog_model_kind. An exit code. */

@@ -1,5 +1,4 @@
 /* sundog train of nodes and overload. */
-#include "base/clock.h"
 #include "ctl/progress.h"
 #include "ctl/train.h"
 #include "learn/nodes.h"
@@ -21,7 +20,7 @@ int train_nodes(struct ctl *ctl, const struct train_args *a, int kind)
         if (dog_nodes_read(&nodes, a->data, &e) < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         struct progress bar = progress_begin("training");
-        int rc = dog_nodes_train(nodes, task, a->threads, dog_clock_wall_ns(), nodes_watch, &bar, &model, &e);
+        int rc = dog_nodes_train(nodes, task, a->threads, train_made_ns(), nodes_watch, &bar, &model, &e);
         progress_end(&bar);
         int code = EXIT_FINE;
         if (rc == -ECANCELED)

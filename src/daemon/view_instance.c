@@ -297,6 +297,31 @@ static void instance_vitals(json_t *row, const struct instance_machine_view *m)
                                               (json_int_t)m->agent.dropped[DOG_AGENT_BAD_TAG]));
 }
 
+/* I2, F5: what may become of the host, from what it reports; chances at 5, 15 and 60 min. */
+static json_t *instance_node(const struct instance_machine_view *m)
+{
+        const struct dog_node_word *w = &m->node;
+        if (!m->has_node)
+                return json_null();
+        json_t *overload = json_array(), *failure = json_array(), *overload_skill = json_array(),
+               *failure_skill = json_array();
+        json_t *modes = json_array();
+        for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
+                json_array_append_new(overload, real((double)w->overload[h]));
+                json_array_append_new(failure, real((double)w->failure[h]));
+                json_array_append_new(overload_skill, json_boolean(w->has_overload_skill[h]));
+                json_array_append_new(failure_skill, json_boolean(w->has_failure_skill[h]));
+        }
+        for (int i = 0; i < DOG_NODE_MODE_COUNT; i++)
+                json_array_append_new(modes, json_pack("{s:s, s:o, s:b}", "mode",
+                                                       dog_node_mode_word((enum dog_node_mode)i), "p_15min",
+                                                       real((double)w->mode[i]), "has_skill",
+                                                       (int)w->has_mode_skill[i]));
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "overload", overload, "overload_has_skill",
+                         overload_skill, "failure", failure, "failure_has_skill", failure_skill, "health",
+                         real((double)w->health), "modes", modes, "text", m->node_text);
+}
+
 static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t now_ns)
 {
         const struct dog_config_instance *set = &v->config->instance[i];
@@ -350,6 +375,7 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "probes_lost", json_integer((json_int_t)m.probes_lost));
         json_object_set_new(row, "told_health", real(m.told_health));
         instance_vitals(row, &m);
+        json_object_set_new(row, "node", instance_node(&m));
         return row;
 }
 

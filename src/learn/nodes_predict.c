@@ -102,6 +102,7 @@ static int predict_step(struct predict *p, size_t row, unsigned series, const fl
                                            .health = NAN};
         size_t at = (series * r->rows + row) * DOG_NODE_HORIZONS;
         predict_ask(p, x, &out);
+        /* An alarm is about now: within the hour it would only be costly. */
         float alarm = p->task == DOG_NODES_FAILURE ? dog_node_alarm(p->state) : 0;
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 out.label[h] = p->label[at + (size_t)h];

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRAIN_FOLDS = 3, TRAIN_ROWS = 400000 };
+enum { TRAIN_FOLDS = 4, TRAIN_ROWS = 300000 };
 
 struct train_watch {
         bool (*watch)(void *data, unsigned done, unsigned of);
@@ -27,13 +27,13 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
 {
         struct dog_gbt_params p = dog_gbt_params_default();
         bool is_overload = task == DOG_NODES_OVERLOAD;
-        p.rounds = is_overload ? 200 : 150;
+        p.rounds = is_overload ? 150 : 80;
         p.depth = is_overload ? 5 : 3;
-        p.learn_rate = is_overload ? 0.06F : 0.05F;
-        p.min_child = is_overload ? 5 : 2;
+        p.learn_rate = 0.06F;
+        p.min_child = 5;
         p.row_share = 0.5F;
         p.column_share = 0.5F;
-        p.lambda = 5;
+        p.lambda = is_overload ? 5 : 20;
         p.seed = 1;
         p.threads = threads ? threads : 1;
         return p;
@@ -75,37 +75,32 @@ static void train_line(const struct dog_table *t, unsigned h, const float *raw, 
                 s->bias = s->slope = 0;
 }
 
-/* Skill against each node's own rate, the model's odds moved by each node's own record as at run time. */
-static float train_skill(const struct dog_table *t, unsigned h, const float *raw,
-                         const struct dog_node_shape *s)
+/*
+ * Skill against each node's base rate, both moved by the node's own record as they are at run time: the
+ * grades are run over the rows in their order.
+ */
+static float train_skill(const struct dog_nodes *n, const struct dog_table *t, unsigned h, const float *raw,
+                         const struct dog_node_shape *s, unsigned stride)
 {
         double loss = 0, loss_base = 0;
-        uint32_t blocks = dog_table_blocks(t);
-        for (uint32_t b = 0; b < blocks; b++) {
-                double happened = 0, expected = 0, count = 0;
-                for (int pass = 0; pass < 2; pass++)
-                        for (size_t i = 0; i < t->rows; i++) {
-                                int8_t label = dog_table_label(t, i, h);
-                                double x = (double)raw[i * t->targets + h], w = (double)t->weight[i];
-                                if (t->block[i] != b || label < 0 || isnan(x))
-                                        continue;
-                                double p = 1 / (1 + exp(-((double)s->bias + (double)s->slope * x)));
-                                if (pass == 0) {
-                                        happened += label;
-                                        expected += p;
-                                        count++;
-                                        continue;
-                                }
-                                double factor = (2 + happened) / (2 + expected), base = happened / count;
-                                p = p * factor / (p * factor + 1 - p);
-                                loss += w * (p - label) * (p - label);
-                                loss_base += w * (base - label) * (base - label);
-                        }
+        size_t i = 0;
+        while (i < t->rows) {
+                uint32_t block = t->block[i];
+                float weight = (float)(stride * n->node[block].step_s) / (float)dog_node_horizon_s[h];
+                struct dog_node_grade g;
+                dog_node_grade_init(&g, s);
+                for (; i < t->rows && t->block[i] == block; i++)
+                        if (dog_table_label(t, i, h) >= 0)
+                                dog_node_grade_learn(&g, raw[i * t->targets + h], dog_table_label(t, i, h),
+                                                     weight);
+                loss += g.loss_model;
+                loss_base += g.loss_base;
         }
         return loss_base > 0 ? (float)(1 - loss / loss_base) : 0;
 }
 
-static int train_shape(struct dog_model *m, const struct dog_table *t, const float *raw, struct dog_err *e)
+static int train_shape(struct dog_model *m, const struct dog_nodes *n, const struct dog_table *t,
+                       const float *raw, unsigned stride, struct dog_err *e)
 {
         int rc = 0;
         for (unsigned h = 0; h < t->targets && rc == 0; h++) {
@@ -117,7 +112,7 @@ static int train_shape(struct dog_model *m, const struct dog_table *t, const flo
                 }
                 struct dog_node_shape s = {.base = (float)((happened + 1) / (known + 2))};
                 train_line(t, h, raw, &s);
-                s.skill = s.slope > 0 ? train_skill(t, h, raw, &s) : 0;
+                s.skill = s.slope > 0 ? train_skill(n, t, h, raw, &s, stride) : 0;
                 const struct {
                         const char *part;
                         float value;
@@ -205,7 +200,7 @@ int dog_nodes_train(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
         if (rc < 0)
                 dog_gbt_free(trees);
         if (rc == 0) {
-                rc = train_shape(*to, t, raw, e);
+                rc = train_shape(*to, n, t, raw, stride, e);
                 if (rc < 0) {
                         dog_model_free(*to);
                         *to = NULL;

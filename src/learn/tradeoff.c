@@ -31,7 +31,8 @@ int dog_curve_make(struct dog_curve *c, struct dog_choice *choice, size_t count,
                 dog_curve_free(c);
                 return dog_err_set(e, -ENOMEM, "a curve of %zu steps: out of memory", count);
         }
-        qsort(choice, count, sizeof(*choice), choice_compare);
+        if (count > 0)
+                qsort(choice, count, sizeof(*choice), choice_compare);
         for (size_t i = 0; i < count; i++)
                 removable += choice[i].is_removable;
         c->overhead[c->points] = 0;

@@ -4,12 +4,16 @@
 #include <string.h>
 
 /* So many incidents of its own move a node half way from the others' rate to its own. */
-#define GRADE_FEW 2.0
-/* Before so many weighed outcomes happened (or should have) a record is chance. */
-#define GRADE_LEAST 2.0
-
+#define GRADE_FEW 4.0
+/* A node that nothing is known of has so much of the others' rate: most machines are calmer than recorded
+ * ones. */
+#define GRADE_CALM 0.15
+/* How far towards the model a node begins, and what that is worth in squares of differences. */
+#define GRADE_SHARE_FIRST 0.4
+#define GRADE_SHARE_WORTH 0.02
+#define GRADE_SHARE_LEAST 0.05
 /* What an alarm may make of the base rate, and never more than a half. */
-#define GRADE_ALARM_TIMES 30.0F
+#define GRADE_ALARM_TIMES 15.0F
 #define GRADE_ALARM_MOST  0.5F
 
 static double grade_squash(double log_odds)
@@ -41,27 +45,39 @@ static double grade_line(const struct dog_node_grade *g, float raw)
         return grade_squash((double)g->shape.bias + (double)g->shape.slope * (double)raw);
 }
 
+static double grade_factor(double happened, double expected)
+{
+        return (GRADE_CALM * GRADE_FEW + happened) / (GRADE_FEW + expected);
+}
+
 static double grade_model(const struct dog_node_grade *g, float raw)
 {
-        return grade_odds_times(grade_line(g, raw),
-                                (GRADE_FEW + g->happened) / (GRADE_FEW + g->expected_model));
+        return grade_odds_times(grade_line(g, raw), grade_factor(g->happened, g->expected_model));
 }
 
 float dog_node_grade_base(const struct dog_node_grade *g)
 {
-        return (float)grade_odds_times((double)g->shape.base,
-                                       (GRADE_FEW + g->happened) / (GRADE_FEW + g->expected_base));
+        return (float)grade_odds_times((double)g->shape.base, grade_factor(g->happened, g->expected_base));
+}
+
+/* The share of the way from the base rate to the model. */
+static double grade_share(const struct dog_node_grade *g)
+{
+        if (!(g->shape.slope > 0 && g->shape.skill > 0))
+                return g->shape.slope > 0 ? GRADE_SHARE_LEAST : 0;
+        double share = (GRADE_SHARE_FIRST * GRADE_SHARE_WORTH + g->earned) / (GRADE_SHARE_WORTH + g->apart);
+        return fmax(GRADE_SHARE_LEAST, fmin(1, share));
 }
 
 bool dog_node_grade_has_skill(const struct dog_node_grade *g)
 {
-        return g->shape.slope > 0 && g->shape.skill > 0 && !g->is_without;
+        return grade_share(g) > 2 * GRADE_SHARE_LEAST;
 }
 
 float dog_node_grade_say(const struct dog_node_grade *g, float raw)
 {
-        return dog_node_grade_has_skill(g) && isfinite(raw) ? (float)grade_model(g, raw)
-                                                            : dog_node_grade_base(g);
+        double base = (double)dog_node_grade_base(g);
+        return isfinite(raw) ? (float)(base + grade_share(g) * (grade_model(g, raw) - base)) : (float)base;
 }
 
 float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm)
@@ -76,17 +92,13 @@ void dog_node_grade_learn(struct dog_node_grade *g, float raw, bool happened, fl
                 return;
         double w = weight < 1 ? (double)weight : 1, y = happened ? 1 : 0;
         double model = grade_model(g, raw), base = (double)dog_node_grade_base(g);
-        g->loss_model += w * (model - y) * (model - y);
+        double said = (double)dog_node_grade_say(g, raw);
+        g->loss_model += w * (said - y) * (said - y);
         g->loss_base += w * (base - y) * (base - y);
+        g->apart += w * (model - base) * (model - base);
+        g->earned += w * (model - base) * (y - base);
         g->outcomes += w;
         g->happened += w * y;
         g->expected_model += w * grade_line(g, raw);
         g->expected_base += w * (double)g->shape.base;
-        /* Losing must be clear before the word is taken away, and winning before it is given back. */
-        if (fmax(g->happened, g->expected_base) < GRADE_LEAST)
-                return;
-        if (!g->is_without)
-                g->is_without = g->loss_model > g->loss_base * 1.005;
-        else
-                g->is_without = g->loss_model > g->loss_base * 0.995;
 }

@@ -11,8 +11,12 @@
  * happened) / (few + expected): nothing while there is no record, the node's own rate when there is much (the
  * posterior mean of a Poisson rate under a Gamma prior: Gelman et al., "Bayesian Data Analysis",
  * section 2.6);
- *   - beside it the plain base rate is kept in the same way, and both are graded (Brier, see models/brier.h).
- *     Where the model's record is the worse one, it has no skill here: the base rate is said instead.
+ *     mean of a Poisson rate under a Gamma prior: Gelman et al., "Bayesian Data Analysis", section 2.6).
+ * Until there is a record a node is taken for calmer than those that training saw;
+ *   - beside it the plain base rate is kept in the same way, and what is said lies between the two: as far
+ *     towards the model as its record on this node has earned (the share with the least squared error, by
+ * ridge regression of what happened on where the two differ). Where it has earned nothing there is no skill:
+ * the base rate is said, all but a twentieth of the way, so that moments can still be ranked.
  *
  * Outcomes of neighbouring steps overlap: sixty minutes ahead, a minute apart, one incident is sixty
  * outcomes. Each therefore weighs `step / horizon`, so that an incident counts about once. A value, no
@@ -35,9 +39,10 @@ struct dog_node_grade {
         double expected_model; /**< the same, as the shape's line had it */
         double expected_base;  /**< as the shape's base had it */
         double outcomes;       /**< weighed, all of them */
-        double loss_model,
-                loss_base; /**< weighed sums of squares of what was said and what would have been */
-        bool is_without;   /**< the record here is worse than the base rate's */
+        double loss_model;     /**< weighed sum of squares of what was said */
+        double loss_base;      /**< and of what the base rate would have been */
+        double apart;          /**< weighed sum of (model - base)^2 */
+        double earned;         /**< of (model - base) (happened - base) */
 };
 
 /** A shape that knows nothing but a rate: the base rate is said, with no skill. */
@@ -47,12 +52,12 @@ void dog_node_grade_init(struct dog_node_grade *g, const struct dog_node_shape *
 float dog_node_grade_say(const struct dog_node_grade *g, float raw);
 /**
  * The same when an alarm stands (dog_node_alarm): something may have begun that no forecast saw. Raises the
- * chance to at most thirty times the base rate and never above a half; never lowers it.
+ * chance to at most fifteen times the base rate and never above a half; never lowers it.
  */
 float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm);
 /** The node's base rate as far as it is known. */
 float dog_node_grade_base(const struct dog_node_grade *g);
-/** False: what is said is the base rate. */
+/** False: what is said is the base rate, all but a twentieth of the way. */
 bool dog_node_grade_has_skill(const struct dog_node_grade *g);
 /** A step's outcome has become known. @param weight  step / horizon, at most 1 */
 void dog_node_grade_learn(struct dog_node_grade *g, float raw, bool happened, float weight);

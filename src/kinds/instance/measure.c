@@ -82,6 +82,8 @@ static void machine_answers(struct machine *m, bool is_answering, int64_t now_ns
         bool is_first = is_answering && !m->has_answered;
         m->is_answering = is_answering;
         m->has_answered |= is_answering;
+        if (!is_answering)
+                node_failed(m, now_ns);
         if (is_first && now_ns < m->service->settle_ns) {
                 /* A decider before us may have called it dead: it is not. */
                 SEATS_OF(m->service, m->index, a, k)
@@ -358,6 +360,7 @@ static void agent_word(void *user, const struct dog_agent_word *w)
         m->vitals_ns = w->at_ns;
         m->vitals_period_ns = w->period_ms ? (int64_t)w->period_ms * DOG_MS : VITALS_NS;
         m->is_doubted = w->is_doubted;
+        node_vitals(m, w->at_ns);
         m->shim = w->shim;
         m->has_shim_word = true;
         if (is_other && s->aligned_ns != INT64_MAX)
@@ -569,6 +572,7 @@ static void exporter_vitals(void *user, int64_t at_ns, const struct dog_vitals *
         m->vitals = *v;
         m->vitals_ns = at_ns;
         m->vitals_period_ns = EXPORTER_NS;
+        node_vitals(m, at_ns);
 }
 
 static void exporter_failed(void *user, enum dog_exporter_fault fault, bool is_silent)

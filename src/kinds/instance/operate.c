@@ -314,6 +314,7 @@ struct instance_machine_view instance_service_machine(struct instance_service *s
         }
         if (m->agent >= 0)
                 dog_agents_state(s->agents, (unsigned)m->agent, &v.agent);
+        node_view(m, &v);
         struct instance_probe_view probe = instance_probe_view(s->probe, machine);
         v.probes_sent = probe.sent;
         v.probes_lost = probe.sent - probe.answered;

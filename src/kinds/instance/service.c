@@ -417,6 +417,8 @@ int instance_service_open(struct instance_service **service, const struct instan
         s->digest.told = service_digested;
         s->digest.user = s;
         int rc = service_copy(s, settings);
+        if (rc == 0)
+                rc = node_open(s);
         if (rc < 0)
                 dog_err_set(e, rc, "the front: out of memory");
         if (rc == 0)
@@ -458,6 +460,7 @@ void instance_service_close(struct instance_service *s)
         if (fd >= 0 && s->settings.watch)
                 s->settings.watch(s->settings.user, fd, 0);
         instance_front_close(s->front);
+        node_close(s);
         free(s->machine);
         free(s->vip);
         free(s->words);

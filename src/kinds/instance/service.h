@@ -11,6 +11,7 @@
 #include "core/loop.h"
 #include "kinds/instance/front.h"
 #include "kinds/instance/pair.h"
+#include "models/node_risk.h"
 #include "sources/agent.h"
 #include "sources/exporter.h"
 
@@ -76,6 +77,12 @@ struct instance_news {
         bool is_warning;
 };
 
+/** Trees that judge the hosts as nodes, with their calibration; see models/node_risk.h. */
+struct instance_node_trees {
+        const struct dog_gbt *failure, *overload; /**< NULL: none */
+        struct dog_node_shape failure_shape[DOG_NODE_HORIZONS], overload_shape[DOG_NODE_HORIZONS];
+};
+
 struct instance_service_settings {
         struct instance_front_settings front; /**< event, woken and user are the service's own */
         const struct instance_machine *machine;
@@ -92,7 +99,8 @@ struct instance_service_settings {
         const char *site;                 /**< our name towards the other end */
         struct dog_hands_address pair;    /**< the other balancer of a pair; version 0: there is none */
         uint16_t pair_port;
-        const char *pair_secret;    /**< among hands' secrets */
+        const char *pair_secret;                 /**< among hands' secrets */
+        const struct instance_node_trees *trees; /**< NULL: base rates. The trees outlive the service */
         const char *aligned_secret; /**< of all aligned vips, among hands' secrets; NULL: there are none */
 
         /** Every sample of an instance, before vips judge it; may be NULL. For whoever keeps telemetry. */
@@ -214,6 +222,9 @@ struct instance_machine_view {
         int64_t counted_ns;           /**< when that was; 0: never */
         double told_health;           /**< host: what the gateway says, 0..100; NaN: nothing */
         int64_t told_age_ns;
+        bool has_node;             /**< the host has told vitals */
+        struct dog_node_word node; /**< I2, F5: overload, failure, health, modes */
+        char node_text[400];       /**< the same as one sentence */
 };
 struct instance_machine_view instance_service_machine(struct instance_service *s, unsigned machine,
                                                       int64_t now_ns);

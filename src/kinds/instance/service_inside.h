@@ -65,6 +65,7 @@ struct machine {
         struct dog_agent_shim shim; /**< as its agent said last */
         bool has_shim_word;         /**< the agent has said anything */
         unsigned serves, stands_by; /**< of the last count */
+        struct dog_node_risk *node; /**< the host as a node; NULL: it reports nothing */
         double told_health;
         int64_t told_ns;
 };
@@ -89,6 +90,8 @@ struct instance_service {
         uint8_t aligned_secret[32];
         int64_t aligned_ns, cookies_ns;                   /**< due: a look at shims; the clock of cookies */
         bool has_pair_news, is_pair_alive, is_pair_equal; /**< as last told */
+        struct dog_node_risk_config node;
+        struct dog_node_risk_metric *node_metric;
         int64_t opened_ns, settle_ns;
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns, sample_ns;
 };
@@ -104,6 +107,15 @@ void machine_judge(struct machine *m, int64_t now_ns);
 
 /** A key of hands, by its name there. */
 int service_secret(struct instance_service *s, const char *name, uint8_t secret[32], struct dog_err *e);
+
+/* node.c */
+int node_open(struct instance_service *s);
+void node_close(struct instance_service *s);
+/** New vitals have come. */
+void node_vitals(struct machine *m, int64_t at_ns);
+/** It stopped answering: what was said of its failing is held against that. */
+void node_failed(struct machine *m, int64_t now_ns);
+void node_view(const struct machine *m, struct instance_machine_view *v);
 
 /* told.c */
 int told_open(struct instance_service *s, struct dog_err *e);

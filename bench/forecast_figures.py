@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Figures of forecasting, as JSON lines: forecast_figures.py DATA SUNDOG
+
+Paths: four folds of whole days a family, trained by `sundog train --folds 0` on the other days and on the other
+families of its kind, judged by `sundog backtest` on the days left out; what is printed is the mean over the
+folds, weighed by outcomes. Nodes: every node is left out in turn of three groups. Numbers of development data: other days
+will give others.
+"""
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+DATA, SUNDOG = sys.argv[1:3]
+THREADS, EFFORT = os.environ.get("THREADS", "2"), os.environ.get("EFFORT", "1")
+FOLDS = 4
+PATH_FIGURES = [
+    ("svc", "onset_auroc_1s", ("auroc", 1)), ("svc", "onset_auroc_5s", ("auroc", 5)), ("svc", "onset_ap_5s", ("ap", 5)),
+    ("svc", "onset_ece_5s", ("ece", 5)), ("svc", "V0", "left_0"), ("svc", "V05", "left_5"), ("svc", "V10", "left_10"),
+    ("pam", "onset_auroc_1s", ("auroc", 1)), ("pam", "onset_ap_5s", ("ap", 5)), ("pam", "V0", "left_0"),
+    ("pam", "V10", "left_10"), ("pam", "V20", "left_20"), ("svc", "pairs_o90", "pairs_o90"),
+    ("pam", "pairs_o90", "pairs_o90"), ("svc", "switches_step", "switches_step"), ("pam", "switches_step", "switches_step"),
+]
+NODE_FIGURES = [("overload", "overload_auroc_15m_" + s, s, "auroc") for s in ("smd", "asd")] + \
+    [("node", "health_in_incident_auroc_" + s, s, "health") for s in ("smd", "asd", "nab")] + \
+    [("node", "detect_15m_smd", "smd", "detect")] + \
+    [("node", "failure_brier_skill_" + s, s, "skill") for s in ("smd", "asd", "nab")]
+
+
+def figure(name, value, why=None):
+    row = {"figure": "forecast." + name, "value": None if value is None else float("%.5g" % value)}
+    if value is None:
+        row["why"] = why
+    print(json.dumps(row), flush=True)
+
+
+def sundog(*words):
+    done = subprocess.run([SUNDOG, *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError("sundog %s: exit %d" % (" ".join(words), done.returncode))
+    return done.stdout
+
+
+def read(name):
+    with open(name, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def write(name, rows):
+    with open(name, "w", newline="") as f:
+        w = csv.DictWriter(f, rows[0].keys(), lineterminator="\n")
+        w.writeheader()
+        w.writerows(rows)
+
+
+def paths_folder(where, abouts):
+    os.makedirs(where)
+    write(os.path.join(where, "traces.csv"), abouts)
+    for a in abouts:
+        for end in ".csv.gz", ".csv":
+            source = os.path.abspath(os.path.join(DATA, "paths", a["trace"] + end))
+            if os.path.exists(source):
+                os.symlink(source, os.path.join(where, a["trace"] + end))
+    return where
+
+
+def day_folds(abouts):
+    """Whole days, the largest first, each to the fold that has least."""
+    size = {}
+    for a in abouts:
+        size[a["date"]] = size.get(a["date"], 0) + int(a["rows"])
+    full, fold = [0] * FOLDS, {}
+    for date in sorted(size, key=lambda d: (-size[d], d)):
+        fold[date] = full.index(min(full))
+        full[fold[date]] += size[date]
+    return fold
+
+
+def mean(pairs):
+    pairs = [(v, n) for v, n in pairs if v is not None and n > 0]
+    total = sum(n for _, n in pairs)
+    return sum(v * n for v, n in pairs) / total if total else None
+
+
+def judge_family(family, others, work):
+    """Rows of all folds: what sundog backtest says about the days left out."""
+    everything = read(os.path.join(DATA, "paths", "traces.csv"))
+    own = [a for a in everything if a["family"] == family]
+    fold = day_folds(own)
+    reports = []
+    for f in sorted(set(fold.values())):
+        out = [a for a in own if fold[a["date"]] == f]
+        learn = [a for a in everything if (a["family"] == family and fold[a["date"]] != f) or a["family"] in others]
+        where = os.path.join(work, "%s%d" % (family, f))
+        model = where + ".model"
+        sundog("train", "--data", paths_folder(where + "-learn", learn), "--out", model, "--folds", "2", "--threads",
+               THREADS, "--effort", EFFORT)
+        judged = paths_folder(where + "-judge", out)
+        one = json.loads(sundog("-o", "json", "backtest", "--data", judged, "--model", model))
+        # Steering by the root of the risk makes the hysteresis fine where risks are small.
+        fine = json.loads(sundog("-o", "json", "backtest", "--data", judged, "--model", model, "--power", "0.5", *(
+            ["--steer-by", "next"] if family == "pam" else [])))
+        reports.append((one, fine))
+    return reports
+
+
+def path_value(reports, what):
+    if isinstance(what, tuple):
+        key, horizon = what
+        rows = [r for one, _ in reports for r in one["scores"] if r["of"] == "onset" and r["horizon_s"] == horizon]
+        return mean([(r[key], r["n"]) for r in rows])
+    rows = [r for _, fine in reports for r in fine["worth"]]
+    value = mean([(r[what], r["steps"]) for r in rows])
+    return value * 100 if value is not None and what.startswith("left_") else value
+
+
+def judge_paths(work):
+    for family, others in (("svc", []), ("pam", ["maineping"])):
+        reports = judge_family(family, others, work)
+        for of, name, what in PATH_FIGURES:
+            if of == family:
+                figure("%s_%s" % (family, name), path_value(reports, what), "no outcome of both kinds")
+
+
+def nodes_folder(where, nodes, incidents):
+    os.makedirs(where)
+    write(os.path.join(where, "nodes.csv"), nodes)
+    keep = {(n["dataset"], n["node"]) for n in nodes}
+    inside = [i for i in incidents if (i["dataset"], i["node"]) in keep]
+    write(os.path.join(where, "incidents.csv"), inside)
+    for dataset in {n["dataset"] for n in nodes}:
+        os.symlink(os.path.abspath(os.path.join(DATA, "health", dataset + ".csv.gz")),
+                   os.path.join(where, dataset + ".csv.gz"))
+    return where
+
+
+def judge_nodes(work, kind):
+    nodes, incidents = read(os.path.join(DATA, "health", "nodes.csv")), read(os.path.join(DATA, "health", "incidents.csv"))
+    nodes = [n for n in nodes if n["dataset"] != "ios"]
+    rows, health = [], []
+    for f in range(3):
+        out = [n for i, n in enumerate(nodes) if i % 3 == f]
+        where = os.path.join(work, "%s%d" % (kind, f))
+        sundog("train", "--kind", kind, "--threads", THREADS, "--out", where + ".model", "--data",
+               nodes_folder(where + "-learn", [n for n in nodes if n not in out], incidents))
+        report = json.loads(sundog("-o", "json", "backtest", "--model", where + ".model", "--data",
+                                   nodes_folder(where + "-judge", out, incidents)))
+        rows += report["scores"]
+        health += report.get("health", [])
+    for of, name, dataset, what in NODE_FIGURES:
+        if of != kind:
+            continue
+        if what == "health":
+            figure(name, mean([(r["auroc"], r["nodes"]) for r in health if r["dataset"] == dataset]), "no incident")
+        else:
+            figure(name, mean([(r.get(what), r["n"]) for r in rows if r["dataset"] == dataset and r["ahead_min"] == 15]),
+                   "no outcome of both kinds")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="sundog-forecast-") as work:
+        if os.path.exists(os.path.join(DATA, "paths", "traces.csv")):
+            judge_paths(work)
+        else:
+            for family, name, _ in PATH_FIGURES:
+                figure("%s_%s" % (family, name), None, "no recorded paths in %s; set SUNDOG_DATA" % DATA)
+        if os.path.exists(os.path.join(DATA, "health", "nodes.csv")):
+            judge_nodes(work, "node")
+            judge_nodes(work, "overload")
+        else:
+            for _, name, _, _ in NODE_FIGURES:
+                figure(name, None, "no recorded nodes in %s; set SUNDOG_DATA" % DATA)
+
+
+main()
