@@ -17,7 +17,7 @@
 static const char cv_usage[] =
         "usage: cv_paths --data DIR --family NAME --out FILE [--target 1s|5s|30s|next]... [--with "
         "FAMILY=WEIGHT]\n"
-        "                [--shift FACTOR]... [--copy-weight W] [--drop PREFIX]...\n"
+        "                [--shift FACTOR]... [--copy-weight W] [--lone-weight W] [--drop PREFIX]...\n"
         "                [--rounds N] [--depth N] [--rate X] [--min-child X] [--lambda X] [--rows X]\n"
         "                [--columns X] [--seed N] [--threads N] [--joint]\n"
         "  --next is written as horizon 0, pairs as trace,t_ms,a,b,p\n";
@@ -25,7 +25,7 @@ static const char cv_usage[] =
 struct cv {
         const char *data, *family, *with[4], *out;
         int withs;
-        float with_weight, copy_weight;
+        float with_weight, copy_weight, lone_weight;
         double shift[4];
         int shifts;
         bool is_target[DOG_RISK_TARGETS], is_joint;
@@ -152,6 +152,7 @@ static int cv_run(struct cv *cv, struct dog_err *e)
         rows.copy_weight = cv->copy_weight;
         rows.family = cv->family;
         rows.other_weight = cv->with_weight;
+        rows.lone_weight = cv->lone_weight;
         if (rc == 0)
                 rc = cv->is_joint ? dog_path_joint_make(&cv->table, &cv->traces, &rows, e)
                                   : dog_path_rows_make(&cv->table, &cv->traces, &rows, e);
@@ -198,28 +199,20 @@ int main(int argc, char **argv)
                 COLUMNS,
                 SEED,
                 THREADS,
+                LONE,
                 JOINT
         };
-        static const struct option option[] = {{"data", 1, NULL, DATA},
-                                               {"family", 1, NULL, FAMILY},
-                                               {"out", 1, NULL, OUT},
-                                               {"target", 1, NULL, TARGET},
-                                               {"with", 1, NULL, WITH},
-                                               {"shift", 1, NULL, SHIFT},
-                                               {"copy-weight", 1, NULL, COPY},
-                                               {"drop", 1, NULL, DROP},
-                                               {"rounds", 1, NULL, ROUNDS},
-                                               {"depth", 1, NULL, DEPTH},
-                                               {"rate", 1, NULL, RATE},
-                                               {"min-child", 1, NULL, CHILD},
-                                               {"lambda", 1, NULL, LAMBDA},
-                                               {"rows", 1, NULL, ROWS},
-                                               {"columns", 1, NULL, COLUMNS},
-                                               {"seed", 1, NULL, SEED},
-                                               {"threads", 1, NULL, THREADS},
-                                               {"joint", 0, NULL, JOINT},
-                                               {0}};
-        static struct cv cv = {.with_weight = 0.5F, .copy_weight = 0.3F};
+        static const struct option option[] = {{"data", 1, NULL, DATA},        {"family", 1, NULL, FAMILY},
+                                               {"out", 1, NULL, OUT},          {"target", 1, NULL, TARGET},
+                                               {"with", 1, NULL, WITH},        {"shift", 1, NULL, SHIFT},
+                                               {"copy-weight", 1, NULL, COPY}, {"drop", 1, NULL, DROP},
+                                               {"rounds", 1, NULL, ROUNDS},    {"depth", 1, NULL, DEPTH},
+                                               {"rate", 1, NULL, RATE},        {"min-child", 1, NULL, CHILD},
+                                               {"lambda", 1, NULL, LAMBDA},    {"rows", 1, NULL, ROWS},
+                                               {"columns", 1, NULL, COLUMNS},  {"seed", 1, NULL, SEED},
+                                               {"threads", 1, NULL, THREADS},  {"joint", 0, NULL, JOINT},
+                                               {"lone-weight", 1, NULL, LONE}, {0}};
+        static struct cv cv = {.with_weight = 0.5F, .copy_weight = 0.3F, .lone_weight = 1};
         struct dog_err e = {0};
         int c;
         cv.params = dog_gbt_params_default();
@@ -241,6 +234,8 @@ int main(int argc, char **argv)
                         cv.with_weight = optarg ? strtof(optarg, &end) : 1;
                 } else if (c == SHIFT && cv.shifts < 4)
                         cv.shift[cv.shifts++] = strtod(optarg, &end);
+                else if (c == LONE)
+                        cv.lone_weight = strtof(optarg, &end);
                 else if (c == COPY)
                         cv.copy_weight = strtof(optarg, &end);
                 else if (c == DROP && cv.drops < 16)

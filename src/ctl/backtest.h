@@ -6,12 +6,14 @@
 #include <stdio.h>
 
 struct backtest_args {
-        const char *model, *data, *kind, *family, *predictions, *policy_predictions, *plot, *steer_by;
+        const char *model, *data, *store, *kind, *family, *predictions, *policy_predictions, *plot, *steer_by;
         double power, hysteresis;
-        int64_t delay_ns;
+        int64_t delay_ns, since_ns;
 };
 
 int backtest_paths(struct ctl *ctl, const struct backtest_args *a);
+/** kind is enum dog_model_kind: node or overload. */
+int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind);
 
 /** A file a person named, for writing; `what` is "the predictions". Both return an exit code after a
  * sentence. */

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "ctl/learn_data.h"
 #include "ctl/progress.h"
 #include "learn/path_train.h"
 #include "learn/plot.h"
@@ -102,7 +103,7 @@ static int race_families(struct race *r)
                         f++;
                 if (f == FAMILIES)
                         return ctl_fail(EXIT_FAILED, "%s: more than %d families; name one with --family",
-                                        r->args->data, FAMILIES);
+                                        r->args->data ? r->args->data : r->args->store, FAMILIES);
                 if (f == r->families)
                         r->family[r->families++] = r->traces.list[i].family;
         }
@@ -426,15 +427,15 @@ static void race_free(struct race *r)
 int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
 {
         struct race *r = calloc(1, sizeof(*r));
-        const char *const only[] = {a->family, NULL};
-        struct dog_err e = {0};
+        struct learn_source source = {
+                .data = a->data, .store = a->store, .since_ns = a->since_ns, .family = a->family};
         if (!r)
                 return ctl_fail(EXIT_FAILED, "out of memory");
         r->ctl = ctl;
         r->args = a;
         int code = race_enter_all(r);
-        if (code == EXIT_FINE && dog_path_traces_load(&r->traces, a->data, a->family ? only : NULL, &e) < 0)
-                code = ctl_fail(EXIT_FAILED, "%s", e.text);
+        if (code == EXIT_FINE)
+                code = learn_paths_load(&source, &r->traces);
         if (code == EXIT_FINE)
                 code = race_families(r);
         if (code == EXIT_FINE)

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "learn/model_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -14,6 +15,10 @@ const struct option_row option_backtest[] = {
          "a file that sundog train wrote, default, logistic, persistence or ewma; several with commas "
          "(default)"},
         {"data", "DIR", OPTION_TEXT, offsetof(struct backtest_args, data), "folder of recorded telemetry"},
+        {"store", "FILE", OPTION_TEXT, offsetof(struct backtest_args, store),
+         "the daemon's own telemetry instead: its store, or the folder it is in (path)"},
+        {"since", "TIME", OPTION_TIME, offsetof(struct backtest_args, since_ns),
+         "of the store, the last TIME (7d)"},
         {"kind", "KIND", OPTION_TEXT, offsetof(struct backtest_args, kind),
          "path, node or overload (that of the model file, else path)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct backtest_args, family),
@@ -59,6 +64,19 @@ json_t *number_or_null(double value)
         return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* The kind that the first model of the list is for; what is no model file is about paths. */
+static int backtest_kind(const char *model)
+{
+        char name[4096];
+        struct dog_model *file = NULL;
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(model, ","), model);
+        int kind = DOG_MODEL_PATH;
+        if (dog_model_read(&file, name, NULL) == 0)
+                kind = file->kind;
+        dog_model_free(file);
+        return kind;
+}
+
 int command_backtest(struct ctl *ctl, int argc, char **argv)
 {
         struct dog_backtest_options o = dog_backtest_default();
@@ -66,7 +84,8 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
                                   .steer_by = "1s",
                                   .power = o.power,
                                   .hysteresis = o.hysteresis,
-                                  .delay_ns = o.delay_ms * DOG_MS};
+                                  .delay_ns = o.delay_ms * DOG_MS,
+                                  .since_ns = 7 * 24 * 3600 * DOG_S};
         int words = options_take(ctl, &a, argc, argv);
         if (words < 0)
                 return EXIT_USAGE;
@@ -80,7 +99,16 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
                 return ctl_fail(EXIT_USAGE, "--steer-by %s: write 1s or next", a.steer_by);
         if (!(a.power > 0 && a.power <= 10) || !(a.hysteresis >= 0 && a.hysteresis <= 1))
                 return ctl_fail(EXIT_USAGE, "--power is above 0 and at most 10, --hysteresis from 0 to 1");
+        if (a.since_ns <= 0)
+                return ctl_fail(EXIT_USAGE, "--since is above 0");
         if (a.delay_ns < 0 || a.delay_ns > 60 * DOG_S)
                 return ctl_fail(EXIT_USAGE, "--delay is from 0 to 60 s");
-        return backtest_paths(ctl, &a);
+        int kind = a.kind ? dog_model_kind_of(a.kind) : backtest_kind(a.model);
+        if (kind < 0)
+                return ctl_fail(EXIT_USAGE, "--kind %s: write path, node or overload", a.kind);
+        if (kind == DOG_MODEL_PATH)
+                return backtest_paths(ctl, &a);
+        if (a.store || a.policy_predictions)
+                return ctl_fail(EXIT_USAGE, "--store and --policy-predictions are for --kind path");
+        return backtest_nodes(ctl, &a, kind);
 }

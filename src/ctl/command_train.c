@@ -281,7 +281,5 @@ int command_train(struct ctl *ctl, int argc, char **argv)
         if (code != EXIT_FINE)
                 return code;
         train_listen();
-        if (kind != DOG_MODEL_PATH)
-                return ctl_fail(EXIT_USAGE, "--kind %s: only paths can be trained yet", a.kind);
-        return train_paths(ctl, &a);
+        return kind == DOG_MODEL_PATH ? train_paths(ctl, &a) : train_nodes(ctl, &a, kind);
 }

@@ -31,9 +31,9 @@ struct predict {
         const struct dog_model *model;
         const struct dog_nodes_options *options;
         enum dog_nodes_task task;
-        unsigned target[4];
-        struct dog_node_shape shape[4];
-        struct dog_node_grade grade[4];
+        unsigned target[DOG_NODE_HORIZONS];
+        struct dog_node_shape shape[DOG_NODE_HORIZONS];
+        struct dog_node_grade grade[DOG_NODE_HORIZONS];
         struct dog_node *state;
         int8_t *label;                   /* per series, row and horizon */
         float *raw;                      /* the same */
@@ -43,13 +43,12 @@ struct predict {
 
 static int predict_prepare(struct predict *p, struct dog_err *e)
 {
-        static const char *const name[] = {"p5", "p15", "p60", "inside"};
+        static const char *const name[] = {"p5", "p15", "p60"};
         bool is_overload = p->task == DOG_NODES_OVERLOAD;
-        for (int h = 0; h < 4; h++) {
-                p->shape[h] = dog_node_shape_plain(h == 3        ? 0.05F
-                                                   : is_overload ? predict_base_overload[h]
-                                                                 : predict_base_failure[h]);
-                if (!p->model || (is_overload && h == 3))
+        for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
+                p->shape[h] = dog_node_shape_plain(is_overload ? predict_base_overload[h]
+                                                               : predict_base_failure[h]);
+                if (!p->model)
                         continue;
                 int at = dog_model_target(p->model, name[h]);
                 if (at < 0 || nodes_shape(p->model, name[h], &p->shape[h]) < 0)
@@ -81,10 +80,9 @@ static void predict_learn(struct predict *p, size_t row)
         }
 }
 
-static void predict_ask(struct predict *p, const float *x, struct dog_nodes_prediction *out, float *inside)
+static void predict_ask(struct predict *p, const float *x, struct dog_nodes_prediction *out)
 {
         float raw[DOG_GBT_TARGETS_MAX];
-        *inside = NAN;
         for (int h = 0; h < DOG_NODE_HORIZONS; h++)
                 out->raw[h] = NAN;
         if (!p->model)
@@ -92,8 +90,6 @@ static void predict_ask(struct predict *p, const float *x, struct dog_nodes_pred
         dog_gbt_log_odds_all(p->model->trees, x, raw);
         for (int h = 0; h < DOG_NODE_HORIZONS; h++)
                 out->raw[h] = raw[p->target[h]];
-        if (p->task == DOG_NODES_FAILURE)
-                *inside = raw[p->target[3]];
 }
 
 static int predict_step(struct predict *p, size_t row, unsigned series, const float *x, dog_nodes_sink *sink,
@@ -105,14 +101,15 @@ static int predict_step(struct predict *p, size_t row, unsigned series, const fl
                                            .t_s = r->t_s[row],
                                            .health = NAN};
         size_t at = (series * r->rows + row) * DOG_NODE_HORIZONS;
-        float inside;
-        predict_ask(p, x, &out, &inside);
+        predict_ask(p, x, &out);
+        float alarm = p->task == DOG_NODES_FAILURE ? dog_node_alarm(p->state) : 0;
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 out.label[h] = p->label[at + (size_t)h];
                 /* Without trees the grade still needs something to be graded by: the flat line. */
                 p->raw[at + (size_t)h] = isfinite(out.raw[h]) ? out.raw[h] : 0;
                 out.has_skill[h] = dog_node_grade_has_skill(&p->grade[h]);
-                out.p[h] = dog_node_grade_say(&p->grade[h], out.raw[h]);
+                out.p[h] = dog_node_grade_alarmed(&p->grade[h], dog_node_grade_say(&p->grade[h], out.raw[h]),
+                                                  alarm);
                 /* What happens within five minutes happens within fifteen. */
                 if (h > 0 && out.p[h] < out.p[h - 1])
                         out.p[h] = out.p[h - 1];
@@ -120,7 +117,7 @@ static int predict_step(struct predict *p, size_t row, unsigned series, const fl
         if (p->task == DOG_NODES_FAILURE) {
                 int8_t unused[DOG_NODE_HORIZONS];
                 nodes_failure_labels(r, out.t_s, unused, &out.is_inside);
-                out.health = 1 - dog_node_grade_say(&p->grade[3], inside);
+                out.health = dog_node_health(p->state);
         }
         return sink(data, &out);
 }
@@ -177,7 +174,7 @@ int dog_nodes_predict(const struct dog_nodes *n, enum dog_nodes_task task, const
                 p.raw = malloc(room * sizeof(*p.raw));
                 p.state = nodes_state(r, e);
                 memset(p.known, 0, sizeof(p.known));
-                for (int h = 0; h < 4; h++)
+                for (int h = 0; h < DOG_NODE_HORIZONS; h++)
                         dog_node_grade_init(&p.grade[h], &p.shape[h]);
                 if (!p.label || !p.raw || !p.state) {
                         rc = dog_err_set(e, -ENOMEM, "%s: no memory for its predictions", r->name);

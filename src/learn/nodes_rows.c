@@ -72,10 +72,9 @@ static int rows_failure(const struct dog_nodes *n, unsigned which, unsigned stri
                 if (!dog_node_observe(state, r->t_s[i], r->value + i * r->metrics) || i < r->first ||
                     (i - r->first) % stride != 0)
                         continue;
-                int8_t label[DOG_NODE_HORIZONS + 1];
+                int8_t label[DOG_NODE_HORIZONS];
                 bool is_inside;
                 nodes_failure_labels(r, r->t_s[i], label, &is_inside);
-                label[DOG_NODE_HORIZONS] = is_inside;
                 int rc = dog_table_add(t,
                                        &(struct dog_table_row){.x = dog_node_features(state),
                                                                .label = label,
@@ -167,7 +166,7 @@ static double rows_of_set(const struct dog_nodes *n, const struct dog_node_recor
 int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigned stride,
                     struct dog_table **to, struct dog_err *e)
 {
-        static const char *const target[] = {"p5", "p15", "p60", "inside"};
+        static const char *const target[] = {"p5", "p15", "p60"};
         bool is_overload = task == DOG_NODES_OVERLOAD;
         const char *feature[DOG_NODE_FEATURE_COUNT + DOG_NODE_OVERLOAD_COUNT];
         unsigned features = nodes_features(task, feature);
@@ -185,7 +184,7 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
         }
         struct dog_table *t;
         int rc = dog_table_new(&t, is_overload ? "overload" : "node", feature, features, target,
-                               is_overload ? 3 : 4, e);
+                               DOG_NODE_HORIZONS, e);
         for (unsigned i = 0; i < n->count && rc == 0; i++) {
                 const struct dog_node_record *r = &n->node[i];
                 struct dog_node *state = nodes_state(r, e);

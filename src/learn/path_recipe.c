@@ -3,27 +3,38 @@
 struct dog_gbt_params dog_path_recipe_trees(int regime, int target)
 {
         struct dog_gbt_params p = dog_gbt_params_default();
-        p.rounds = 300;
+        bool is_near = target == DOG_RISK_H0 || target == DOG_RISK_H1;
+        p.rounds = is_near ? 150 : 100;
+        p.learn_rate = is_near ? 0.08F : 0.1F;
         p.depth = 4;
         p.min_child = 30;
         p.lambda = 5;
         p.row_share = 0.7F;
         p.column_share = 0.3F;
-        if (regime == DOG_PATH_PING && target != DOG_RISK_NEXT) {
+        if (regime == DOG_PATH_PING && target < DOG_RISK_NEXT) {
                 p.rounds = 200;
+                p.learn_rate = 0.04F;
                 p.depth = 3;
                 p.min_child = 100;
                 p.lambda = 20;
                 p.row_share = 0.6F;
                 p.column_share = 0.2F;
-        } else if (regime == DOG_PATH_PING)
+        } else if (regime == DOG_PATH_PING && target == DOG_RISK_NEXT) {
                 p.rounds = 200;
+                p.learn_rate = 0.04F;
+        }
         return p;
 }
 
 float dog_path_recipe_copy_weight(int regime)
 {
         return regime == DOG_PATH_RATE ? 0.3F : 1.0F;
+}
+
+float dog_path_recipe_lone_weight(int regime)
+{
+        (void)regime;
+        return 0.1F;
 }
 
 int dog_path_recipe_pair_every(int regime)

@@ -24,7 +24,7 @@ struct dog_path_row_id dog_path_row_id(uint64_t id)
 struct dog_path_rows_options dog_path_rows_default(void)
 {
         return (struct dog_path_rows_options){
-                .regime = -1, .copy_weight = 1, .other_weight = 1, .pair_every = 1};
+                .regime = -1, .copy_weight = 1, .other_weight = 1, .lone_weight = 1, .pair_every = 1};
 }
 
 /* What is needed while one trace is played. */
@@ -99,12 +99,12 @@ static int rows_pairs(struct dog_table *to, const struct rows_play *play, int st
         if (step % play->options->pair_every)
                 return 0;
         for (int a = 0; a < t->paths; a++) {
-                int is_bad = play->is_ready[a] ? dog_path_trace_outcome(t, a, step, rows_steps(t, 0)) : -1;
+                int is_bad = play->is_ready[a] ? dog_path_trace_outcome(t, a, step, 1) : -1;
                 for (int b = 0; b < t->paths && rc == 0 && is_bad >= 0; b++) {
                         float x[DOG_PATH_JOINT_FEATURES];
                         if (a == b || !play->is_ready[b])
                                 continue;
-                        int is_other = dog_path_trace_outcome(t, b, step, rows_steps(t, 0));
+                        int is_other = dog_path_trace_outcome(t, b, step, 1);
                         int8_t label = is_other < 0 ? DOG_LABEL_UNKNOWN : (int8_t)(is_bad && !is_other);
                         dog_path_joint_features(play->feature[a], play->feature[b], x);
                         rc = dog_table_add(to,
@@ -147,6 +147,8 @@ static int rows_all(struct dog_table *to, const struct dog_path_traces *t,
                 play->index = i;
                 play->options = o;
                 play->weight = one->origin == i ? 1 : o->copy_weight;
+                if (one->paths == 1)
+                        play->weight *= o->lone_weight;
                 if (o->family && strcmp(o->family, one->family) != 0)
                         play->weight *= o->other_weight;
                 rc = rows_trace(to, play, each, e);

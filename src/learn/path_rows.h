@@ -6,7 +6,7 @@
  * dog_path_rows_make:  a row per path and step. Columns: dog_path_feature_ids. Labels: the targets of
  *                      enum dog_risk_target, "any bad sample in the next 1, 5, 30 s" and "the next sample".
  * dog_path_joint_make: a row per ordered pair of paths and step. Columns: dog_path_joint_ids. One label:
- *                      within 1 s a breaks its promise and b does not.
+ *                      the next sample breaks a's promise and not b's.
  *
  * A path's first two seconds give no row; an outcome of which under 80 % was seen is unknown. The block of a
  * row is its trace, a copy's that of its original, so that copies are never on the other side of a split.
@@ -19,7 +19,9 @@ struct dog_path_rows_options {
         float copy_weight;  /**< of rows of thinned or shifted copies; recorded ones weigh 1 */
         const char *family; /**< NULL, or the family whose rows weigh 1 and all others `other_weight` */
         float other_weight;
-        int pair_every; /**< dog_path_joint_make: each so-many-th step alone; 1: all */
+        float lone_weight; /**< of rows of a trace with one path: nobody stands beside it to be compared with
+                            */
+        int pair_every;    /**< dog_path_joint_make: each so-many-th step alone; 1: all */
 };
 struct dog_path_rows_options dog_path_rows_default(void);
 

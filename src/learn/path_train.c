@@ -117,6 +117,7 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
                 struct dog_path_rows_options o = dog_path_rows_default();
                 o.regime = r;
                 o.copy_weight = dog_path_recipe_copy_weight(r);
+                o.lone_weight = dog_path_recipe_lone_weight(r);
                 o.pair_every = dog_path_recipe_pair_every(r);
                 int rc = dog_path_rows_make(&t->table[r][0], t->traces, &o, e);
                 if (rc == 0)

@@ -443,7 +443,8 @@ static int paths_list(struct dog_path_traces *t, FILE *f, const char *name, cons
         char line[LINE_MOST];
         char *field[FIELDS_MOST];
         int place[COLUMNS];
-        for (int number = 1; fgets(line, sizeof(line), f); number++) {
+        int number = 1;
+        for (; fgets(line, sizeof(line), f); number++) {
                 struct dog_path_trace one;
                 if (!strchr(line, '\n') && !feof(f))
                         return dog_err_set(e, -EINVAL, "%s: line %d is longer than %d letters", name, number,
@@ -469,6 +470,8 @@ static int paths_list(struct dog_path_traces *t, FILE *f, const char *name, cons
                 if (rc < 0)
                         return rc;
         }
+        if (number == 1 && !ferror(f))
+                return dog_err_set(e, -EINVAL, "%s: is empty; its first line must name the columns", name);
         return 0;
 }
 

@@ -100,7 +100,8 @@ enum dog_node_way {
         X(USUAL_AHEAD_60, "often unusual at the time of the next hour")                                      \
         X(RARE_AHEAD_5, "days with something rare in the next 5 min")                                        \
         X(RARE_AHEAD_15, "days with something rare in the next 15 min")                                      \
-        X(RARE_AHEAD_60, "days with something rare in the next hour")
+        X(RARE_AHEAD_60, "days with something rare in the next hour")                                        \
+        X(METRICS, "how many metrics it reports")
 
 enum dog_node_feature {
 #define X(name, words) DOG_NODE_##name,
@@ -208,6 +209,17 @@ bool dog_node_observe(struct dog_node *n, int64_t t_s, const float *value);
 const float *dog_node_features(const struct dog_node *n);
 /** The features of one metric: DOG_NODE_OVERLOAD_COUNT numbers to `x`. All NaN before its first value. */
 void dog_node_overload_features(const struct dog_node *n, unsigned metric, float *x);
+/**
+ * How well it is, 1 well .. 0 failing: how unusual the last hours were in all ways, and how unlike yesterday.
+ * Made for telling a node that is failing now from one that is not; it needs no training. 1 before there is a
+ * history of a hundred observations.
+ */
+float dog_node_health(const struct dog_node *n);
+/**
+ * How much the newest observation looks like the beginning of something, 0..1: steps of metrics that neither
+ * their own past nor the last hour explains. Near 0 in all but about one minute of a day.
+ */
+float dog_node_alarm(const struct dog_node *n);
 /** Words of a feature: 0 <= i < the count. */
 const char *dog_node_feature_words(unsigned i);
 const char *dog_node_overload_words(unsigned i);

@@ -8,6 +8,10 @@
 /* Before so many weighed outcomes happened (or should have) a record is chance. */
 #define GRADE_LEAST 2.0
 
+/* What an alarm may make of the base rate, and never more than a half. */
+#define GRADE_ALARM_TIMES 30.0F
+#define GRADE_ALARM_MOST  0.5F
+
 static double grade_squash(double log_odds)
 {
         return 1 / (1 + exp(-fmax(-20, fmin(20, log_odds))));
@@ -58,6 +62,12 @@ float dog_node_grade_say(const struct dog_node_grade *g, float raw)
 {
         return dog_node_grade_has_skill(g) && isfinite(raw) ? (float)grade_model(g, raw)
                                                             : dog_node_grade_base(g);
+}
+
+float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm)
+{
+        float most = fminf(GRADE_ALARM_MOST, GRADE_ALARM_TIMES * dog_node_grade_base(g));
+        return fmaxf(p, most * alarm);
 }
 
 void dog_node_grade_learn(struct dog_node_grade *g, float raw, bool happened, float weight)

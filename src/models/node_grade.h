@@ -45,6 +45,11 @@ struct dog_node_shape dog_node_shape_plain(float base);
 void dog_node_grade_init(struct dog_node_grade *g, const struct dog_node_shape *shape);
 /** The chance when the trees say `raw` (log-odds; NaN: nothing). Within (0, 1). */
 float dog_node_grade_say(const struct dog_node_grade *g, float raw);
+/**
+ * The same when an alarm stands (dog_node_alarm): something may have begun that no forecast saw. Raises the
+ * chance to at most thirty times the base rate and never above a half; never lowers it.
+ */
+float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm);
 /** The node's base rate as far as it is known. */
 float dog_node_grade_base(const struct dog_node_grade *g);
 /** False: what is said is the base rate. */

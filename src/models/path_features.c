@@ -5,6 +5,7 @@
 #include <string.h>
 
 typedef float path_four __attribute__((vector_size(16)));
+typedef int32_t path_mask __attribute__((vector_size(16)));
 
 enum { PATH_LEVEL = 6000 };
 
@@ -12,6 +13,7 @@ static const float path_margin_most = 2.5F;
 static const float path_since_most_s = 900.0F;
 static const float path_bin_low = -2.4F;
 static const float path_bin_width = 0.05F;
+static const float path_bin_odds = 2.04272707F; /* exp(path_bin_width / 0.07) */
 /* Lives of the histograms of falls; the last is of the jumps of a second. */
 static const float path_life_s[DOG_PATH_LIVES + 1] = {240.0F, 900.0F, 60.0F};
 static const float path_unit_most = 1e9F;
@@ -585,22 +587,35 @@ struct path_kernel {
         path_four near[DOG_PATH_BINS / 4]; /**< x + D < 0.15 */
 };
 
-static float path_ramp(float y)
+/* 0.5 - y in bins, within 0..1: a step that is as wide as a bin. */
+static path_four path_ramp(path_four y)
 {
-        y = 0.5F - y * (1.0F / path_bin_width);
-        return y > 0 ? (y < 1 ? y : 1) : 0;
+        const path_four zero = {0, 0, 0, 0};
+        const path_four one = zero + 1.0F;
+        path_four share = 0.5F - y * (1.0F / path_bin_width);
+        share = (path_four)((path_mask)share & (share > zero));
+        path_mask is_less = share < one;
+        return (path_four)(((path_mask)share & is_less) | ((path_mask)one & ~is_less));
 }
 
 static void path_kernel_draw(struct path_kernel *k, float x)
 {
-        float *soft = (float *)k->soft;
-        float *deep = (float *)k->deep;
-        float *near = (float *)k->near;
-        for (int i = 0; i < DOG_PATH_BINS; i++) {
-                float y = x + path_bin_low + path_bin_width * ((float)i + 0.5F);
-                soft[i] = 1.0F / (1.0F + dog_fast_exp(y * (1.0F / 0.07F)));
-                deep[i] = path_ramp(y + 0.3F);
-                near[i] = path_ramp(y - 0.15F);
+        const path_four first = {0.5F, 1.5F, 2.5F, 3.5F};
+        float low = x + path_bin_low;
+        /*
+         * exp(y / 0.07) of bins at even distances is a geometric row: one exponential, then products. It
+         * stays within e^-70 .. e^47 for margins of -2.5 .. 2.5.
+         */
+        float start = dog_fast_exp((low + 0.5F * path_bin_width) * (1.0F / 0.07F));
+        path_four odds = {start, start * path_bin_odds, start * path_bin_odds * path_bin_odds,
+                          start * path_bin_odds * path_bin_odds * path_bin_odds};
+        const float four = path_bin_odds * path_bin_odds * path_bin_odds * path_bin_odds;
+        for (int i = 0; i < DOG_PATH_BINS / 4; i++) {
+                path_four y = low + path_bin_width * (first + (float)(4 * i));
+                k->soft[i] = 1.0F / (1.0F + odds);
+                k->deep[i] = path_ramp(y + 0.3F);
+                k->near[i] = path_ramp(y - 0.15F);
+                odds *= four;
         }
 }
 
@@ -657,22 +672,29 @@ struct path_beat {
         float weight[DOG_PATH_LAGS], chance[DOG_PATH_LAGS], margin[DOG_PATH_LAGS];
 };
 
+/* comb[l] compares with l + 1 samples before; so long a wait ago the path was at lag l. */
 static void path_beat_draw(const struct dog_path_track *t, struct path_beat *b, float *f)
 {
-        float doubt = INFINITY;
+        const int16_t *newest = t->level + path_slot(t->count - 1) + DOG_PATH_RING;
+        float apart[DOG_PATH_LAGS];
+        float doubt = 9.0F;
         int best = 0;
         for (int l = 0; l < DOG_PATH_LAGS; l++) {
-                /* comb[l] compares with l + 1 samples before; so long a wait ago the path was at lag l. */
-                bool is_known = t->comb_weight[l] > 0.05F && (uint32_t)l < t->count;
-                float e = is_known ? t->comb[l] / t->comb_weight[l] : 9.0F;
-                b->weight[l] = is_known ? dog_fast_exp(e * (-1.0F / 0.06F)) : 0;
-                b->margin[l] = is_known ? path_lag(t, (uint32_t)l) : 0;
-                b->chance[l] = 1.0F / (1.0F + dog_fast_exp(path_clamp(b->margin[l] * (1.0F / 0.08F), 40.0F)));
-                if (l > 0 && e < doubt) {
-                        doubt = e;
+                bool is_known = t->comb_weight[l] > 0.05F;
+                apart[l] = is_known ? t->comb[l] / t->comb_weight[l] : 9.0F;
+                b->margin[l] = (float)newest[-l] * (1.0F / (float)PATH_LEVEL);
+        }
+        for (int l = 0; l < DOG_PATH_LAGS; l++) {
+                float far = apart[l] * (-1.0F / 0.06F);
+                b->weight[l] = dog_fast_exp2(far > -80.0F ? far * 1.44269504F : -120.0F);
+                /* A margin is within 2.5: the exponent stays within 32. */
+                b->chance[l] = 1.0F / (1.0F + dog_fast_exp2(b->margin[l] * (1.44269504F / 0.08F)));
+        }
+        for (int l = 1; l < DOG_PATH_LAGS; l++)
+                if (apart[l] < doubt) {
+                        doubt = apart[l];
                         best = l + 1;
                 }
-        }
         if (best) {
                 f[DOG_PATH_F_BEAT_LAG] = (float)best;
                 f[DOG_PATH_F_BEAT_DOUBT] = doubt;

@@ -152,20 +152,23 @@ void dog_path_risk_step(struct dog_path_risk *r, const struct dog_path_shared *s
                            out->has_trees ? &out->trees : NULL, now_ns, &out->risk);
 }
 
+/* Copies are worth a sample, so pairs go by the next one. */
 double dog_path_risk_joint(const struct dog_path_shared *s, const struct dog_path_belief *a,
                            const struct dog_path_belief *b)
 {
-        double p_a = (double)a->risk.p[DOG_RISK_H0];
-        double good_b = 1 - (double)b->risk.p[DOG_RISK_H0];
+        float p_a = a->risk.p[DOG_RISK_NEXT];
+        float good_b = 1.0F - b->risk.p[DOG_RISK_NEXT];
+        double product = (double)p_a * (double)good_b;
         const struct dog_path_expert *expert = s->model ? &s->model->expert[a->regime] : NULL;
         if (!expert || !expert->pairs || !a->has_trees || !b->has_trees || a->regime != b->regime)
-                return p_a * good_b;
+                return product;
         float x[DOG_PATH_JOINT_FEATURES];
         dog_path_joint_features(a->feature, b->feature, x);
-        float odds = dog_path_iso_apply(&expert->pairs_iso, dog_gbt_log_odds(expert->pairs, 0, x));
+        float learned = dog_path_iso_apply(&expert->pairs_iso, dog_gbt_log_odds(expert->pairs, 0, x));
+        float odds = 0.5F * (learned + dog_fast_log((float)(product / (1 - product))));
         double joint = 1 / (1 + (double)dog_fast_exp(-odds));
-        joint = joint < p_a ? joint : p_a;
-        return joint < good_b ? joint : good_b;
+        joint = joint < (double)p_a ? joint : (double)p_a;
+        return joint < (double)good_b ? joint : (double)good_b;
 }
 
 /* ---- explaining ---------------------------------------------------------------------------- */

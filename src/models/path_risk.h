@@ -108,8 +108,9 @@ void dog_path_risk_step(struct dog_path_risk *r, const struct dog_path_shared *s
                         const struct dog_path_group *g, int64_t now_ns, struct dog_path_belief *out);
 
 /**
- * P(a breaks its promise within the near horizon, and b keeps it): what a copy on b is worth to a. By the
- * trees that learned it, or p_a (1 - p_b) where there are none. Never above p_a nor above 1 - p_b.
+ * P(the next sample breaks a's promise and not b's): what a copy on b is worth to a. Half (in log-odds) by
+ * the trees that learned it, half by p_a (1 - p_b); that alone where there are no trees. Never above p_a nor
+ * above 1 - p_b.
  */
 double dog_path_risk_joint(const struct dog_path_shared *s, const struct dog_path_belief *a,
                            const struct dog_path_belief *b);
@@ -126,9 +127,10 @@ int dog_path_drivers(const struct dog_path_shared *s, const struct dog_path_beli
 #define DOG_PATH_PAIR_LIST(X)                                                                                \
         X(BAD_NOW)                                                                                           \
         X(BAD_1S)                                                                                            \
-        X(BAD_8S) X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30)   \
-                X(MEAN_5) X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT)   \
-                        X(FALL_1S) X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
+        X(BAD_8S)                                                                                            \
+        X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30) X(MEAN_5)   \
+                X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT) X(FALL_1S)  \
+                        X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
 enum dog_path_pair_feature {
 #define X(id) DOG_PATH_P_##id,
         DOG_PATH_PAIR_LIST(X)

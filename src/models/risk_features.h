@@ -70,7 +70,7 @@
         X(PEERS, "how the alternatives fare")                                                                \
         X(MEASURE, "how it is measured")                                                                     \
         X(LOAD, "load of the member")                                                                        \
-        X(RADIO, "what the modem or the dish says")                                                          \
+        X(RADIO, "what the modem or dish says")                                                          \
         X(OUTSIDE, "warnings from outside")
 
 enum dog_risk_group {

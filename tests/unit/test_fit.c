@@ -85,7 +85,8 @@ static void a_prior_is_learned_and_learned_the_same_twice(void)
                 NEED(dog_path_traces_load(&traces, folder, NULL, &e) == 0, "%s", e.text);
                 NEED(traces.count == 2 && traces.points == 4000, "%d traces, %ld samples", traces.count,
                      traces.points);
-                NEED(dog_path_traces_thin(&traces, 5, &e) == 0 && traces.count == 12, "thinned: %d", traces.count);
+                NEED(dog_path_traces_thin(&traces, 5, &e) == 0 && traces.count == 12, "thinned: %d",
+                     traces.count);
                 OK(traces.list[2].step_ms == 1000 && traces.list[2].length <= 201, "a fifth of it");
                 NEED(risk_rows_make(&rows, &traces, &o, &e) == 0, "%s", e.text);
                 NEED(risk_fit(&prior[i], &rows, &traces, &o, &e) == 0, "%s", e.text);
@@ -146,7 +147,9 @@ static void a_bad_folder_gets_one_sentence(void)
                 {"a step of nothing", "a,made,0,x,1,10,50,,CC0,here,day1,\n", "", -EINVAL},
                 {"a row with too few fields", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "0,x,5\n", -EINVAL},
                 {"a path nobody named", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "0,z,5,0,\n", -EINVAL},
-                {"a time past the end", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "90000,x,5,0,\n", -EINVAL},
+                {"one sample alone", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "90000,x,5,0,\n", -ENODATA},
+                {"a time past every trace", "a,made,1,x,1,10,50,,CC0,here,day1,\n", "90000000,x,5,0,\n",
+                 -EINVAL},
                 {"a time before the start", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "-400,x,5,0,\n",
                  -EINVAL},
                 {"no trace at all", "", NULL, -ENODATA},
@@ -170,7 +173,8 @@ static void a_bad_folder_gets_one_sentence(void)
         }
         struct dog_path_traces traces;
         struct dog_err e = {0};
-        OK(dog_path_traces_load(&traces, "/nowhere", NULL, &e) == -ENOENT && strstr(e.text, "--data"), "%s", e.text);
+        OK(dog_path_traces_load(&traces, "/nowhere", NULL, &e) == -ENOENT && strstr(e.text, "--data"), "%s",
+           e.text);
 }
 
 int main(void)
