@@ -420,7 +420,8 @@ void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *
         outlook_said(o, &risk, said);
         dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
         for (int i = 0; i < DOG_EXPERTS; i++)
-                out->voice[i] = (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
+                out->voice[i] =
+                        (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
         out->speaker = dog_ensemble_speaker(&mixed, horizon);
         if (out->speaker == DOG_EXPERT_TREES && expert) {
                 reasons_of_trees(o, expert, peers, horizon, out);

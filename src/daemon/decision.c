@@ -56,7 +56,8 @@ static json_t *calibrations_json(const struct dog_group *g, const struct dog_bel
         for (int h = 0; h < DOG_HORIZONS; h++) {
                 json_t *row = reasons_calibration(&g->insight.reliability[h], (double)b->p_breach[h]);
                 if (json_is_object(row)) {
-                        json_object_set_new(row, "horizon_s", json_real((double)g->policy.horizon_ns[h] / 1e9));
+                        json_object_set_new(row, "horizon_s",
+                                            json_real((double)g->policy.horizon_ns[h] / 1e9));
                         json_object_set_new(row, "p", json_real((double)b->p_breach[h]));
                 }
                 json_array_append_new(list, row);
@@ -237,8 +238,8 @@ static void say_record(struct text *t, const json_t *d)
         json_array_foreach(json_object_get(d, "calibrations"), i, row)
         {
                 if (json_is_object(row))
-                        say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ", number(row, "horizon_s"),
-                            word(row, "text"));
+                        say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ",
+                            number(row, "horizon_s"), word(row, "text"));
         }
         /* Of a decision that an earlier release wrote down. */
         if (!said && json_object_get(d, "calibration"))
