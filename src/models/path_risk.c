@@ -123,14 +123,20 @@ static bool path_risk_ask(const struct dog_path_risk *r, const struct dog_path_s
         const struct dog_path_expert *expert = &s->model->expert[out->regime];
         if (!expert->trees)
                 return false;
+        /* All at once is less work, unless the trees are of more than these targets. */
+        float all[DOG_GBT_TARGETS_MAX];
+        bool is_all = expert->trees->targets <= DOG_RISK_TARGETS;
         dog_path_features(&r->track, g ? &g->faces : NULL, out->feature);
+        if (is_all)
+                dog_gbt_log_odds_all(expert->trees, out->feature, all);
         for (int t = 0; t < DOG_RISK_TARGETS; t++) {
                 bool is_known = expert->target[t] >= 0;
                 out->trees.share[t] = is_known ? expert->share[t] : 0;
                 out->trees.log_odds[t] = 0;
                 if (!is_known)
                         continue;
-                float odds = dog_gbt_log_odds(expert->trees, (unsigned)expert->target[t], out->feature);
+                unsigned target = (unsigned)expert->target[t];
+                float odds = is_all ? all[target] : dog_gbt_log_odds(expert->trees, target, out->feature);
                 out->trees.log_odds[t] = dog_path_iso_apply(&expert->iso[t], odds);
         }
         return true;
