@@ -200,8 +200,8 @@ static void forecasters_print(const struct out *o, const json_t *f)
                 return;
         snprintf(text, sizeof(text), "%s", word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)", word(f, "data"),
-                         date_text(f, "made_wall_ns", time));
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)",
+                         word(f, "data"), date_text(f, "made_wall_ns", time));
         fputs("\nforecast  ", o->to);
         out_wrapped(o, text, 10);
         if (!json_is_true(json_object_get(f, "retrains")))
@@ -322,14 +322,14 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
                 fprintf(o->to, "   score %.0f", number(near, "score"));
         fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
                 word(near, "hint")[0] ? "   " : "", word(near, "hint"));
-        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)", "SUCH CHANCES SO FAR",
-                "RTT", "LOSS", out_colour(o, "plain"));
+        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
+                "SUCH CHANCES SO FAR", "RTT", "LOSS", out_colour(o, "plain"));
         for (size_t h = at; h < at + horizons; h++) {
                 const json_t *row = json_array_get(rows, h);
                 double p = number(row, "p_breach");
-                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p), 100 * p,
-                        out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"), word(row, "rtt"),
-                        word(row, "loss"));
+                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p),
+                        100 * p, out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"),
+                        word(row, "rtt"), word(row, "loss"));
         }
         snprintf(text, sizeof(text), "%s", word(near, "drivers"));
         if (text[0] && strcmp(word(near, "model"), "none") != 0)
@@ -355,7 +355,8 @@ static void forecast_print(const struct ctl *ctl, const json_t *rows)
         for (size_t at = 0; at < count;) {
                 const json_t *first = json_array_get(rows, at);
                 size_t end = at + 1;
-                while (end < count && strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
+                while (end < count &&
+                       strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
                        strcmp(word(json_array_get(rows, end), "class"), word(first, "class")) == 0)
                         end++;
                 if (at)

@@ -24,15 +24,17 @@ static const char *const no_yes[] = {"no", "yes", NULL};
 
 static const struct config_key forecast_keys[] = {
         {"model", CONFIG_FILE, AT(dog_config_forecast, model), .preset = "installed", .word = "installed",
-         .word_value = 0, .help = "trained trees for paths, made by \"sundog train\"; a file that is not fit is told, and "
-                                  "the online logistic forecasts alone"},
+         .word_value = 0,
+         .help = "trained trees for paths, made by \"sundog train\"; a file that is not fit is told, and "
+                 "the online logistic forecasts alone"},
         {"trees", CONFIG_CHOICE, AT(dog_config_forecast, has_trees), .preset = "yes", .choice = no_yes,
          .help = "no: the online logistic alone"},
         {"retrain", CONFIG_CHOICE, AT(dog_config_forecast, has_retrain), .preset = "yes", .choice = no_yes,
-         .help = "train trees on what the paths here have done; new ones serve only if they are better on what was "
+         .help = "train trees on what the paths here have done; new ones serve only if they are better on "
+                 "what was "
                  "measured last"},
-        {"retrain_every", CONFIG_TIME, AT(dog_config_forecast, retrain_every_ns), .preset = "1d", .min = "1min",
-         .max = "30d", .help = "between two trainings"},
+        {"retrain_every", CONFIG_TIME, AT(dog_config_forecast, retrain_every_ns), .preset = "1d",
+         .min = "1min", .max = "30d", .help = "between two trainings"},
         {"retrain_from", CONFIG_TIME, AT(dog_config_forecast, retrain_from_ns), .preset = "7d", .min = "1h",
          .max = "30d", .help = "learn from telemetry of so long"},
         {"retrain_cpu", CONFIG_SHARE, AT(dog_config_forecast, retrain_cpu), .preset = "5%", .min = "0.1%",
@@ -101,14 +103,14 @@ static const struct config_section policy_section = {
         ARRAY_SIZE(policy_keys),
         "How eagerly traffic is moved and copied. Prices share one unit with a profile's *breach_price*: by "
         "default one second of broken promise costs 1."};
-static const struct config_section forecast_section = {
-        "forecast",
-        "forecast",
-        0,
-        forecast_keys,
-        ARRAY_SIZE(forecast_keys),
-        "Who says what is ahead. Trees, the online logistic, persistence and the base rate are mixed by their own "
-        "records."};
+static const struct config_section forecast_section = {"forecast",
+                                                       "forecast",
+                                                       0,
+                                                       forecast_keys,
+                                                       ARRAY_SIZE(forecast_keys),
+                                                       "Who says what is ahead. Trees, the online logistic, "
+                                                       "persistence and the base rate are mixed by their own "
+                                                       "records."};
 static const struct config_section weight_section = {
         "weight",    "profiles[].weight",     0,
         weight_keys, ARRAY_SIZE(weight_keys), "What the score of 0 to 100 is made of; any scale."};

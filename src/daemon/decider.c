@@ -722,7 +722,8 @@ static void trees_give(struct decider *d)
         for (size_t i = 0; i < d->links; i++)
                 for (unsigned c = 0; (g = path_link_group(d->link[i], c)); c++)
                         if (dog_group_trees(g, trees_model(d->trees)) < 0)
-                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"", g->name);
+                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"",
+                                        g->name);
 }
 
 static void trees_told(uv_async_t *async)
