@@ -295,7 +295,7 @@ static inline __attribute__((always_inline)) float gbt_sum(const struct dog_gbt_
                                 at[k] = 2 * at[k] + (both[n->slot] > n->above);
                         }
                 for (unsigned k = 0; k < 4; k++)
-                        sum += (leaf + at[k])[k * leaves - leaves];
+                        sum += leaf[at[k] + k * leaves - leaves];
                 node += 4 * nodes;
                 leaf += 4 * leaves;
         }
