@@ -27,7 +27,8 @@ static const char judge_usage[] =
         "  --cross-validate  start each day from weights fitted on the family's other days\n"
         "  --cold            no learning: the starting weights as they are\n"
         "  --next            write the chance for the next sample in the place of the 1 s horizon\n"
-        "  --ensemble        what the daemon uses: mixed with persistence and the base rate (models/ensemble.h)\n"
+        "  --ensemble        what the daemon uses: mixed with persistence and the base rate "
+        "(models/ensemble.h)\n"
         "  --power X         write p to the power X (0.5: steering needs a finer scale near 0)\n";
 
 /* One stated chance and what came of it. */
@@ -148,8 +149,8 @@ static int8_t judge_truth(const struct dog_path_trace *t, int p, int k, int64_t 
         return seen * 10 < steps * 8 ? -1 : (is_bad ? 1 : 0);
 }
 
-static int judge_report(struct judge *j, const struct dog_path_trace *t, int p, int k, const struct dog_risk_belief *b,
-                        const struct dog_risk *r)
+static int judge_report(struct judge *j, const struct dog_path_trace *t, int p, int k,
+                        const struct dog_risk_belief *b, const struct dog_risk *r)
 {
         bool is_onset = r->bad_ns == INT64_MIN || b->t_ns - r->bad_ns >= DOG_S;
         for (int h = 0; h < DOG_RISK_HORIZONS; h++) {
@@ -274,7 +275,8 @@ static void judge_print(struct judge *j, const char *family)
                                 j->square_persistence[g] / (double)j->graded[g]);
         for (int h = 0; h < DOG_ENSEMBLE_HORIZONS && j->is_mixed && j->steps; h++)
                 for (int i = 0; i < DOG_EXPERTS; i++)
-                        fprintf(stderr, "%s%s %.0f %%%s", i ? ", " : family, i ? dog_expert_name(i) : " weights: online logistic",
+                        fprintf(stderr, "%s%s %.0f %%%s", i ? ", " : family,
+                                i ? dog_expert_name(i) : " weights: online logistic",
                                 100 * j->weight[h][i] / (double)j->steps, i == DOG_EXPERTS - 1 ? "\n" : "");
         double step_ns = j->steps ? (double)j->cpu_ns / (double)j->steps : (double)NAN;
         fprintf(stderr,
@@ -329,22 +331,15 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
 
 int main(int argc, char **argv)
 {
-        static const struct option option[] = {{"data", required_argument, NULL, 'd'},
-                                               {"family", required_argument, NULL, 'f'},
-                                               {"out", required_argument, NULL, 'o'},
-                                               {"cross-validate", no_argument, NULL, 'x'},
-                                               {"cold", no_argument, NULL, 'c'},
-                                               {"next", no_argument, NULL, 'n'},
-                                               {"power", required_argument, NULL, 'p'},
-                                               {"learn-rate", required_argument, NULL, 'l'},
-                                               {"pull", required_argument, NULL, 'u'},
-                                               {"ridge", required_argument, NULL, 'r'},
-                                               {"no-calibration", no_argument, NULL, 'q'},
-                                               {"ensemble", no_argument, NULL, 'e'},
-                                               {"rate", required_argument, NULL, 'a'},
-                                               {"share", required_argument, NULL, 's'},
-                                               {"help", no_argument, NULL, 'h'},
-                                               {0}};
+        static const struct option option[] = {
+                {"data", required_argument, NULL, 'd'},     {"family", required_argument, NULL, 'f'},
+                {"out", required_argument, NULL, 'o'},      {"cross-validate", no_argument, NULL, 'x'},
+                {"cold", no_argument, NULL, 'c'},           {"next", no_argument, NULL, 'n'},
+                {"power", required_argument, NULL, 'p'},    {"learn-rate", required_argument, NULL, 'l'},
+                {"pull", required_argument, NULL, 'u'},     {"ridge", required_argument, NULL, 'r'},
+                {"no-calibration", no_argument, NULL, 'q'}, {"ensemble", no_argument, NULL, 'e'},
+                {"rate", required_argument, NULL, 'a'},     {"share", required_argument, NULL, 's'},
+                {"help", no_argument, NULL, 'h'},           {0}};
         struct judge options = {
                 .config = dog_risk_config_default(), .mix = dog_ensemble_config_default(), .power = 1};
         const char *family[8] = {"pam", "svc"};

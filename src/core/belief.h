@@ -12,6 +12,8 @@
 #define DOG_HORIZONS 3
 #define DOG_DRIVERS  3
 
+#define DOG_ANNOUNCED_MAX 120 /**< words of what somebody outside announced */
+
 /** What one number is expected to be. */
 struct dog_expect {
         float mean;
@@ -44,12 +46,14 @@ struct dog_belief {
                           0 */
         uint8_t hint;  /**< what a kind knew that raised p_breach above the model's; DOG_HINT_NONE */
         bool is_bad;   /**< the promise is broken by the newest sample */
-        int8_t speaker; /**< enum dog_expert: the model that counts most at the near horizon, whose drivers these
-                           are; -1: no model is heard */
-        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the ledger:
-                                                        dog_group_explain() */
+        float caution; /**< log-odds that an announcement added to p_breach[0]; 0: none; see core/caution.h */
+        char announced[DOG_ANNOUNCED_MAX]; /**< ... what was announced; "": nothing */
+        int8_t speaker; /**< enum dog_expert: the model that counts most at the near horizon, whose drivers
+                           these are; -1: no model is heard */
+        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the
+                                                        ledger: dog_group_explain() */
         struct dog_voice voice[DOG_EXPERTS];         /**< by enum dog_expert */
-        struct dog_mode_chance mode[DOG_MODES]; /**< at the middle horizon, by enum dog_mode */
+        struct dog_mode_chance mode[DOG_MODES];      /**< at the middle horizon, by enum dog_mode */
 };
 
 /** The score times the chance that the promise is kept at the middle horizon; without a score, of 100. */

@@ -131,7 +131,7 @@ struct dog_group {
         double risk_usual;       /**< spread: what the middle risk of new traffic is in the long run */
         float joint_with;        /**< dependence of the members' failures, -1..1, learned */
         uint16_t model_news;     /**< bit i: member i's model was disarmed or re-armed since the last step */
-        struct dog_insight insight; /**< what the members learn together */
+        struct dog_insight insight;   /**< what the members learn together */
         struct dog_path_track *track; /**< one a member, owned by the group; NULL: no trees */
 
         int64_t stepped_ns; /**< the last step; 0 before the first */

@@ -313,7 +313,7 @@ static void outlook_ask_trees(struct dog_outlook *o, const struct dog_insight *s
         const struct dog_path_expert *expert = outlook_trees(o, shared);
         float feature[DOG_PATH_FEATURES];
         if (expert)
-                dog_path_features(o->track, &peers->faces, feature);
+                dog_path_features(o->track, peers ? &peers->faces : NULL, feature);
         for (int h = 0; h < DOG_HORIZONS; h++) {
                 o->tree_p[h] = NAN;
                 if (!expert || expert->target[h] < 0)
@@ -350,9 +350,9 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
         if (o->is_fresh) {
                 outlook_ask_trees(o, shared, peers);
-                dog_risk_step(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+                dog_risk_step(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
         } else {
-                dog_risk_predict(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+                dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
         }
         outlook_said(o, &risk, said);
         if (o->is_fresh)
@@ -399,7 +399,7 @@ static void reasons_of_trees(const struct dog_outlook *o, const struct dog_path_
         float feature[DOG_PATH_FEATURES];
         float each[DOG_PATH_FEATURES];
         float sum[DOG_RISK_GROUPS] = {0};
-        dog_path_features(o->track, &peers->faces, feature);
+        dog_path_features(o->track, peers ? &peers->faces : NULL, feature);
         dog_gbt_contributions(expert->trees, (unsigned)expert->target[horizon], feature, each);
         for (int i = 0; i < DOG_PATH_FEATURES; i++)
                 sum[dog_path_feature_group(i)] += each[i];
@@ -416,11 +416,12 @@ void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *
         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
         const struct dog_path_expert *expert = outlook_trees(o, shared);
         *out = (struct dog_outlook_reasons){.speaker = -1};
-        dog_risk_predict(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+        dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
         outlook_said(o, &risk, said);
         dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
         for (int i = 0; i < DOG_EXPERTS; i++)
-                out->voice[i] = (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
+                out->voice[i] =
+                        (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
         out->speaker = dog_ensemble_speaker(&mixed, horizon);
         if (out->speaker == DOG_EXPERT_TREES && expert) {
                 reasons_of_trees(o, expert, peers, horizon, out);

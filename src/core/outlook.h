@@ -36,12 +36,12 @@ struct dog_outlook {
         struct dog_window median; /**< of the round-trip times of the last minute */
         struct dog_series rtt, jitter, loss, rate;
         struct dog_risk risk;
-        struct dog_path_track *track; /**< what trees look at; NULL: there are none; borrowed of the group */
-        float tree_p[DOG_HORIZONS];   /**< what they said at the newest sample; NaN: nothing */
-        struct dog_ensemble mix; /**< logistic, trees, persistence, base rate: each by its record */
-        struct dog_modes modes;  /**< how it fails */
-        struct dog_brier brier;  /**< the near risk, as it was said, against persistence */
-        uint8_t disarmed, rearmed; /**< bit per model: news that nobody has taken yet */
+        struct dog_path_track *track;  /**< what trees look at; NULL: there are none; borrowed of the group */
+        float tree_p[DOG_HORIZONS];    /**< what they said at the newest sample; NaN: nothing */
+        struct dog_ensemble mix;       /**< logistic, trees, persistence, base rate: each by its record */
+        struct dog_modes modes;        /**< how it fails */
+        struct dog_brier brier;        /**< the near risk, as it was said, against persistence */
+        uint8_t disarmed, rearmed;     /**< bit per model: news that nobody has taken yet */
         int64_t radio_ns;              /**< time of `radio`; 0: the member's radio told nothing */
         float radio[DOG_RADIO_INPUTS]; /**< what its modem or dish tells; see models/radio_features.h */
 };
@@ -94,7 +94,8 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                                       const struct dog_promise *promise, const struct dog_policy *policy,
                                       const struct dog_outlook_peers *peers, int64_t now_ns);
 
-/** Behind what is believed of one horizon: everybody's voice, and the reasons of the model that counts most. */
+/** Behind what is believed of one horizon: everybody's voice, and the reasons of the model that counts most.
+ */
 struct dog_outlook_reasons {
         int speaker; /**< enum dog_expert; -1: no model is heard */
         struct dog_voice voice[DOG_EXPERTS];

@@ -84,6 +84,7 @@ int command_instances(struct ctl *ctl, int argc, char **argv);
 int command_conns(struct ctl *ctl, int argc, char **argv);
 int command_drain(struct ctl *ctl, int argc, char **argv);
 int command_forgive(struct ctl *ctl, int argc, char **argv);
+int command_feeds(struct ctl *ctl, int argc, char **argv);
 int command_promote(struct ctl *ctl, int argc, char **argv);
 int command_demo(struct ctl *ctl, int argc, char **argv);
 int command_train(struct ctl *ctl, int argc, char **argv);

@@ -89,7 +89,7 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
 struct session {
         struct ctl *ctl;
         struct dog_path_trained *trained; /* or NULL */
-        char model[4200]; /* its file; "" */
+        char model[4200];                 /* its file; "" */
         struct replay_options options;
         struct replay_result total;
         const char *family;

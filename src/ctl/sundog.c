@@ -35,6 +35,8 @@ static const struct command commands[] = {
          command_forgive, option_forgive},
         {"forecast", "[PATH|INSTANCE]", "latency, jitter, loss and risk ahead, with what drives the risk",
          command_forecast, option_forecast},
+        {"feeds", "", "what others announce: maintenance, weather, events; how fresh it is, what comes next",
+         command_feeds, NULL},
         {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest",
          command_explain, NULL},
         {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events,

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/api.h"
 #include "daemon/decision.h"
+#include "daemon/feeds.h"
 #include "daemon/plan_config.h"
 #include "daemon/radios.h"
 #include "daemon/trees.h"
@@ -98,6 +99,7 @@ struct decider {
         struct machine_track *machine_track;
         struct radios *radios; /* NULL: no path has one */
         struct dog_netlink_watch *watch;
+        struct feeds *feeds; /* NULL: none are configured */
         struct dog_store *store;
         struct dog_api *api;
         int64_t started_ns;
@@ -255,6 +257,28 @@ static void decider_sample(void *user, unsigned path, const struct dog_sample *s
                 dog_store_sample(t->d->store, t->rtt[path], at_ns, s->value[DOG_SIGNAL_RTT]);
         if (!isnan(s->value[DOG_SIGNAL_LOSS]))
                 dog_store_sample(t->d->store, t->loss[path], at_ns, s->value[DOG_SIGNAL_LOSS]);
+}
+
+/* ---- what others announce ---- */
+
+static void decider_feed_tell(void *user, const char *feed, bool is_warning, const char *text)
+{
+        dog_log(is_warning ? DOG_LOG_WARN : DOG_LOG_INFO, "feed=%s event=feed text=\"%s\"", feed, text);
+        decider_tell(user, dog_clock_mono_ns(), "feed", feed, NULL, text);
+}
+
+static void link_caution(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[])
+{
+        const struct track *t = user;
+        (void)now_ns;
+        feeds_caution_paths(t->d->feeds, (size_t)(t - t->d->track), g, c);
+}
+
+static void service_caution(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[])
+{
+        const struct decider *d = user;
+        (void)now_ns;
+        feeds_caution_instances(d->feeds, g, c);
 }
 
 /* ---- what radios tell ---- */
@@ -487,11 +511,14 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                 return answer_events(d, question);
         if (strcmp(ask, "explain") == 0)
                 return answer_explain(d, question, e);
+        if (strcmp(ask, "feeds") == 0)
+                return feeds_view(d->feeds);
         bool is_known = false;
         json_t *answer = answer_instance(d, &vi, ask, question, now_ns, &is_known, e);
         if (!is_known)
                 dog_err_set(e, -EINVAL,
-                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, vips, "
+                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, feeds, "
+                            "vips, "
                             "instances, conns, requests, drain, promote or forgive",
                             ask);
         return answer;
@@ -695,7 +722,8 @@ static void trees_give(struct decider *d)
         for (size_t i = 0; i < d->links; i++)
                 for (unsigned c = 0; (g = path_link_group(d->link[i], c)); c++)
                         if (dog_group_trees(g, trees_model(d->trees)) < 0)
-                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"", g->name);
+                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"",
+                                        g->name);
 }
 
 static void trees_told(uv_async_t *async)
@@ -811,6 +839,7 @@ static void track_begin(struct decider *d, size_t i, const struct dog_config_tun
         }
         s->sample = decider_sample;
         s->watch = decider_watch;
+        s->caution = d->feeds ? link_caution : NULL;
         s->user = track;
 }
 
@@ -968,6 +997,7 @@ static int service_begin(struct decider *d, struct dog_err *e)
         s.watch = service_watch;
         s.news = service_news;
         s.hurry = service_hurry;
+        s.caution = d->feeds ? service_caution : NULL;
         s.user = d;
         rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
         plan_service_fini(&s);
@@ -997,6 +1027,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
         dog_ledger_listen(dog_loop_ledger(d->loop), decider_ledger, d);
         /* The socket before the data plane: a second sundogd is refused before it has touched anything. */
         int rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
+        if (rc == 0 && d->feeds)
+                rc = feeds_open(d->feeds, &d->uv, decider_feed_tell, d, e);
         if (rc == 0 && d->config->tunnels)
                 rc = host_begin(d, e);
         if (rc == 0)
@@ -1040,6 +1072,7 @@ static void decider_end(struct decider *d)
 {
         /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
         d->is_running = false;
+        feeds_close(d->feeds);
         radios_close(d->radios);
         dog_loop_free(d->loop);
         trees_close(d->trees);
@@ -1053,6 +1086,7 @@ static void decider_end(struct decider *d)
         while (uv_run(&d->uv, UV_RUN_DEFAULT) != 0)
                 ;
         uv_loop_close(&d->uv);
+        feeds_free(d->feeds);
         if (d->timer >= 0)
                 close(d->timer);
         dog_netlink_watch_close(d->watch);
@@ -1066,6 +1100,14 @@ int decider_main(struct dog_hands_client *hands, void *data)
         const struct decider_options *o = data;
         struct decider *d = calloc(1, sizeof(*d));
         struct dog_err e = {0};
+        /* With feeds, the filter comes here: what fetches them is started first, and nothing after it. */
+        if (d && o->config->feeds &&
+            (feeds_start(&d->feeds, o->config, &e) < 0 || dog_seccomp_enter(DOG_SECCOMP_STRICT, &e) < 0)) {
+                dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
+                feeds_free(d->feeds);
+                free(d);
+                return 1;
+        }
         if (!d || uv_loop_init(&d->uv) < 0) {
                 free(d);
                 dog_log(DOG_LOG_ERROR, "event=start error=\"out of memory\"");

@@ -37,16 +37,16 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:o, s:o}", "p_near",
-                         real_or_null((double)b->p_breach[0]), "p_middle",
-                         real_or_null((double)b->p_breach[1]), "p_far", real_or_null((double)b->p_breach[2]),
-                         "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
-                         real_or_null((double)b->rtt_ms[0].spread), "loss",
-                         real_or_null((double)b->loss[0].mean), "score", real_or_null((double)b->score),
-                         "is_bad", (int)b->is_bad, "is_armed", (int)b->is_armed, "hint",
-                         dog_hint_text(g, b->hint), "model", reasons_model(b->speaker), "drivers",
-                         reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes",
-                         reasons_modes(g, b));
+        return json_pack(
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "p_near",
+                real_or_null((double)b->p_breach[0]), "p_middle", real_or_null((double)b->p_breach[1]),
+                "p_far", real_or_null((double)b->p_breach[2]), "rtt_ms",
+                real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
+                real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
+                "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced, "caution",
+                real_or_null((double)b->caution), "model", reasons_model(b->speaker), "drivers",
+                reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes", reasons_modes(g, b));
 }
 
 /* What such chances have meant so far, at each horizon. */
@@ -56,7 +56,8 @@ static json_t *calibrations_json(const struct dog_group *g, const struct dog_bel
         for (int h = 0; h < DOG_HORIZONS; h++) {
                 json_t *row = reasons_calibration(&g->insight.reliability[h], (double)b->p_breach[h]);
                 if (json_is_object(row)) {
-                        json_object_set_new(row, "horizon_s", json_real((double)g->policy.horizon_ns[h] / 1e9));
+                        json_object_set_new(row, "horizon_s",
+                                            json_real((double)g->policy.horizon_ns[h] / 1e9));
                         json_object_set_new(row, "p", json_real((double)b->p_breach[h]));
                 }
                 json_array_append_new(list, row);
@@ -217,6 +218,8 @@ static void say_reasons(struct text *t, const json_t *b)
         char text[400];
         if (word(b, "hint")[0] && strcmp(word(b, "hint"), "-") != 0)
                 say(t, "; %s", word(b, "hint"));
+        if (word(b, "announced")[0] && strcmp(word(b, "announced"), "-") != 0)
+                say(t, "; %s: log-odds %+.1f", word(b, "announced"), number(b, "caution"));
         reasons_drivers_text(json_object_get(b, "drivers"), text, sizeof(text));
         if (text[0])
                 say(t, "\ndrivers   %s (%s, in log-odds)", text, word(b, "model"));
@@ -237,8 +240,8 @@ static void say_record(struct text *t, const json_t *d)
         json_array_foreach(json_object_get(d, "calibrations"), i, row)
         {
                 if (json_is_object(row))
-                        say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ", number(row, "horizon_s"),
-                            word(row, "text"));
+                        say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ",
+                            number(row, "horizon_s"), word(row, "text"));
         }
         /* Of a decision that an earlier release wrote down. */
         if (!said && json_object_get(d, "calibration"))

@@ -24,9 +24,9 @@ json_t *reasons_drivers(const struct dog_reason_share driver[DOG_DRIVERS])
         json_t *list = json_array();
         for (int i = 0; i < DOG_DRIVERS; i++)
                 if (fabsf(driver[i].log_odds) > 0.05F)
-                        json_array_append_new(
-                                list, json_pack("{s:s, s:f}", "feature", dog_risk_group_name(driver[i].feature),
-                                                "log_odds", (double)driver[i].log_odds));
+                        json_array_append_new(list, json_pack("{s:s, s:f}", "feature",
+                                                              dog_risk_group_name(driver[i].feature),
+                                                              "log_odds", (double)driver[i].log_odds));
         return list;
 }
 
@@ -75,9 +75,9 @@ json_t *reasons_modes(const struct dog_group *g, const struct dog_belief *b)
                 const struct dog_mode_record *r = &g->insight.modes.of[i];
                 json_array_append_new(
                         list, json_pack("{s:s, s:s, s:o, s:b, s:o, s:f}", "mode", dog_mode_word(i), "name",
-                                        dog_mode_name(i), "p", real_or_null((double)b->mode[i].p), "has_skill",
-                                        (int)b->mode[i].has_skill, "skill", real_or_null(dog_mode_skill(r)),
-                                        "events", (double)r->events));
+                                        dog_mode_name(i), "p", real_or_null((double)b->mode[i].p),
+                                        "has_skill", (int)b->mode[i].has_skill, "skill",
+                                        real_or_null(dog_mode_skill(r)), "events", (double)r->events));
         }
         return list;
 }
@@ -101,9 +101,9 @@ void reasons_drivers_text(const json_t *drivers, char *to, size_t room)
         size_t i;
         const json_t *d;
         to[0] = 0;
-        json_array_foreach(drivers, i, d) append(to, room, "%s%s %+.1f", i ? ", " : "",
-                                                 json_string_value(json_object_get(d, "feature")),
-                                                 number(d, "log_odds"));
+        json_array_foreach(drivers, i, d)
+                append(to, room, "%s%s %+.1f", i ? ", " : "",
+                       json_string_value(json_object_get(d, "feature")), number(d, "log_odds"));
 }
 
 void reasons_voices_text(const json_t *voices, char *to, size_t room)
@@ -111,9 +111,9 @@ void reasons_voices_text(const json_t *voices, char *to, size_t room)
         size_t i;
         const json_t *v;
         to[0] = 0;
-        json_array_foreach(voices, i, v) append(to, room, "%s%s %.0f %%", i ? ", " : "",
-                                                json_string_value(json_object_get(v, "name")),
-                                                100 * number(v, "weight"));
+        json_array_foreach(voices, i, v)
+                append(to, room, "%s%s %.0f %%", i ? ", " : "", json_string_value(json_object_get(v, "name")),
+                       100 * number(v, "weight"));
 }
 
 void reasons_modes_text(const json_t *modes, char *to, size_t room)

@@ -211,7 +211,8 @@ void trees_close(struct trees *t)
                 struct timespec until;
                 clock_gettime(CLOCK_REALTIME, &until);
                 until.tv_sec += 2;
-                /* In the middle of a long step on a busy machine: it ends with the process, and its memory. */
+                /* In the middle of a long step on a busy machine: it ends with the process, and its memory.
+                 */
                 if (pthread_timedjoin_np(t->thread, NULL, &until) != 0) {
                         pthread_detach(t->thread);
                         return;
@@ -249,8 +250,10 @@ json_t *trees_json(const struct trees *t)
         if (t->text[0]) {
                 json_object_set_new(j, "last", json_string(t->text));
                 json_object_set_new(j, "last_wall_ns", json_integer((json_int_t)t->last_wall_ns));
-                json_object_set_new(j, "score_in_force", isfinite(t->score_old) ? json_real(t->score_old) : json_null());
-                json_object_set_new(j, "score_new", isfinite(t->score_new) ? json_real(t->score_new) : json_null());
+                json_object_set_new(j, "score_in_force",
+                                    isfinite(t->score_old) ? json_real(t->score_old) : json_null());
+                json_object_set_new(j, "score_new",
+                                    isfinite(t->score_new) ? json_real(t->score_new) : json_null());
         }
         pthread_mutex_unlock(&own->lock);
         return j;
@@ -293,7 +296,8 @@ static int thread_traces(struct trees *t, struct dog_path_traces *learn, struct 
         int64_t now_ns = dog_clock_wall_ns();
         int64_t from_ns = now_ns - t->config->forecast.retrain_from_ns;
         if (t->wanteds == 0)
-                return dog_err_set(e, -ENODATA, "no class was promised a delay or a loss: there is nothing to learn");
+                return dog_err_set(e, -ENODATA,
+                                   "no class was promised a delay or a loss: there is nothing to learn");
         int rc = dog_store_open(&o, &store, e);
         if (rc < 0)
                 return rc;
@@ -302,7 +306,8 @@ static int thread_traces(struct trees *t, struct dog_path_traces *learn, struct 
         int64_t test_ns = oldest_ns == INT64_MAX ? 0 : (now_ns - from_ns) / TEST_SHARE;
         test_ns = test_ns > TEST_MOST_NS ? TEST_MOST_NS : test_ns < TEST_LEAST_NS ? TEST_LEAST_NS : test_ns;
         if (oldest_ns == INT64_MAX || now_ns - from_ns < 2 * test_ns)
-                rc = dog_err_set(e, -ENODATA, "there is too little telemetry yet: %.1f h, and %.1f h are needed",
+                rc = dog_err_set(e, -ENODATA,
+                                 "there is too little telemetry yet: %.1f h, and %.1f h are needed",
                                  oldest_ns == INT64_MAX ? 0 : (double)(now_ns - from_ns) / 3.6e12,
                                  2 * (double)test_ns / 3.6e12);
         if (rc == 0)
@@ -318,7 +323,8 @@ static int thread_traces(struct trees *t, struct dog_path_traces *learn, struct 
         return rc;
 }
 
-static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct dog_model **to, struct dog_err *e)
+static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct dog_model **to,
+                        struct dog_err *e)
 {
         struct dog_path_train_options o = dog_path_train_default();
         struct dog_path_train *train = NULL;
@@ -346,7 +352,8 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
 static int thread_keep(struct trees *t, const struct dog_model *m, struct dog_err *e)
 {
         if (file_is_there(t->own) && rename(t->own, t->previous) < 0)
-                return dog_err_set(e, -errno, "%s cannot be kept as %s: %s", t->own, t->previous, strerror(errno));
+                return dog_err_set(e, -errno, "%s cannot be kept as %s: %s", t->own, t->previous,
+                                   strerror(errno));
         return dog_model_write(m, t->own, e);
 }
 
@@ -356,7 +363,8 @@ static int thread_contest(struct trees *t, const struct dog_path_traces *test, s
         struct dog_path_trained *trained = NULL;
         int rc = dog_path_trained_new(&trained, m, e);
         if (rc == 0)
-                rc = dog_path_contest(test, trees_model(t), dog_path_trained_model(trained), thread_pace, t, c, e);
+                rc = dog_path_contest(test, trees_model(t), dog_path_trained_model(trained), thread_pace, t,
+                                      c, e);
         if (rc == 0 && c->is_better)
                 rc = thread_keep(t, m, e);
         if (rc < 0 || !c->is_better) {
@@ -432,7 +440,8 @@ static void *thread_main(void *data)
         struct sched_param none = {0};
         /* The lowest there is: it runs when nobody else wants to. */
         if (sched_setscheduler(0, SCHED_IDLE, &none) < 0)
-                dog_log(DOG_LOG_WARN, "event=retrain text=\"cannot lower its priority: %s\"", strerror(errno));
+                dog_log(DOG_LOG_WARN, "event=retrain text=\"cannot lower its priority: %s\"",
+                        strerror(errno));
         setpriority(PRIO_PROCESS, 0, 19);
         int64_t every_ns = t->config->forecast.retrain_every_ns;
         int64_t wait_ns = tried_wall_ns(t) + every_ns - dog_clock_wall_ns();

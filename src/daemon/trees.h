@@ -25,7 +25,8 @@ struct trees;
 /** Where the installed model would be, seen from this program; "" when there is none. */
 void trees_installed(char *to, size_t room);
 struct dog_path_trained;
-/** Read a model file and make it ready. 0, or the sentence of whoever refused it. Free with dog_path_trained_free(). */
+/** Read a model file and make it ready. 0, or the sentence of whoever refused it. Free with
+ * dog_path_trained_free(). */
 int trees_read(const char *file, struct dog_path_trained **to, struct dog_err *e);
 
 /**

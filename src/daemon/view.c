@@ -32,6 +32,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
         bool is_usable = false;
         bool is_up = false;
         bool is_bad = false;
+        const char *announced = NULL;
         struct dog_group *g;
         carries[0] = 0;
         *why = "";
@@ -44,6 +45,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 is_usable |= m->is_usable;
                 is_up |= m->is_up;
                 is_bad |= m->belief.is_bad;
+                announced = m->belief.announced[0] ? m->belief.announced : announced;
                 if (carries_all || carries_copy)
                         snprintf(carries + strlen(carries), room - strlen(carries), "%s%s%s",
                                  carries[0] ? " " : "", carries_copy ? "copy:" : "", g->name);
@@ -56,6 +58,8 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 *why = "does not answer probes";
         else if (is_bad)
                 *why = "breaks a promise now";
+        else if (announced && !**why)
+                *why = announced;
         return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
 }
 
@@ -287,7 +291,8 @@ static void note_disarmed(const struct dog_group *g, const struct dog_member *m,
         const struct dog_outlook *o = &m->outlook;
         if (!dog_brier_is_armed(&o->brier)) {
                 snprintf(text, sizeof(text),
-                         "%s on %s: the forecast lost against persistence over 200 outcomes and is disarmed: what "
+                         "%s on %s: the forecast lost against persistence over 200 outcomes and is disarmed: "
+                         "what "
                          "is, is taken for what will be",
                          g->name, m->name);
                 json_array_append_new(notes, json_string(text));
@@ -296,7 +301,8 @@ static void note_disarmed(const struct dog_group *g, const struct dog_member *m,
                 if (!o->mix.is_disarmed[i])
                         continue;
                 snprintf(text, sizeof(text),
-                         "%s on %s: %s lost against persistence over 200 outcomes (Brier score %.4f, %.4f) and "
+                         "%s on %s: %s lost against persistence over 200 outcomes (Brier score %.4f, %.4f) "
+                         "and "
                          "is not heard until better",
                          g->name, m->name, dog_expert_name(i), dog_brier_model(&o->mix.record[i]),
                          dog_brier_persistence(&o->mix.record[i]));
@@ -351,8 +357,8 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                 }
         }
         json_t *model = v->trees ? trees_json(v->trees) : json_null();
-        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
-                         SUNDOG_VERSION, "site", v->config->site, "up_s",
+        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
+                         "version", SUNDOG_VERSION, "site", v->config->site, "up_s",
                          (double)(now_ns - v->started_ns) / 1e9, "decisions", (json_int_t)all.decisions,
                          "helped", (json_int_t)all.helped, "neutral", (json_int_t)all.neutral, "hurt",
                          (json_int_t)all.hurt, "saved_ms", (json_int_t)(all.bad_saved_ns / DOG_MS),
@@ -392,15 +398,17 @@ static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_
         expect_words(&b->loss[h], "%", 100, loss, sizeof(loss));
         snprintf(ahead, sizeof(ahead), "%.3gs", (double)g->policy.horizon_ns[h] / 1e9);
         json_t *row = json_pack(
-                "{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s}", "path",
-                g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
+                "{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, "
+                "s:s, s:f}",
+                "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                 (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss", loss, "rtt_ms",
                 real((double)b->rtt_ms[h].mean), "rtt_spread_ms", real((double)b->rtt_ms[h].spread),
                 "jitter_ms", real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
                 real((double)b->jitter_ms[h].spread), "loss_ratio", real((double)b->loss[h].mean),
                 "loss_spread", real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
-                "score", real((double)b->score), "is_armed", (int)b->is_armed, "is_bad", (int)b->is_bad, "hint",
-                dog_hint_text(g, b->hint));
+                "score", real((double)b->score), "is_armed", (int)b->is_armed, "is_bad", (int)b->is_bad,
+                "hint", dog_hint_text(g, b->hint), "announced", h == 0 ? b->announced : "", "caution",
+                (double)b->caution);
         if (!row)
                 return NULL;
         json_t *drivers = reasons_drivers(r.driver);

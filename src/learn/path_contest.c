@@ -54,11 +54,13 @@ static void contest_decide(struct dog_path_contest *c, double old, double new, d
         c->is_better = is_enough && c->errors >= contest_errors && sum >= contest_share * old;
         if (!is_enough)
                 snprintf(c->text, sizeof(c->text),
-                         "too little to tell: %d pieces of ten minutes with %ld bad outcomes, %d and %d are needed",
+                         "too little to tell: %d pieces of ten minutes with %ld bad outcomes, %d and %d are "
+                         "needed",
                          c->traces, c->bad, TRACES_LEAST, BAD_LEAST);
         else
                 snprintf(c->text, sizeof(c->text),
-                         "Brier score %.4f new, %.4f in force, over %ld outcomes; %s by %.1f standard errors, %s",
+                         "Brier score %.4f new, %.4f in force, over %ld outcomes; %s by %.1f standard "
+                         "errors, %s",
                          c->score_new, c->score_old, c->outcomes, c->errors >= 0 ? "better" : "worse",
                          fabs(c->errors), c->is_better ? "enough" : "not enough");
 }

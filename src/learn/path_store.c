@@ -103,8 +103,8 @@ static int tunnel_read(struct tunnel *t, struct dog_store *store, const struct n
         t->loss = malloc(cells * sizeof(*t->loss));
         if (!t->rtt || !t->loss) {
                 tunnel_free(t);
-                return dog_err_set(e, -ENOMEM, "tunnel %s: out of memory for %zu seconds of telemetry", tunnel,
-                                   t->steps);
+                return dog_err_set(e, -ENOMEM, "tunnel %s: out of memory for %zu seconds of telemetry",
+                                   tunnel, t->steps);
         }
         for (size_t i = 0; i < cells; i++)
                 t->rtt[i] = t->loss[i] = NAN;
@@ -177,11 +177,8 @@ static void window_point(struct dog_path_point *to, const struct tunnel *t, size
 static int window_trace(struct dog_path_traces *to, const struct tunnel *t, size_t first,
                         const struct dog_path_wanted *w, int64_t from_ns)
 {
-        struct dog_path_trace trace = {.step_ms = STEP_MS,
-                                       .rtt_scale = 1,
-                                       .paths = t->paths,
-                                       .length = WINDOW,
-                                       .origin = to->count};
+        struct dog_path_trace trace = {
+                .step_ms = STEP_MS, .rtt_scale = 1, .paths = t->paths, .length = WINDOW, .origin = to->count};
         time_t at = (time_t)((from_ns + (int64_t)first * STEP_NS) / DOG_S);
         struct tm hour;
         gmtime_r(&at, &hour);

@@ -17,8 +17,8 @@ struct dog_brier {
         float model[DOG_BRIER_BLOCKS]; /**< sums of squares */
         float persistence[DOG_BRIER_BLOCKS];
         float chance[DOG_BRIER_BLOCKS]; /**< variance of the difference, if the model is right */
-        uint32_t count; /**< outcomes ever (saturates) */
-        uint8_t block;  /**< being filled */
+        uint32_t count;                 /**< outcomes ever (saturates) */
+        uint8_t block;                  /**< being filled */
         uint8_t in_block;
         uint8_t in_window; /**< outcomes inside the window, 0..200 */
         bool is_disarmed;
@@ -31,8 +31,8 @@ void dog_brier_init(struct dog_brier *b);
 /**
  * Count one outcome. Disarms when, over a full window, the model's score is worse than
  * persistence's by more than chance (two standard errors, as the blocks differ and as the model itself
- * expects: a model that says 2 % is not refuted by 200 quiet outcomes); re-arms when it is better again by more than 2 %
- * of persistence's.
+ * expects: a model that says 2 % is not refuted by 200 quiet outcomes); re-arms when it is better again by
+ * more than 2 % of persistence's.
  */
 enum dog_brier_change dog_brier_learn(struct dog_brier *b, double p_model, double p_persistence,
                                       bool happened);

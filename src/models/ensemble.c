@@ -128,8 +128,7 @@ static void ensemble_mix(const struct dog_ensemble *e, int h, struct dog_ensembl
         float sum = 0;
         float odds = 0;
         for (int i = 0; i < DOG_EXPERTS; i++) {
-                bool is_heard =
-                        is_chance(b->of[h][i]) && !(i < DOG_EXPERT_MODELS && e->is_disarmed[i]);
+                bool is_heard = is_chance(b->of[h][i]) && !(i < DOG_EXPERT_MODELS && e->is_disarmed[i]);
                 b->weight[h][i] = is_heard ? e->weight[h][i] : 0;
                 sum += b->weight[h][i];
         }
@@ -248,9 +247,8 @@ void dog_ensemble_predict(const struct dog_ensemble *e, const struct dog_ensembl
                 out->of[h][DOG_EXPERT_PERSISTENCE] = ensemble_persistence(e, h);
                 out->of[h][DOG_EXPERT_BASE] = ensemble_base(e, h);
                 ensemble_mix(e, h, out);
-                out->p[h] = c->is_calibrating
-                                    ? (float)dog_calib_apply(&e->calib[h], (double)out->mixed[h])
-                                    : out->mixed[h];
+                out->p[h] = c->is_calibrating ? (float)dog_calib_apply(&e->calib[h], (double)out->mixed[h])
+                                              : out->mixed[h];
         }
 }
 

@@ -70,7 +70,7 @@ struct dog_ensemble {
         float step_s; /**< typical distance of samples */
         uint32_t count;
         bool is_bad;
-        bool is_disarmed[DOG_EXPERT_MODELS]; /**< silenced by its record at the near horizon */
+        bool is_disarmed[DOG_EXPERT_MODELS];              /**< silenced by its record at the near horizon */
         float weight[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS]; /**< each row sums to 1 */
         float happened[DOG_ENSEMBLE_HORIZONS][2];         /**< after a kept, after a broken promise; fading */
         float counted[DOG_ENSEMBLE_HORIZONS][2];
@@ -81,11 +81,11 @@ struct dog_ensemble {
 
 /** One outcome that has just become known. */
 struct dog_ensemble_outcome {
-        int64_t t_ns;         /**< when it was predicted */
-        float p;              /**< what was said */
-        float p_persistence;  /**< 1 if it was bad then, else 0 */
+        int64_t t_ns;          /**< when it was predicted */
+        float p;               /**< what was said */
+        float p_persistence;   /**< 1 if it was bad then, else 0 */
         float of[DOG_EXPERTS]; /**< what each had said; NaN: was silent */
-        bool is_bad;          /**< what happened */
+        bool is_bad;           /**< what happened */
         uint8_t horizon;
 };
 
@@ -97,10 +97,11 @@ struct dog_ensemble_news {
 };
 
 struct dog_ensemble_belief {
-        float p[DOG_ENSEMBLE_HORIZONS];                   /**< calibrated */
-        float of[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS];     /**< what each says; NaN: nothing */
-        float weight[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS]; /**< what it counts now: 0 when silent or disarmed */
-        float mixed[DOG_ENSEMBLE_HORIZONS];               /**< before calibration */
+        float p[DOG_ENSEMBLE_HORIZONS];               /**< calibrated */
+        float of[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS]; /**< what each says; NaN: nothing */
+        float weight[DOG_ENSEMBLE_HORIZONS]
+                    [DOG_EXPERTS];          /**< what it counts now: 0 when silent or disarmed */
+        float mixed[DOG_ENSEMBLE_HORIZONS]; /**< before calibration */
 };
 
 struct dog_ensemble_config dog_ensemble_config_default(void);

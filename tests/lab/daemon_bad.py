@@ -65,6 +65,36 @@ def wrong_words_are_refused_by_line_and_column():
         need(code == 5 and all(w in said for w in words), "check says the same: %s" % said)
 
 
+def trees_that_are_not_fit_are_told_and_the_logistic_forecasts_alone():
+    # P13: a damaged model must not decide; the daemon goes on without it.
+    with open(os.path.join(SOURCE, "data", "models", "path.model"), "rb") as f:
+        good = f.read()
+    cut, bit, version = lab.path("cut.model"), lab.path("bit.model"), lab.path("version.model")
+    for name, content in ((cut, good[:3000]), (bit, good[:9000] + bytes([good[9000] ^ 1]) + good[9001:]),
+                          (version, good[:11] + b"\x02" + good[12:])):
+        with open(name, "wb") as f:
+            f.write(content)
+    said = []
+    for name in (cut, bit, version, lab.path("nowhere.model")):
+        file = lab.configure("a")
+        with open(file, "a") as f:
+            f.write("forecast: {model: %s, retrain: no}\n" % name)
+        lab.sundogd("a")
+        status = alive()
+        need(any(name in n and "trees are not used" in n for n in status["notes"]), str(status["notes"]))
+        need(not status["forecasters"]["has_trees"] and name in status["forecasters"]["refused"], str(status["forecasters"]))
+        said.append([n for n in status["notes"] if name in n][0])
+        lab.stop("a")
+    for words, why in (("model: relative", "absolute"), ("retrain: maybe", "maybe"), ("retrain_cpu: 200%", "200%"),
+                       ("retrain_every: 1s", "1s"), ("modle: /x", "modle")):
+        file = lab.configure("a")
+        with open(file, "a") as f:
+            f.write("forecast: {%s}\n" % words)
+        status, line = lab.refusal()
+        need(status == 5 and why in line, "%s: %d, %s" % (words, status, line))
+    return "\n".join(said)
+
+
 def key_files_are_looked_at():
     wrong = {
         "absent": lab.path("nothing-here"),
@@ -336,6 +366,7 @@ if __name__ == "__main__":
         sys.exit(run())
     tests = [
         wrong_words_are_refused_by_line_and_column,
+        trees_that_are_not_fit_are_told_and_the_logistic_forecasts_alone,
         key_files_are_looked_at,
         no_device_at_all_is_a_sentence,
         a_foreign_xdp_program_is_left_alone_and_named,

@@ -71,9 +71,8 @@ static void weights_move_to_the_better_one(void)
                 float before = w.b.weight[0][better];
                 for (int i = 0; i < 1000; i++)
                         world_second(&w, better == 0 ? RIGHT : 0.16F, better == 1 ? RIGHT : 0.16F);
-                OK(w.b.weight[0][better] > 0.8F && w.b.weight[0][better] > before,
-                   "%s: from %.2f to %.2f", dog_expert_name(better), (double)before,
-                   (double)w.b.weight[0][better]);
+                OK(w.b.weight[0][better] > 0.8F && w.b.weight[0][better] > before, "%s: from %.2f to %.2f",
+                   dog_expert_name(better), (double)before, (double)w.b.weight[0][better]);
                 OK(dog_ensemble_speaker(&w.b, 0) == better, "and it is asked for reasons");
                 float sum = 0;
                 for (int i = 0; i < DOG_EXPERTS; i++)
@@ -111,7 +110,8 @@ static void the_same_outcomes_give_the_same_bits(void)
                 world_second(&a, 0.1F, i % 3 ? 0.2F : NAN);
                 world_second(&b, 0.1F, i % 3 ? 0.2F : NAN);
         }
-        OK(memcmp(a.b.p, b.b.p, sizeof(a.b.p)) == 0 && memcmp(a.b.weight, b.b.weight, sizeof(a.b.weight)) == 0,
+        OK(memcmp(a.b.p, b.b.p, sizeof(a.b.p)) == 0 &&
+                   memcmp(a.b.weight, b.b.weight, sizeof(a.b.weight)) == 0,
            "bit for bit");
         /* A copy is as good, and what comes later changes nothing that was said. */
         struct world c = a;
@@ -183,12 +183,14 @@ static void calibration_shrinks_to_the_base_rate_while_thin(void)
         struct dog_calib c;
         dog_calib_init(&c);
         dog_calib_learn(&c, 0.5, true);
-        OK(NEAR(dog_calib_apply(&c, 0.5), 0.5, 0.02), "one outcome moves little: %g", dog_calib_apply(&c, 0.5));
+        OK(NEAR(dog_calib_apply(&c, 0.5), 0.5, 0.02), "one outcome moves little: %g",
+           dog_calib_apply(&c, 0.5));
         for (int i = 0; i < 4000; i++)
                 dog_calib_learn(&c, 0.1, i % 50 == 0);
         double rare = dog_calib_apply(&c, 0.7);
         OK(dog_calib_apply(&c, 0.1) < 0.04, "says 10 %%, happens 2 %%: %g", dog_calib_apply(&c, 0.1));
-        OK(rare < 0.6 && rare > 0.2, "70 %%, hardly ever said, is lowered by the record of the others: %g", rare);
+        OK(rare < 0.6 && rare > 0.2, "70 %%, hardly ever said, is lowered by the record of the others: %g",
+           rare);
 }
 
 /* ---- how it fails ---- */
@@ -207,7 +209,8 @@ static void failing_open(struct failing *f)
         dog_mode_records_init(&f->r);
 }
 
-static void failing_sample(struct failing *f, float rtt_ms, float loss, float load, bool is_late, float p_breach)
+static void failing_sample(struct failing *f, float rtt_ms, float loss, float load, bool is_late,
+                           float p_breach)
 {
         f->t_ns += DOG_S;
         struct dog_mode_sample s = {.t_ns = f->t_ns,
@@ -236,8 +239,9 @@ static void each_way_to_fail_has_its_own_chance(void)
                 for (int i = 0; i < 20; i++)
                         failing_sample(&f, k % 2 ? 150 : 30, k % 2 ? 0 : 1, 0.2F, false, 0.95F);
         }
-        OK(f.p[DOG_MODE_CONGESTION].has_skill && f.p[DOG_MODE_LINK].has_skill, "both were learned: %.2f, %.2f",
-           dog_mode_skill(&f.r.of[DOG_MODE_CONGESTION]), dog_mode_skill(&f.r.of[DOG_MODE_LINK]));
+        OK(f.p[DOG_MODE_CONGESTION].has_skill && f.p[DOG_MODE_LINK].has_skill,
+           "both were learned: %.2f, %.2f", dog_mode_skill(&f.r.of[DOG_MODE_CONGESTION]),
+           dog_mode_skill(&f.r.of[DOG_MODE_LINK]));
         OK(!f.p[DOG_MODE_OVERLOAD].has_skill && f.p[DOG_MODE_OVERLOAD].p < 0.02F,
            "overload never came: its base rate, %.3f", (double)f.p[DOG_MODE_OVERLOAD].p);
         for (int i = 0; i < 10; i++)
@@ -248,8 +252,9 @@ static void each_way_to_fail_has_its_own_chance(void)
                 failing_sample(&f, 30, 0, 0.2F, false, 0.01F);
         for (int i = 0; i < 2; i++)
                 failing_sample(&f, 0, 1, 0.2F, false, 0.9F);
-        OK(f.p[DOG_MODE_LINK].p > 2 * f.p[DOG_MODE_CONGESTION].p, "answers are missing: link %.2f, congestion %.2f",
-           (double)f.p[DOG_MODE_LINK].p, (double)f.p[DOG_MODE_CONGESTION].p);
+        OK(f.p[DOG_MODE_LINK].p > 2 * f.p[DOG_MODE_CONGESTION].p,
+           "answers are missing: link %.2f, congestion %.2f", (double)f.p[DOG_MODE_LINK].p,
+           (double)f.p[DOG_MODE_CONGESTION].p);
         for (int i = 0; i < DOG_MODES; i++)
                 OK(f.p[i].p >= 0 && f.p[i].p <= 1, "%s is a chance", dog_mode_name(i));
 }

@@ -70,7 +70,8 @@ static void telemetry(struct dog_store *store, int64_t to_ns, int seconds, enum 
         }
 }
 
-static void telemetry_store(const char *file, int64_t to_ns, int early, enum omen first, int late, enum omen then)
+static void telemetry_store(const char *file, int64_t to_ns, int early, enum omen first, int late,
+                            enum omen then)
 {
         struct dog_store_options o = {.path = file, .size_max_bytes = 200 << 20};
         struct dog_store *store = NULL;
@@ -154,7 +155,8 @@ static void telemetry_is_cut_into_traces_and_judged(void)
         struct dog_err e = {0};
         struct dog_path_wanted w = {.tunnel = "t", .promise = dog_promise_default()};
         NEED(dog_store_open(&o, &store, &e) == 0, "%s", e.text);
-        OK(dog_path_store_traces(&t, store, &w, 1, to_ns - 3600 * DOG_S, to_ns, 2000, &e) == 0 && t.count == 2,
+        OK(dog_path_store_traces(&t, store, &w, 1, to_ns - 3600 * DOG_S, to_ns, 2000, &e) == 0 &&
+                   t.count == 2,
            "of much, some: %d", t.count);
         dog_path_traces_free(&t);
         w.tunnel = "nobody";
@@ -256,7 +258,8 @@ static void training_serves_only_what_is_better_on_the_newest(void)
                 struct stat s;
                 OK((stat(own, &s) == 0) == row[i].is_new, "a file is there only if it serves");
                 json_t *j = trees_json(t);
-                OK(json_is_real(json_object_get(j, "score_in_force")) && json_is_real(json_object_get(j, "score_new")),
+                OK(json_is_real(json_object_get(j, "score_in_force")) &&
+                           json_is_real(json_object_get(j, "score_new")),
                    "both scores are told: %s", json_string_value(json_object_get(j, "last")));
                 json_decref(j);
                 trees_release(t);
@@ -278,7 +281,8 @@ static void too_little_telemetry_is_said(void)
         struct dog_config c = config_of(file_of("short.db"));
         NEED(trees_open(&t, &c, NULL, NULL, &e) == 0, "%s", e.text);
         atomic_store(&woken, 0);
-        NEED(trees_train(t, wake, NULL, &e) == 0 && wait_for_news(t, text, sizeof(text), &is_new), "%s", e.text);
+        NEED(trees_train(t, wake, NULL, &e) == 0 && wait_for_news(t, text, sizeof(text), &is_new), "%s",
+             e.text);
         OK(!is_new && strstr(text, "too little telemetry"), "%s", text);
         trees_close(t);
 }
@@ -327,7 +331,8 @@ static void a_file_that_is_not_fit_is_refused_with_one_sentence(void)
         c.forecast.model = file_of("nowhere.model");
         told[0] = 0;
         NEED(trees_open(&t, &c, note, NULL, &e) == 0, "%s", e.text);
-        OK(!trees_model(t) && strstr(told, "nowhere.model"), "one that was asked for and is not there: %s", told);
+        OK(!trees_model(t) && strstr(told, "nowhere.model"), "one that was asked for and is not there: %s",
+           told);
         trees_close(t);
         c.forecast.model = good;
         NEED(trees_open(&t, &c, note, NULL, &e) == 0, "%s", e.text);
@@ -342,7 +347,8 @@ static void a_file_that_is_not_fit_is_refused_with_one_sentence(void)
 
 /* ---- in the core ---- */
 
-/* P8, P13, O3: the trees are heard in a group, weighed, and asked for their reasons; without, all is as before. */
+/* P8, P13, O3: the trees are heard in a group, weighed, and asked for their reasons; without, all is as
+ * before. */
 static void trees_are_a_voice_in_the_core(void)
 {
         char good[160];
@@ -403,7 +409,8 @@ static void trees_are_a_voice_in_the_core(void)
         NEED(dog_group_trees(g, NULL) == 0, "never fails");
         dog_loop_step(loop, 3001 * DOG_S);
         dog_group_explain(g, 0, 1, 3001 * DOG_S, &r);
-        OK(r.speaker == DOG_EXPERT_LOGISTIC && isnan(r.voice[DOG_EXPERT_TREES].p), "without them the logistic speaks");
+        OK(r.speaker == DOG_EXPERT_LOGISTIC && isnan(r.voice[DOG_EXPERT_TREES].p),
+           "without them the logistic speaks");
         dog_loop_free(loop);
         dog_path_trained_free(trained);
 }
