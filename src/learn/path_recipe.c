@@ -33,8 +33,7 @@ float dog_path_recipe_copy_weight(int regime)
 
 float dog_path_recipe_lone_weight(int regime)
 {
-        (void)regime;
-        return 0.1F;
+        return regime == DOG_PATH_RATE ? 0.1F : 0.5F;
 }
 
 int dog_path_recipe_pair_every(int regime)

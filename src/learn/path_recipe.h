@@ -4,10 +4,11 @@
  * recorded drives (docs/forecasting.md has the trials, the lost ones too). A regime is what a path measures.
  *
  * Rates: trees of depth 4, and copies of each trace whose promise asks for 0.4 and 2.5 times the rate, of
- * weight 0.3: so trees learn what a margin means and not what 5 Mbit/s means. 150 trees at twice the step lose
- * .0005 of AUROC against 300, and half of the time. Pings: shallow trees, strongly pulled to nothing, because
- * days differ more than samples do; for the next sample deeper ones, because the periodic dips are an
- * interaction of lags. Traces of one path alone count a tenth: a group is what is served.
+ * weight 0.3: so trees learn what a margin means and not what 5 Mbit/s means. 150 trees at twice the step
+ * lose .0005 of AUROC against 300, and half of the time. Pings: shallow trees, strongly pulled to nothing,
+ * because days differ more than samples do; for the next sample deeper ones, because the periodic dips are an
+ * interaction of lags. Traces of one path alone count less: a group is what is served, and of
+ * rates a download with pauses looks like breaches.
  */
 #include "learn/gbt_train.h"
 #include "learn/paths.h"
