@@ -2,13 +2,12 @@
  * What the front's XDP program adds to a packet, against a bare redirect that does nothing else.
  *
  * Three chains of veth pairs in a network namespace that only this process knows are fed in turn, some
- * milliseconds each, with live frames of 65,536 flows drawn at random. A chain's cost is the CPU time of the
- * feeding thread and of its core's ksoftirqd by what the last sink counts: generator, veth and sink cost all
- * of them the same. bench/README.md says more.
+ * milliseconds each, with live frames of 65,536 flows drawn at random: see chain.h. bench/README.md says
+ * more.
  */
 #include "base/array.h"
-#include "base/clock.h"
 #include "base/err.h"
+#include "chain.h"
 #include "figure.h"
 #include "machine.h"
 #include "xdp_rig.h"
@@ -34,11 +33,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ROUNDS    7
 #define FRAME     64
-#define REPEAT    16384 /* frames of one burst */
-#define BURSTS    256   /* of one round, at most */
-#define BATCH     64
 #define FLOWS     65536
 #define SERVERS   4
 #define HOT_CALLS 1001 /* of 250 runs on one frame */
@@ -47,16 +42,11 @@ static struct bench_front *plain;
 static struct xdp_rig rig;
 
 enum { HOP, NAT, CONN, BACK, CHAINS };
-static struct chain {
-        const char *name, *in, *sink;
-        __u32 port, back;
-        double cost[ROUNDS][BURSTS]; /* ns of CPU a packet */
-        __u64 offered, delivered;
-} chains[CHAINS] = {
-        [HOP] = {.name = "bare redirect", .in = "h0a", .sink = "h1b", .port = 80},
-        [NAT] = {.name = "NAT by the table", .in = "n0a", .sink = "n1b", .port = 80},
-        [CONN] = {.name = "NAT by the connection", .in = "n0a", .sink = "n1b", .port = 81},
-        [BACK] = {.name = "answer, kernel's route", .in = "n0a", .sink = "n2b", .port = 80, .back = 1},
+static struct chain chains[CHAINS] = {
+        [HOP] = {.name = "bare redirect", .in = "h0a", .sink = "h1b"},
+        [NAT] = {.name = "NAT by the table", .in = "n0a", .sink = "n1b"},
+        [CONN] = {.name = "NAT by the connection", .in = "n0a", .sink = "n1b"},
+        [BACK] = {.name = "answer, kernel's route", .in = "n0a", .sink = "n2b"},
 };
 
 /* ---- set up ------------------------------------------------------------------------------------ */
@@ -82,14 +72,6 @@ static int bench_devices(struct dog_err *e)
         if (bench_command("ip -batch -", text) < 0)
                 return dog_err_set(e, -EIO, "ip(8) could not make the veth pairs");
         return 0;
-}
-
-static int bench_attach(const char *device, const struct bpf_program *prog, struct dog_err *e)
-{
-        int rc = bpf_xdp_attach((int)if_nametoindex(device), bpf_program__fd(prog), XDP_FLAGS_DRV_MODE, NULL);
-        return rc < 0 ? dog_err_set(e, rc, "cannot attach %s to %s: %s", bpf_program__name(prog), device,
-                                    strerror(-rc))
-                      : 0;
 }
 
 static struct instance_address bench_address(__u32 host)
@@ -154,114 +136,34 @@ static int bench_open(struct dog_err *e)
         if (!rc && bpf_map__update_elem(plain->maps.hop_to, &key, 4, &value, 4, BPF_ANY) < 0)
                 rc = dog_err_set(e, -EIO, "cannot forward h0b to h1a");
         if (!rc)
-                rc = bench_attach("h0b", plain->progs.hop, e);
+                rc = chain_attach("h0b", plain->progs.hop, e);
         if (!rc)
-                rc = bench_attach("n0b", rig.skel->progs.instance_xdp, e);
+                rc = chain_attach("n0b", rig.skel->progs.instance_xdp, e);
         static const char *const sinks[] = {"h1b", "n1b", "n2b"};
         for (size_t i = 0; i < ARRAY_SIZE(sinks) && !rc; i++)
-                rc = bench_attach(sinks[i], plain->progs.sink, e);
+                rc = chain_attach(sinks[i], plain->progs.sink, e);
         return rc;
 }
 
 /* ---- feeding ----------------------------------------------------------------------------------- */
 
-static __u64 bench_sink(const char *device)
+static void bench_turn(int i, __u32 ifindex)
 {
-        __u64 all[256] = {0}, sum = 0;
-        __u32 at = if_nametoindex(device);
-        if (rig.cpus > 256 || bpf_map__lookup_elem(plain->maps.sink_count, &at, 4, all,
-                                                   sizeof(__u64) * (size_t)rig.cpus, 0) < 0)
-                return 0;
-        for (int i = 0; i < rig.cpus; i++)
-                sum += all[i];
-        return sum;
-}
-
-static int bench_feed(__u32 frames)
-{
-        __u8 frame[FRAME] = {0};
-        struct xdp_md ctx = {.data_end = FRAME};
-        LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = FRAME, .ctx_in = &ctx,
-                    .ctx_size_in = sizeof(ctx), .repeat = (int)frames, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-                    .batch_size = BATCH);
-        return bpf_prog_test_run_opts(bpf_program__fd(plain->progs.gen), &o);
-}
-
-/* @return ns of CPU a packet, 0 when it could not be fed */
-static double chain_burst(struct chain *c, int softirqd)
-{
-        __u64 before = bench_sink(c->sink), delivered;
-        int64_t cpu_ns, soft_ns;
-
-        plain->bss->gen_ifindex = if_nametoindex(c->in);
-        plain->data->gen_port = c->port;
-        plain->bss->gen_back = c->back;
-        cpu_ns = dog_clock_cpu_ns();
-        soft_ns = bench_run_ns(softirqd);
-        if (bench_feed(REPEAT) < 0)
-                return 0;
-        cpu_ns = dog_clock_cpu_ns() - cpu_ns;
-        usleep(1000); /* what ksoftirqd still has in hand */
-        soft_ns = bench_run_ns(softirqd) - soft_ns;
-        delivered = bench_sink(c->sink) - before;
-        c->offered += REPEAT;
-        c->delivered += delivered;
-        return delivered ? (double)(cpu_ns + soft_ns) / (double)delivered : 0;
-}
-
-/* All chains in turn, burst by burst, until the time is over. @return bursts made; 0: it could not be fed */
-static int chain_round(int round, double seconds, int softirqd)
-{
-        int64_t stop_ns = dog_clock_mono_ns() + (int64_t)(seconds * 1e9);
-        int n = 0;
-
-        do {
-                for (int i = 0; i < CHAINS; i++) {
-                        chains[i].cost[round][n] = chain_burst(&chains[i], softirqd);
-                        if (chains[i].cost[round][n] <= 0)
-                                return 0;
-                }
-        } while (++n < BURSTS && dog_clock_mono_ns() < stop_ns);
-        return n;
-}
-
-/* In each round the median over neighbouring bursts; of the rounds, again the median. */
-static void chain_ratio(const char *name, const struct chain *a, const struct chain *b,
-                        const int bursts[ROUNDS])
-{
-        double ratio[ROUNDS], pair[BURSTS];
-        for (int r = 0; r < ROUNDS; r++) {
-                for (int i = 0; i < bursts[r]; i++)
-                        pair[i] = a->cost[r][i] / b->cost[r][i];
-                ratio[r] = figure_median(pair, (size_t)bursts[r]);
-        }
-        figure_print(name, "ratio", ratio, ROUNDS);
+        plain->bss->gen_ifindex = ifindex;
+        plain->data->gen_port = i == CONN ? 81 : 80;
+        plain->bss->gen_back = i == BACK;
 }
 
 static int bench_chains(struct dog_err *e)
 {
-        double seconds = figure_seconds(1.5);
-        int softirqd = bench_ksoftirqd(0), bursts[ROUNDS] = {0};
-
-        bench_pin(0);
-        chain_round(0, seconds / 3, softirqd); /* warm up */
-        for (int i = 0; i < CHAINS; i++)
-                chains[i].offered = chains[i].delivered = 0;
-        for (int round = 0; round < ROUNDS; round++) {
-                bursts[round] = chain_round(round, seconds, softirqd);
-                if (!bursts[round])
-                        return dog_err_set(e, -EIO, "cannot feed live frames (needs kernel 5.18 or later)");
-        }
-        fprintf(stderr, "%-24s %10s %10s\n", "chain, 64-byte frames", "ns/packet", "delivered");
-        for (int i = 0; i < CHAINS; i++) {
-                double all[ROUNDS * BURSTS];
-                size_t n = 0;
-                for (int r = 0; r < ROUNDS; r++)
-                        for (int k = 0; k < bursts[r]; k++)
-                                all[n++] = chains[i].cost[r][k];
-                fprintf(stderr, "%-24s %10.0f %10.6f\n", chains[i].name, figure_median(all, n),
-                        (double)chains[i].delivered / (double)chains[i].offered);
-        }
+        const struct chain_feed feed = {.generator = bpf_program__fd(plain->progs.gen),
+                                        .frame_bytes = FRAME,
+                                        .sinks = bpf_map__fd(plain->maps.sink_count),
+                                        .cpus = rig.cpus,
+                                        .turn = bench_turn};
+        int bursts[CHAIN_ROUNDS] = {0}, rc = chain_run(chains, CHAINS, -1, &feed, bursts, e);
+        if (rc < 0)
+                return rc;
         chain_ratio("instance.rewrite_of_hop", &chains[NAT], &chains[HOP], bursts);
         chain_ratio("instance.rewrite_of_hop_conn", &chains[CONN], &chains[HOP], bursts);
         chain_ratio("instance.rewrite_of_hop_back", &chains[BACK], &chains[HOP], bursts);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/rng.h"
+#include "chain.h"
 #include "figure.h"
 #include "machine.h"
 #include "path_rig.h"
@@ -44,12 +45,8 @@
 #include <unistd.h>
 
 #define CLASSES 1000
-#define ROUNDS  7
 #define PAYLOAD 64
 #define FRAME   (14 + 20 + 8 + PAYLOAD)
-#define REPEAT  16384 /* frames of one burst */
-#define BURSTS  256   /* of one round, at most */
-#define BATCH   64
 
 static struct bench_tunnel *plain; /* the programs we compare with */
 static struct path_rig rig;
@@ -57,24 +54,17 @@ static int only = -1; /* CHAIN=n: feed this chain alone, for a profiler */
 
 /* ---- chains ------------------------------------------------------------------------------ */
 
-struct chain {
-        const char *name;
-        const char *in;              /* the generator sends into this device */
-        const char *sink;            /* what arrives here was delivered */
-        __u32 subset;                /* steer the tunnel's classes to this before running; 0: not a tunnel */
-        double rate[ROUNDS][BURSTS]; /* delivered packets per second of CPU */
-        __u64 offered, delivered;
-};
-
 enum { HOP, FLOOR2, FLOOR3, SINGLE, MIRROR2, MIRROR3, CHAINS };
 static struct chain chains[CHAINS] = {
-        [HOP] = {.name = "bare hop", .in = "h0a", .sink = "h1b", .subset = 0},
-        [FLOOR2] = {.name = "floor, 2 copies", .in = "f0a", .sink = "f3b", .subset = 0},
-        [FLOOR3] = {.name = "floor, 3 copies", .in = "g0a", .sink = "g4b", .subset = 0},
-        [SINGLE] = {.name = "tunnel, 1 path", .in = "t0a", .sink = "t5b", .subset = 1},
-        [MIRROR2] = {.name = "tunnel, 2 paths", .in = "t0a", .sink = "t5b", .subset = 3},
-        [MIRROR3] = {.name = "tunnel, 3 paths", .in = "t0a", .sink = "t5b", .subset = 7},
+        [HOP] = {.name = "bare hop", .in = "h0a", .sink = "h1b"},
+        [FLOOR2] = {.name = "floor, 2 copies", .in = "f0a", .sink = "f3b"},
+        [FLOOR3] = {.name = "floor, 3 copies", .in = "g0a", .sink = "g4b"},
+        [SINGLE] = {.name = "tunnel, 1 path", .in = "t0a", .sink = "t5b"},
+        [MIRROR2] = {.name = "tunnel, 2 paths", .in = "t0a", .sink = "t5b"},
+        [MIRROR3] = {.name = "tunnel, 3 paths", .in = "t0a", .sink = "t5b"},
 };
+/* What the tunnel's classes are steered to before a burst; 0: no tunnel. */
+static const __u32 subset_of[CHAINS] = {[SINGLE] = 1, [MIRROR2] = 3, [MIRROR3] = 7};
 
 static const char *const pairs[] = {"h0", "h1", "f0", "f1", "f2", "f3", "g0", "g1", "g2",
                                     "g3", "g4", "t0", "t1", "t2", "t3", "t4", "t5"};
@@ -96,21 +86,13 @@ static int bench_devices(struct dog_err *e)
         return 0;
 }
 
-static int bench_attach(const char *device, const struct bpf_program *prog, struct dog_err *e)
-{
-        int rc = bpf_xdp_attach((int)if_nametoindex(device), bpf_program__fd(prog), XDP_FLAGS_DRV_MODE, NULL);
-        return rc < 0 ? dog_err_set(e, rc, "cannot attach %s to %s: %s", bpf_program__name(prog), device,
-                                    strerror(-rc))
-                      : 0;
-}
-
 static int bench_hop(const char *from, const char *to, struct dog_err *e)
 {
         __u32 key = if_nametoindex(from), value = if_nametoindex(to);
         int rc = bpf_map__update_elem(plain->maps.hop_to, &key, 4, &value, 4, BPF_ANY);
         if (rc < 0)
                 return dog_err_set(e, rc, "cannot forward %s to %s: %s", from, to, strerror(-rc));
-        return bench_attach(from, plain->progs.hop, e);
+        return chain_attach(from, plain->progs.hop, e);
 }
 
 static int bench_copies(const struct bpf_map *map, const char *const *to, __u32 count, struct dog_err *e)
@@ -150,7 +132,7 @@ static int bench_wire(struct dog_err *e)
                                            (int)if_nametoindex("t3a"), (int)if_nametoindex("t4a")};
         int rc = 0;
         for (size_t i = 0; !rc && i < ARRAY_SIZE(row); i++)
-                rc = bench_attach(row[i].device, row[i].prog, e);
+                rc = chain_attach(row[i].device, row[i].prog, e);
         if (!rc)
                 rc = bench_hop("h0b", "h1a", e);
         if (!rc)
@@ -202,130 +184,45 @@ static int bench_flows(struct dog_err *e)
         return 0;
 }
 
-static __u64 bench_sink(const char *device)
-{
-        __u64 all[PATH_CPUS_MAX] = {0}, sum = 0;
-        __u32 at = if_nametoindex(device);
-        if (bpf_map__lookup_elem(plain->maps.sink_count, &at, 4, all, sizeof(__u64) * (size_t)rig.cpus, 0) <
-            0)
-                return 0;
-        for (int i = 0; i < rig.cpus; i++)
-                sum += all[i];
-        return sum;
-}
-
-static int bench_feed(__u32 frames)
-{
-        __u8 frame[FRAME] = {0};
-        struct xdp_md ctx = {.data_end = FRAME};
-        LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = FRAME, .ctx_in = &ctx,
-                    .ctx_size_in = sizeof(ctx), .repeat = (int)frames, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-                    .batch_size = BATCH);
-        return bpf_prog_test_run_opts(bpf_program__fd(plain->progs.gen), &o);
-}
-
 static void bench_steer(__u32 subset)
 {
         for (__u32 i = 0; i < CLASSES; i++)
                 __atomic_store_n(&rig.classes[i].subset, subset, __ATOMIC_RELAXED);
 }
 
-/* Feed one chain with one burst. What came out per second of CPU, or 0 when it could not be fed. */
-static double chain_burst(struct chain *c, int softirqd)
+static void bench_turn(int i, __u32 ifindex)
 {
-        __u64 before = bench_sink(c->sink), delivered;
-        int64_t cpu_ns, soft_ns;
-
-        if (c->subset)
-                bench_steer(c->subset);
-        plain->bss->gen_ifindex = if_nametoindex(c->in);
-        cpu_ns = dog_clock_cpu_ns();
-        soft_ns = bench_run_ns(softirqd);
-        if (bench_feed(REPEAT) < 0)
-                return 0;
-        cpu_ns = dog_clock_cpu_ns() - cpu_ns;
-        usleep(1000); /* what ksoftirqd still has in hand */
-        soft_ns = bench_run_ns(softirqd) - soft_ns;
-        delivered = bench_sink(c->sink) - before;
-        c->offered += REPEAT;
-        c->delivered += delivered;
-        return (double)delivered * 1e9 / (double)(cpu_ns + soft_ns);
+        if (subset_of[i])
+                bench_steer(subset_of[i]);
+        plain->bss->gen_ifindex = ifindex;
 }
 
-/*
- * One round: all chains in turn, burst by burst, until the time is over. Bursts are short (some
- * milliseconds) because neighbours on the machine are not: they then disturb all chains alike.
- * @return bursts made, 0 when the generator failed
- */
-static int chain_round(int round, double seconds, int softirqd)
+static struct chain_feed bench_feed(void)
 {
-        int64_t stop_ns = dog_clock_mono_ns() + (int64_t)(seconds * 1e9);
-        int n = 0;
-
-        do {
-                for (int i = 0; i < CHAINS; i++) {
-                        if (only >= 0 && only != i)
-                                continue;
-                        chains[i].rate[round][n] = chain_burst(&chains[i], softirqd);
-                        if (chains[i].rate[round][n] <= 0)
-                                return 0;
-                }
-        } while (++n < BURSTS && dog_clock_mono_ns() < stop_ns);
-        return n;
-}
-
-/* In each round the median over the pairs of bursts; of the rounds, again the median. */
-static void chain_ratio(const char *name, const struct chain *a, const struct chain *b,
-                        const int bursts[ROUNDS])
-{
-        double ratio[ROUNDS], pair[BURSTS];
-        for (int r = 0; r < ROUNDS; r++) {
-                for (int i = 0; i < bursts[r]; i++)
-                        pair[i] = a->rate[r][i] / b->rate[r][i];
-                ratio[r] = figure_median(pair, (size_t)bursts[r]);
-        }
-        figure_print(name, "ratio", ratio, ROUNDS);
+        return (struct chain_feed){.generator = bpf_program__fd(plain->progs.gen),
+                                   .frame_bytes = FRAME,
+                                   .sinks = bpf_map__fd(plain->maps.sink_count),
+                                   .cpus = rig.cpus,
+                                   .turn = bench_turn};
 }
 
 static int bench_chains(struct dog_err *e)
 {
-        double seconds = figure_seconds(1.5);
-        int softirqd = bench_ksoftirqd(0), bursts[ROUNDS] = {0};
-
-        bench_pin(0);
-        chain_round(0, seconds / 3, softirqd); /* warm up */
-        for (int i = 0; i < CHAINS; i++)
-                chains[i].offered = chains[i].delivered = 0;
-        for (int round = 0; round < ROUNDS; round++) {
-                bursts[round] = chain_round(round, seconds, softirqd);
-                if (!bursts[round])
-                        return dog_err_set(e, -EIO, "cannot feed live frames (needs kernel 5.18 or later)");
-        }
-        fprintf(stderr, "%-20s %14s %10s %10s\n", "chain, 64 B payload", "M/cpu-s", "ns/packet", "delivered");
-        for (int i = 0; i < CHAINS; i++) {
-                double all[ROUNDS * BURSTS];
-                size_t n = 0;
-                if (only >= 0 && only != i)
-                        continue;
-                for (int r = 0; r < ROUNDS; r++)
-                        for (int k = 0; k < bursts[r]; k++)
-                                all[n++] = chains[i].rate[r][k];
-                double median = figure_median(all, n);
-                fprintf(stderr, "%-20s %14.3f %10.0f %10.6f\n", chains[i].name, median / 1e6, 1e9 / median,
-                        (double)chains[i].delivered / (double)chains[i].offered);
-        }
-        if (only >= 0)
-                return 0;
-        chain_ratio("tunnel.mirror2_of_floor", &chains[MIRROR2], &chains[FLOOR2], bursts);
-        chain_ratio("tunnel.mirror3_of_floor", &chains[MIRROR3], &chains[FLOOR3], bursts);
-        chain_ratio("tunnel.single_of_hop", &chains[SINGLE], &chains[HOP], bursts);
-        chain_ratio("tunnel.mirror2_of_hop", &chains[MIRROR2], &chains[HOP], bursts);
+        struct chain_feed feed = bench_feed();
+        int bursts[CHAIN_ROUNDS] = {0}, rc = chain_run(chains, CHAINS, only, &feed, bursts, e);
+        if (rc < 0 || only >= 0)
+                return rc;
+        /* Packets for the same CPU: the inverse of what one costs. */
+        chain_ratio("tunnel.mirror2_of_floor", &chains[FLOOR2], &chains[MIRROR2], bursts);
+        chain_ratio("tunnel.mirror3_of_floor", &chains[FLOOR3], &chains[MIRROR3], bursts);
+        chain_ratio("tunnel.single_of_hop", &chains[HOP], &chains[SINGLE], bursts);
+        chain_ratio("tunnel.mirror2_of_hop", &chains[HOP], &chains[MIRROR2], bursts);
         return 0;
 }
 
 /* ---- one flow, two CPUs ------------------------------------------------------------------ */
 
-#define PAIR_FRAMES (12 * REPEAT) /* of each CPU, in one run */
+#define PAIR_FRAMES (12 * CHAIN_FRAMES) /* of each CPU, in one run */
 #define PAIR_RUNS   5
 
 struct pair {
@@ -339,8 +236,9 @@ static void *pair_feed(void *arg)
         struct pair *p = arg;
         bench_pin(p->cpu);
         pthread_barrier_wait(p->start);
-        for (int i = 0; i < PAIR_FRAMES / REPEAT && p->rc >= 0; i++)
-                p->rc = bench_feed(REPEAT);
+        struct chain_feed feed = bench_feed();
+        for (int i = 0; i < PAIR_FRAMES / CHAIN_FRAMES && p->rc >= 0; i++)
+                p->rc = chain_send(&feed, CHAIN_FRAMES);
         return NULL;
 }
 
@@ -387,7 +285,7 @@ static int bench_pair(struct dog_err *e)
         __u32 *seen = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(plain->maps.seen), 0);
         if (seen == MAP_FAILED)
                 return dog_err_set(e, -errno, "cannot map the names seen");
-        rc = bench_attach("t5b", plain->progs.sink_seen, e);
+        rc = chain_attach("t5b", plain->progs.sink_seen, e);
         bench_steer(3);
         plain->data->gen_flows = 1;
         plain->bss->gen_ifindex = if_nametoindex("t0a");
@@ -601,11 +499,11 @@ static int tcp_tunnel(struct dog_err *e)
                 if (!rc)
                         rc = path_rig_out(r, (int)if_nametoindex("sd0p"), e);
                 if (!rc)
-                        rc = bench_attach("sd0p", r->replicate->progs.path_replicate, e);
+                        rc = chain_attach("sd0p", r->replicate->progs.path_replicate, e);
                 if (!rc)
-                        rc = bench_attach("p1", r->eliminate->progs.path_eliminate, e);
+                        rc = chain_attach("p1", r->eliminate->progs.path_eliminate, e);
                 if (!rc)
-                        rc = bench_attach("p2", r->eliminate->progs.path_eliminate, e);
+                        rc = chain_attach("p2", r->eliminate->progs.path_eliminate, e);
         }
         return rc;
 }

@@ -97,6 +97,8 @@ const char *dog_units_time_text(int64_t ns, char *to)
         double s = (double)ns / (double)DOG_S;
         if (ns < 0)
                 snprintf(to, 16, "-");
+        else if (ns == 0)
+                snprintf(to, 16, "0s");
         else if (s < 1e-3)
                 snprintf(to, 16, "%.0fus", s * 1e6);
         else if (s < 0.1)

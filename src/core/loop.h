@@ -100,6 +100,8 @@ struct dog_fate *dog_loop_fate(struct dog_loop *l, uint16_t number);
  * time; one that does not is dropped and counted in tally.late_samples.
  */
 void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sample *s);
+/** What the member's modem or dish tells at the time of the sample that comes next; see dog_outlook_radio. */
+void dog_group_radio(struct dog_group *g, unsigned member, const float *in, int64_t at_ns);
 /** The kind says whether a member can carry traffic at all ; without, it is dead at once. */
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up);
 

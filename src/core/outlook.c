@@ -115,6 +115,22 @@ static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_L
         return to;
 }
 
+void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns)
+{
+        o->radio_ns = in ? at_ns : 0;
+        if (in)
+                memcpy(o->radio, in, sizeof(o->radio));
+}
+
+/* What the radio hints at, at the time of this sample; NULL when it is silent, or there is none. */
+static const float *outlook_hints(const struct dog_outlook *o, int64_t at_ns, float to[DOG_RADIO_HINTS])
+{
+        if (!o->radio_ns || o->radio_ns != at_ns)
+                return NULL;
+        dog_radio_hints(o->radio, to);
+        return to;
+}
+
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
                                            const struct dog_risk_outcome *out, int outcomes)
 {
@@ -166,10 +182,12 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                 dog_series_update(&o->rate, &c->rate, now->value[DOG_SIGNAL_RATE], now->at_ns);
 
         float load[DOG_RISK_LOAD_SIGNALS];
+        float hint[DOG_RADIO_HINTS];
         struct dog_risk_sample risk = {.t_ns = now->at_ns,
                                        .margin = (float)o->verdict.margin,
                                        .is_bad = o->verdict.is_bad,
-                                       .load = outlook_load(now, load)};
+                                       .load = outlook_load(now, load),
+                                       .radio = outlook_hints(o, now->at_ns, hint)};
         struct dog_risk_outcome out[DOG_RISK_PENDING + 1];
         int outcomes = dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, out);
         o->has_sample = true;

@@ -32,7 +32,9 @@ struct dog_outlook {
         struct dog_window median; /**< of the round-trip times of the last minute */
         struct dog_series rtt, jitter, loss, rate;
         struct dog_risk risk;
-        struct dog_brier brier; /**< the near risk against persistence */
+        struct dog_brier brier;        /**< the near risk against persistence */
+        int64_t radio_ns;              /**< time of `radio`; 0: the member's radio told nothing */
+        float radio[DOG_RADIO_INPUTS]; /**< what its modem or dish tells; see models/radio_features.h */
 };
 
 /** What members of one group learn together: the risk model's weights, and how failures go together. */
@@ -57,6 +59,13 @@ enum dog_outlook_news {
 enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insight *shared,
                                           const struct dog_promise *promise, const struct dog_policy *policy,
                                           const struct dog_sample *s);
+
+/**
+ * What the member's modem or dish tells at the time of the sample that comes next: DOG_RADIO_INPUTS inputs,
+ * which are copied; NULL: nothing. They belong to the sample of exactly that time, so each sample needs its
+ * own.
+ */
+void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns);
 
 /**
  * What is expected now. Uses nothing later than the newest sample.

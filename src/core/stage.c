@@ -46,6 +46,12 @@ void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sam
                 m->answered_ns = s->at_ns;
 }
 
+void dog_group_radio(struct dog_group *g, unsigned member, const float *in, int64_t at_ns)
+{
+        if (member < g->members)
+                dog_outlook_radio(&g->member[member].outlook, in, at_ns);
+}
+
 void dog_group_member_up(struct dog_group *g, unsigned member, bool is_up)
 {
         if (member < g->members)

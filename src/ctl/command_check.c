@@ -3,6 +3,7 @@
 
 #include <net/if.h>
 #include <string.h>
+#include <unistd.h>
 
 struct check_args {
         bool is_effective;
@@ -32,6 +33,16 @@ static json_t *check_vips(const struct dog_config *c, int *missing)
                                                         is_there ? "" : "there is no such device here"));
                 }
         return rows;
+}
+
+/* What the path's radio lacks here and now; it may still come, so it is said and not counted. */
+static const char *radio_lacks(const struct dog_config_radio *r)
+{
+        if (r->source == DOG_CONFIG_RADIO_MODEM && access(r->bus, F_OK) < 0)
+                return "its radio: there is no D-Bus at \"bus\"";
+        if (r->file && access(r->file, F_OK) < 0)
+                return "its radio: the file is not there yet";
+        return "";
 }
 
 static void check_note(void *user, const char *text)
@@ -105,11 +116,12 @@ int command_check(struct ctl *ctl, int argc, char **argv)
                         const struct dog_config_path *path = &tunnel->path[p];
                         bool is_there = if_nametoindex(path->device) > 0;
                         missing += !is_there;
-                        json_array_append_new(
-                                rows, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "tunnel", tunnel->name,
-                                                "path", path->name, "device", path->device, "role",
-                                                role[path->role], "classes", classes, "note",
-                                                is_there ? "" : "there is no such device here"));
+                        json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "tunnel",
+                                                              tunnel->name, "path", path->name, "device",
+                                                              path->device, "role", role[path->role],
+                                                              "classes", classes, "note",
+                                                              is_there ? radio_lacks(&path->radio)
+                                                                       : "there is no such device here"));
                 }
         }
         json_t *vips = check_vips(c, &missing);

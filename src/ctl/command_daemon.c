@@ -48,6 +48,31 @@ void ctl_risk_bars(const json_t *row, char *to, size_t room)
                 snprintf(to + strlen(to), room - strlen(to), " %.0f%%", 100 * p);
 }
 
+/* "lte -97 dBm 4.5 dB", "satellite obstructed 1.2%"; "-" when a radio that is configured tells nothing. */
+static void radio_words(const json_t *row, char *to, size_t room)
+{
+        static const struct {
+                const char *key, *format;
+                double times;
+        } part[] = {{"rsrp_dbm", " %.0f dBm", 1},   {"rssi_dbm", " %.0f dBm", 1},
+                    {"sinr_db", " %.1f dB", 1},     {"signal", " %.0f%%", 100},
+                    {"drop", " drops %.0f%%", 100}, {"obstruction", " obstructed %.1f%%", 100}};
+        const char *technology = json_string_value(json_object_get(row, "technology"));
+        snprintf(to, room, "%s", technology ? technology : "");
+        bool has_power = false;
+        for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+                double value = number(row, part[i].key);
+                if (isnan(value) || (i == 1 && has_power))
+                        continue;
+                has_power |= i == 0;
+                snprintf(to + strlen(to), room - strlen(to), part[i].format, part[i].times * value);
+        }
+        if (json_is_true(json_object_get(row, "outage")))
+                snprintf(to + strlen(to), room - strlen(to), " OUTAGE");
+        if (!to[0])
+                snprintf(to, room, "%s", json_object_get(row, "radio_why") ? "-" : "");
+}
+
 /* Columns that join several numbers, for the table only. */
 static json_t *paths_for_people(const json_t *rows)
 {
@@ -71,14 +96,26 @@ static json_t *paths_for_people(const json_t *rows)
                 json_object_set_new(copy, "now", json_string(now));
                 json_object_set_new(copy, "next", json_string(next));
                 json_object_set_new(copy, "risk", json_string(risk));
+                char radio[120];
+                radio_words(row, radio, sizeof(radio));
+                json_object_set_new(copy, "radio", json_string(radio));
                 json_array_append_new(list, copy);
         }
         return list;
 }
 
+/* Without a radio there is nothing to say of one, and a terminal is only so wide. */
+static bool is_radio_told(const json_t *rows)
+{
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row) if (json_object_get(row, "radio_why")) return true;
+        return false;
+}
+
 static void paths_print(const struct ctl *ctl, const json_t *rows)
 {
-        static const struct out_column column[] = {
+        struct out_column column[] = {
                 {.key = "path"},
                 {.key = "tunnel"},
                 {.key = "state"},
@@ -89,7 +126,13 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
                 {.key = "carries"},
                 {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true},
                 {.key = "why"},
+                {.key = NULL},
                 {.key = NULL}};
+        const size_t why = sizeof(column) / sizeof(column[0]) - 3;
+        if (is_radio_told(rows)) {
+                column[why + 1] = column[why];
+                column[why] = (struct out_column){.key = "radio"};
+        }
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
                 return;

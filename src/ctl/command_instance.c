@@ -163,11 +163,11 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
                                                    {.key = "state"},
                                                    {.key = "health", .is_right = true},
                                                    {.key = "risk", .title = "RISK 1/5/30s"},
-                                                   {.key = "path", .title = "RTT"},
-                                                   {.key = "answer", .is_right = true},
+                                                   {.key = "path", .title = "RTT", .spare = 2},
+                                                   {.key = "answer", .is_right = true, .spare = 3},
                                                    {.key = "serves", .is_right = true},
                                                    {.key = "stands_by", .title = "STANDBY", .is_right = true},
-                                                   {.key = "host", .title = "CPU/MEM/STALL"},
+                                                   {.key = "host", .title = "CPU/MEM/STALL", .spare = 1},
                                                    {.key = "why"},
                                                    {.key = NULL}};
         /* Without agents there is nothing to say of hosts, and a terminal is only so wide. */

@@ -123,63 +123,120 @@ void out_wrapped(const struct out *o, const char *cell, size_t at)
         }
 }
 
-static void out_table(const struct out *o, const json_t *rows, const struct out_column *column)
-{
-        size_t width[COLUMNS_MAX] = {0};
-        size_t columns = 0;
-        char cell[CELL_MAX];
+/* What is shown of a table, and how wide. */
+struct layout {
+        struct out_column column[COLUMNS_MAX];
         char title[COLUMNS_MAX][32];
-        for (; columns < COLUMNS_MAX && column[columns].key; columns++) {
-                const struct out_column *c = &column[columns];
-                snprintf(title[columns], sizeof(title[0]), "%s", c->title ? c->title : c->key);
-                for (char *t = title[columns]; !c->title && *t; t++)
+        size_t width[COLUMNS_MAX], columns;
+        char spared[CELL_MAX]; /* titles of what was left out */
+};
+
+static void layout_take(struct layout *l, const json_t *rows, const struct out_column *column)
+{
+        char cell[CELL_MAX];
+        for (l->columns = 0; l->columns < COLUMNS_MAX && column[l->columns].key; l->columns++) {
+                size_t k = l->columns, i;
+                const struct out_column *c = &column[k];
+                const json_t *row;
+                l->column[k] = *c;
+                snprintf(l->title[k], sizeof(l->title[0]), "%s", c->title ? c->title : c->key);
+                for (char *t = l->title[k]; !c->title && *t; t++)
                         *t = (char)(*t >= 'a' && *t <= 'z' ? *t - 'a' + 'A' : *t == '_' ? ' ' : *t);
-                width[columns] = out_width(title[columns]);
-        }
-        size_t i;
-        const json_t *row;
-        json_array_foreach(rows, i, row)
-        {
-                for (size_t k = 0; k < columns; k++) {
-                        cell_text(json_object_get(row, column[k].key), &column[k], cell);
+                l->width[k] = out_width(l->title[k]);
+                json_array_foreach(rows, i, row)
+                {
+                        cell_text(json_object_get(row, c->key), c, cell);
                         size_t w = out_width(cell);
-                        width[k] = w > width[k] ? w : width[k];
+                        l->width[k] = w > l->width[k] ? w : l->width[k];
                 }
         }
-        fputs(out_colour(o, "bold"), o->to);
+}
+
+/* Columns that are needed; a last one of text may go on below itself. */
+static size_t layout_needs(const struct layout *l)
+{
+        size_t needs = 0;
+        for (size_t k = 0; k < l->columns; k++) {
+                bool is_wrapped = k + 1 == l->columns && !l->column[k].is_right && l->width[k] > LAST_LEAST;
+                needs += is_wrapped ? LAST_LEAST : l->width[k];
+                needs += k + 1 < l->columns ? 2 : 0;
+        }
+        return needs;
+}
+
+/* Leave out what can be spared until the rest fits. */
+static void layout_fit(struct layout *l, size_t room)
+{
+        l->spared[0] = '\0';
+        while (room && layout_needs(l) > room) {
+                size_t least = 0;
+                for (size_t k = 1; k < l->columns; k++)
+                        if (l->column[k].spare > l->column[least].spare)
+                                least = k;
+                if (l->column[least].spare == 0)
+                        return;
+                size_t at = strlen(l->spared), after = l->columns - least - 1;
+                snprintf(l->spared + at, sizeof(l->spared) - at, "%s%s", at ? ", " : "", l->title[least]);
+                memmove(&l->column[least], &l->column[least + 1], after * sizeof(l->column[0]));
+                memmove(&l->title[least], &l->title[least + 1], after * sizeof(l->title[0]));
+                memmove(&l->width[least], &l->width[least + 1], after * sizeof(l->width[0]));
+                l->columns--;
+        }
+}
+
+static void layout_titles(const struct out *o, const struct layout *l)
+{
         size_t begins = 0;
-        for (size_t k = 0; k < columns; k++) {
-                int pad = (int)(width[k] - out_width(title[k]));
-                bool is_below = k + 1 == columns && o->width && begins + out_width(title[k]) > o->width;
-                if (is_below && !column[k].is_right)
+        fputs(out_colour(o, "bold"), o->to);
+        for (size_t k = 0; k < l->columns; k++) {
+                int pad = (int)(l->width[k] - out_width(l->title[k]));
+                bool is_last = k + 1 == l->columns;
+                bool is_below = is_last && o->width && begins + out_width(l->title[k]) > o->width;
+                if (is_below && !l->column[k].is_right)
                         break;
-                begins += width[k] + 2;
-                if (column[k].is_right)
-                        fprintf(o->to, "%*s%s", pad, "", title[k]);
+                begins += l->width[k] + 2;
+                if (l->column[k].is_right)
+                        fprintf(o->to, "%*s%s", pad, "", l->title[k]);
                 else
-                        fprintf(o->to, "%s%*s", title[k], k + 1 < columns ? pad : 0, "");
-                fputs(k + 1 < columns ? "  " : "", o->to);
+                        fprintf(o->to, "%s%*s", l->title[k], is_last ? 0 : pad, "");
+                fputs(is_last ? "" : "  ", o->to);
         }
         fprintf(o->to, "%s\n", out_colour(o, "plain"));
-        json_array_foreach(rows, i, row)
-        {
-                size_t at = 0;
-                for (size_t k = 0; k < columns; k++) {
-                        cell_text(json_object_get(row, column[k].key), &column[k], cell);
-                        int pad = (int)(width[k] - out_width(cell));
-                        bool is_last = k + 1 == columns;
-                        if (is_last && !column[k].is_right) {
-                                out_wrapped(o, cell, at);
-                                break;
-                        }
-                        if (column[k].is_right)
-                                fprintf(o->to, "%*s%s", pad, "", cell);
-                        else
-                                fprintf(o->to, "%s%*s", cell, pad, "");
-                        fputs(is_last ? "\n" : "  ", o->to);
-                        at += width[k] + 2;
+}
+
+static void layout_row(const struct out *o, const struct layout *l, const json_t *row)
+{
+        char cell[CELL_MAX];
+        size_t at = 0;
+        for (size_t k = 0; k < l->columns; k++) {
+                cell_text(json_object_get(row, l->column[k].key), &l->column[k], cell);
+                int pad = (int)(l->width[k] - out_width(cell));
+                bool is_last = k + 1 == l->columns;
+                if (is_last && !l->column[k].is_right) {
+                        out_wrapped(o, cell, at);
+                        break;
                 }
+                if (l->column[k].is_right)
+                        fprintf(o->to, "%*s%s", pad, "", cell);
+                else
+                        fprintf(o->to, "%s%*s", cell, pad, "");
+                fputs(is_last ? "\n" : "  ", o->to);
+                at += l->width[k] + 2;
         }
+}
+
+static void out_table(const struct out *o, const json_t *rows, const struct out_column *column)
+{
+        struct layout l;
+        size_t i;
+        const json_t *row;
+        layout_take(&l, rows, column);
+        layout_fit(&l, o->width);
+        layout_titles(o, &l);
+        json_array_foreach(rows, i, row) layout_row(o, &l, row);
+        if (l.spared[0])
+                fprintf(o->to, "%s(no room for %s: a wider terminal, or -o json)%s\n", out_colour(o, "dim"),
+                        l.spared, out_colour(o, "plain"));
 }
 
 static void out_json(const struct out *o, const json_t *value, size_t flags)

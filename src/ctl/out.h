@@ -17,6 +17,8 @@ struct out_column {
         const char *unit;  /**< "ms", "%" (value x 100), "bytes", "ns", "ago"...; NULL: as it is */
         int digits;        /**< after the point, for numbers */
         bool is_right;     /**< align to the right */
+        unsigned spare; /**< 0: always there; others are left out, the largest first, where a terminal is too
+                           narrow for all, and named below the table */
 };
 
 struct out {
@@ -34,7 +36,8 @@ struct out out_open(FILE *to, enum out_format format);
 void out_rows(const struct out *o, const json_t *rows, const struct out_column *column);
 /** Print one object whole: in JSON as it is, as a table one member a line. */
 void out_object(const struct out *o, const json_t *object);
-/** A sentence that begins in column `at`, and goes on below itself where the terminal ends; then a new line. */
+/** A sentence that begins in column `at`, and goes on below itself where the terminal ends; then a new line.
+ */
 void out_wrapped(const struct out *o, const char *text, size_t at);
 /** Escape codes, or "" without colour: "bold", "dim", "red", "green", "yellow", "plain". */
 const char *out_colour(const struct out *o, const char *name);

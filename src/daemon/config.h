@@ -77,6 +77,25 @@ struct dog_config_profile {
 
 enum dog_config_role { DOG_CONFIG_PRIMARY, DOG_CONFIG_BACKUP, DOG_CONFIG_NEVER };
 
+enum dog_config_radio_source {
+        DOG_CONFIG_RADIO_NONE,
+        DOG_CONFIG_RADIO_MODEM,
+        DOG_CONFIG_RADIO_DISH,
+        DOG_CONFIG_RADIO_FILE
+};
+
+/** Who tells of a path's signal; see sources/radio.h. */
+struct dog_config_radio {
+        int64_t source;    /**< enum dog_config_radio_source */
+        const char *modem; /**< modem: its index, its IMEI, or "auto": the one that has the path's device */
+        const char *bus;   /**< modem: socket of the D-Bus that ModemManager is on */
+        const char *url;   /**< dish: NULL: none */
+        const char *file;  /**< dish, file: NULL: none */
+        int64_t interval_ns;
+        int64_t stale_ns;
+        struct dog_config_where source_at, modem_at, url_at, file_at, stale_at;
+};
+
 struct dog_config_path {
         struct dog_config_where where;
         const char *name;
@@ -87,6 +106,7 @@ struct dog_config_path {
         uint32_t gateway;    /**< 0: as the routing table says */
         double price_per_gb; /**< in the unit of breach_price */
         int64_t role;        /**< enum dog_config_role */
+        struct dog_config_radio radio;
 };
 
 struct dog_config_tunnel {

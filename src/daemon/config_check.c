@@ -135,6 +135,49 @@ static bool prefix_has(const struct dog_config_prefix *p, uint32_t address)
         return ((p->address ^ address) & mask) == 0;
 }
 
+/* Each source has its own keys; one that would be ignored is a mistake. */
+static int radio_check(const struct dog_config_path *p, struct dog_err *e)
+{
+        const struct dog_config_radio *r = &p->radio;
+        static const char *const source[] = {"none", "modem", "dish", "file"};
+        const char *is = source[r->source];
+        bool is_modem = r->source == DOG_CONFIG_RADIO_MODEM;
+        bool is_dish = r->source == DOG_CONFIG_RADIO_DISH;
+        bool is_file = r->source == DOG_CONFIG_RADIO_FILE;
+        if (r->url && !is_dish)
+                return dog_config_fail(
+                        &r->url_at, e, -EINVAL,
+                        "path \"%s\": a radio with \"source: %s\" has no \"url\"; that is for dish", p->name,
+                        is);
+        if (r->file && !is_dish && !is_file)
+                return dog_config_fail(
+                        &r->file_at, e, -EINVAL,
+                        "path \"%s\": a radio with \"source: %s\" has no \"file\"; that is for dish "
+                        "and file",
+                        p->name, is);
+        if (!is_modem && strcmp(r->modem, "auto") != 0)
+                return dog_config_fail(
+                        &r->modem_at, e, -EINVAL,
+                        "path \"%s\": a radio with \"source: %s\" has no \"modem\"; say \"source: "
+                        "modem\"",
+                        p->name, is);
+        if (is_dish && !r->url == !r->file)
+                return dog_config_fail(
+                        &r->source_at, e, -EINVAL,
+                        "path \"%s\": a dish is read from a \"url\" or from a \"file\"; give one of "
+                        "them",
+                        p->name);
+        if (is_file && !r->file)
+                return dog_config_fail(&r->source_at, e, -EINVAL,
+                                       "path \"%s\": \"source: file\" needs a \"file\"", p->name);
+        if (r->source != DOG_CONFIG_RADIO_NONE && r->stale_ns < 2 * r->interval_ns)
+                return dog_config_fail(r->stale_at.file ? &r->stale_at : &p->where, e, -EINVAL,
+                                       "path \"%s\": \"stale_after\" of its radio must be at least twice its "
+                                       "\"interval\", or it would be forgotten between two readings",
+                                       p->name);
+        return 0;
+}
+
 static int path_check(const struct dog_config_tunnel *t, const struct dog_config_path *p, struct dog_err *e)
 {
         const struct {
@@ -175,6 +218,8 @@ static int paths_check(const struct dog_config *c, const struct dog_config_tunne
         for (size_t i = 0; i < t->paths && rc == 0; i++) {
                 const struct dog_config_path *p = &t->path[i];
                 rc = path_check(t, p, e);
+                if (rc == 0)
+                        rc = radio_check(p, e);
                 for (size_t j = 0; j < c->tunnels && rc == 0; j++)
                         if (strcmp(p->device, c->tunnel[j].device) == 0)
                                 rc = dog_config_fail(&p->where, e, -EINVAL,

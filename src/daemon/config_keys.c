@@ -118,6 +118,41 @@ static const struct config_section profile_section = {
         ARRAY_SIZE(profile_keys),
         "A promise that classes can be given. A limit that is \"none\" is not promised."};
 
+static const char *const radio_sources[] = {"none", "modem", "dish", "file", NULL};
+
+#define RADIO(field)    AT(dog_config_radio, field)
+#define RADIO_AT(field) .where_offset = offsetof(struct dog_config_radio, field)
+static const struct config_key radio_keys[] = {
+        {"source", CONFIG_CHOICE, RADIO(source), RADIO_AT(source_at), .preset = "none",
+         .choice = radio_sources,
+         .help = "who tells: modem: ModemManager on D-Bus; dish: a Starlink dish's get_status as JSON; file: "
+                 "keys "
+                 "and values, or JSON, that another program writes"},
+        {"modem", CONFIG_NAME, RADIO(modem), RADIO_AT(modem_at), .preset = "auto",
+         .help = "modem: its index or IMEI; \"auto\" is the one that has the path's \"device\""},
+        {"bus", CONFIG_FILE, RADIO(bus), .preset = "/run/dbus/system_bus_socket",
+         .help = "modem: the socket of the D-Bus that ModemManager is on"},
+        {"url", CONFIG_URL, RADIO(url), RADIO_AT(url_at), .preset = "",
+         .help = "dish: what answers with that JSON on the local network: http://192.168.1.2:8080/status"},
+        {"file", CONFIG_FILE, RADIO(file), RADIO_AT(file_at), .preset = "",
+         .help = "dish: a file with that JSON, rewritten now and then; file: a file or a named pipe. On a "
+                 "local "
+                 "file system"},
+        {"interval", CONFIG_TIME, RADIO(interval_ns), .preset = "1s", .min = "100ms", .max = "1min",
+         .help = "how often it is asked or looked at"},
+        {"stale_after", CONFIG_TIME, RADIO(stale_ns), RADIO_AT(stale_at), .preset = "5s", .min = "500ms",
+         .max = "10min", .help = "what was told longer ago is not known any more"},
+};
+static const struct config_section radio_section = {"a path's radio",
+                                                    "tunnels[].paths[].radio",
+                                                    0,
+                                                    radio_keys,
+                                                    ARRAY_SIZE(radio_keys),
+                                                    "What a modem or a dish tells of its signal is a further "
+                                                    "input of the path's risk. It may raise a risk "
+                                                    "or lower it by what outcomes have taught; nothing is "
+                                                    "assumed before, and without it nothing is lost."};
+
 #define PATH(field) AT(dog_config_path, field)
 static const struct config_key path_keys[] = {
         {"name", CONFIG_NAME, PATH(name), .help = "what people call it: fiber, lte"},
@@ -132,6 +167,8 @@ static const struct config_key path_keys[] = {
          .help = "what a gigabyte costs here"},
         {"role", CONFIG_CHOICE, PATH(role), .preset = "primary", .choice = roles,
          .help = "backup: only when no primary path keeps the promise; never: measured, not used"},
+        {"radio", CONFIG_SECTION, PATH(radio), .preset = "", .section = &radio_section,
+         .help = "what a modem or a dish tells of its signal"},
 };
 static const struct config_section path_section = {
         "a path",  "tunnels[].paths[]",   sizeof(struct dog_config_path),
@@ -371,7 +408,9 @@ static const struct config_key vip_keys[] = {
         {"answer", CONFIG_CHOICE, VIP(answer), VIP_AT(answer_at), .preset = "primary", .choice = answers,
          .help = "of a mirrored UDP request: the primary's answer goes back, or the first that comes"},
         {"guard", CONFIG_CHOICE, VIP(has_guard), .preset = "yes", .choice = no_yes,
-         .help = "compare what both instances answer, but for HTTP dates; a standby that differs is evicted"},
+         .help = "compare what both instances answer, but for HTTP dates; a standby that differs is evicted. "
+                 "In "
+                 "aligned mode the standby's answers then travel to the front, which \"no\" saves"},
         {"classes", CONFIG_CHOICE, VIP(has_classes), .preset = "yes", .choice = no_yes,
          .help = "HTTP/1: remember kinds of requests whose answers differ, and do not mirror them again"},
         {"most", CONFIG_INTEGER, VIP(most), .preset = "all", .min = "1", .max = "4194304", .word = "all",

@@ -5,6 +5,7 @@
 #include "daemon/api.h"
 #include "daemon/decision.h"
 #include "daemon/plan_config.h"
+#include "daemon/radios.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
 #include "hands/kernel.h"
@@ -31,11 +32,21 @@ enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
 
 #define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
+/* One series for each value that a radio tells, and one for handovers. */
+enum {
+#define X(field, word, unit, least, most, help) RADIO_SERIES_##field,
+        DOG_RADIO_VALUES(X)
+#undef X
+                RADIO_SERIES_HANDOVER,
+        RADIO_SERIES
+};
+
 /* Telemetry of one path: handles in the store. */
 struct track {
         struct decider *d;
         int rtt[PATH_PATHS_MAX];
         int loss[PATH_PATHS_MAX];
+        int radio[PATH_PATHS_MAX][RADIO_SERIES]; /* 0: not told yet; else the handle + 1 */
 };
 
 /* Telemetry of one instance. */
@@ -82,6 +93,7 @@ struct decider {
         size_t links;
         struct instance_service *service; /* NULL: no vips */
         struct machine_track *machine_track;
+        struct radios *radios; /* NULL: no path has one */
         struct dog_netlink_watch *watch;
         struct dog_store *store;
         struct dog_api *api;
@@ -240,6 +252,52 @@ static void decider_sample(void *user, unsigned path, const struct dog_sample *s
                 dog_store_sample(t->d->store, t->rtt[path], at_ns, s->value[DOG_SIGNAL_RTT]);
         if (!isnan(s->value[DOG_SIGNAL_LOSS]))
                 dog_store_sample(t->d->store, t->loss[path], at_ns, s->value[DOG_SIGNAL_LOSS]);
+}
+
+/* ---- what radios tell ---- */
+
+static void radio_keep(struct decider *d, size_t tunnel, size_t path, unsigned series, const char *word,
+                       double value)
+{
+        int *handle = &d->track[tunnel].radio[path][series];
+        if (isnan(value) || !d->store)
+                return;
+        if (!*handle) {
+                char name[200];
+                snprintf(name, sizeof(name), "path/%s/%s/%s", d->config->tunnel[tunnel].name,
+                         d->config->tunnel[tunnel].path[path].name, word);
+                *handle = dog_store_series(d->store, name) + 1;
+        }
+        if (*handle > 0)
+                dog_store_sample(d->store, *handle - 1, dog_clock_wall_ns(), value);
+}
+
+static void decider_radio(void *user, size_t tunnel, size_t path, const struct dog_radio *r)
+{
+        struct decider *d = user;
+        if (tunnel >= d->links)
+                return;
+        const struct dog_radio_past *past = path_link_radio_past(d->link[tunnel], (unsigned)path);
+        int64_t moved_ns = past ? past->newest.handover_ns : 0;
+        path_link_radio(d->link[tunnel], (unsigned)path, r,
+                        d->config->tunnel[tunnel].path[path].radio.stale_ns);
+#define X(field, word, unit, least, most, help)                                                              \
+        radio_keep(d, tunnel, path, RADIO_SERIES_##field, word, (double)r->field);
+        DOG_RADIO_VALUES(X)
+#undef X
+        past = path_link_radio_past(d->link[tunnel], (unsigned)path);
+        if (past && past->newest.handover_ns > moved_ns)
+                radio_keep(d, tunnel, path, RADIO_SERIES_HANDOVER, "handover", 1);
+}
+
+static void decider_radio_news(void *user, size_t tunnel, size_t path, bool is_warning, const char *text)
+{
+        struct decider *d = user;
+        const struct dog_config_tunnel *t = &d->config->tunnel[tunnel];
+        dog_log(is_warning ? DOG_LOG_WARN : DOG_LOG_INFO, "tunnel=%s path=%s event=radio text=\"%s\"",
+                t->name, t->path[path].name, text);
+        decider_tell(d, dog_clock_mono_ns(), "radio", t->name, json_pack("{s:s}", "path", t->path[path].name),
+                     text);
 }
 
 /* ---- what the front tells ---- */
@@ -410,6 +468,7 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                          .link = d->link,
                          .links = d->links,
                          .store = d->store,
+                         .radios = d->radios,
                          .started_ns = d->started_ns,
                          .notes = d->notes};
         int64_t now_ns = dog_clock_mono_ns();
@@ -886,6 +945,11 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
                 rc = host_begin(d, e);
         if (rc == 0)
                 rc = links_begin(d, e);
+        if (rc == 0)
+                rc = radios_open(&d->radios, d->config, &d->uv,
+                                 &(struct radios_calls){
+                                         .reading = decider_radio, .news = decider_radio_news, .user = d},
+                                 e);
         if (rc == 0 && d->config->vips)
                 rc = service_begin(d, e);
         if (rc == 0)
@@ -918,6 +982,7 @@ static void decider_end(struct decider *d)
 {
         /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
         d->is_running = false;
+        radios_close(d->radios);
         dog_loop_free(d->loop);
         instance_service_close(d->service);
         free(d->machine_track);

@@ -75,6 +75,37 @@ static const struct dog_belief *path_belief(const struct path_link *l, unsigned 
         return worst;
 }
 
+/*
+ * What the path's modem or dish tells, as it is known now: what is old is null, and then radio_why says what
+ * is missing. Without a radio there are none of these members.
+ */
+static void path_radio(const struct view *v, size_t tunnel, unsigned path, int64_t now_ns, json_t *row)
+{
+        const struct dog_radio_stats *stats = radios_stats(v->radios, tunnel, path);
+        if (!stats)
+                return;
+        const struct dog_radio_past *past = path_link_radio_past(v->link[tunnel], path);
+        float in[DOG_RADIO_INPUTS];
+        bool is_known = past && dog_radio_inputs(past, now_ns, in);
+        struct dog_radio r = is_known ? past->newest : dog_radio_unknown();
+        json_object_set_new(row, "technology",
+                            r.technology ? json_string(dog_radio_technology_word(r.technology))
+                                         : json_null());
+#define X(field, word, unit, least, most, help) json_object_set_new(row, word, real((double)r.field));
+        DOG_RADIO_VALUES(X)
+#undef X
+        json_object_set_new(row, "outage", r.has_outage ? json_boolean(r.is_outage) : json_null());
+        json_object_set_new(row, "since_handover_s",
+                            real(is_known ? (double)in[DOG_RADIO_I_SINCE_HANDOVER] : (double)NAN));
+        json_object_set_new(row, "slot_s", real(is_known ? (double)in[DOG_RADIO_I_SLOT] : (double)NAN));
+        json_object_set_new(row, "radio_age_s", real(is_known ? (double)in[DOG_RADIO_I_AGE] : (double)NAN));
+        json_object_set_new(row, "radio_readings", json_integer((json_int_t)stats->readings));
+        json_object_set_new(row, "radio_failed", json_integer((json_int_t)stats->failed));
+        json_object_set_new(row, "radio_impossible", json_integer((json_int_t)stats->impossible));
+        json_object_set_new(row, "radio_malformed", json_integer((json_int_t)stats->malformed));
+        json_object_set_new(row, "radio_why", json_string(is_known ? "" : stats->why));
+}
+
 static json_t *path_row(const struct view *v, struct path_link *l, unsigned path)
 {
         const struct path_link_settings *s = path_link_settings(l);
@@ -121,11 +152,13 @@ static json_t *path_row(const struct view *v, struct path_link *l, unsigned path
 
 json_t *view_paths(const struct view *v, int64_t now_ns)
 {
-        (void)now_ns;
         json_t *rows = json_array();
         for (size_t i = 0; i < v->links; i++)
-                for (unsigned p = 0; p < path_link_settings(v->link[i])->paths; p++)
-                        json_array_append_new(rows, path_row(v, v->link[i], p));
+                for (unsigned p = 0; p < path_link_settings(v->link[i])->paths; p++) {
+                        json_t *row = path_row(v, v->link[i], p);
+                        path_radio(v, i, p, now_ns, row);
+                        json_array_append_new(rows, row);
+                }
         return rows;
 }
 

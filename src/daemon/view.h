@@ -5,6 +5,7 @@
  */
 #include "core/loop.h"
 #include "daemon/config.h"
+#include "daemon/radios.h"
 #include "kinds/path/link.h"
 #include "store/store.h"
 
@@ -15,9 +16,10 @@ struct view {
         struct dog_loop *loop;
         struct path_link *const *link;
         size_t links;
-        struct dog_store *store; /**< may be NULL */
-        int64_t started_ns;      /**< monotonic */
-        json_t *notes;           /**< array of sentences that an operator should see; borrowed */
+        struct dog_store *store;     /**< may be NULL */
+        const struct radios *radios; /**< NULL: no path has one */
+        int64_t started_ns;          /**< monotonic */
+        json_t *notes;               /**< array of sentences that an operator should see; borrowed */
 };
 
 json_t *view_status(const struct view *v, int64_t now_ns);

@@ -106,6 +106,8 @@ void dog_risk_model_init(struct dog_risk_model *m, const struct dog_risk_config 
                         m->loaded[t][i] = risk_loaded_prior[i];
                         m->loaded_slope2[t][i] = 1.0F;
                 }
+                for (int i = 0; i < DOG_RADIO_HINTS; i++)
+                        m->radio_slope2[t][i] = 1.0F;
                 if (t < DOG_RISK_HORIZONS) {
                         float at = logf((float)((double)c->horizon_ns[t] * 1e-9));
                         low = DOG_RISK_H0;
@@ -167,9 +169,39 @@ __attribute__((cold, noinline)) static void risk_load_learn(struct dog_risk_mode
         }
 }
 
-/* `packed_loaded` is NULL for a member that has never told its load. */
+/* The same for a radio's hints: their prior is 0. */
+__attribute__((cold, noinline)) static float risk_radio_dot(const float *weight, const float *hint)
+{
+        float sum = 0;
+        for (int i = 0; i < DOG_RADIO_HINTS; i++)
+                sum += weight[i] * hint[i];
+        return sum;
+}
+
+__attribute__((cold, noinline)) static void risk_radio_unpack(const int8_t *packed,
+                                                              float hint[DOG_RADIO_HINTS])
+{
+        for (int i = 0; i < DOG_RADIO_HINTS; i++)
+                hint[i] = (float)packed[i] * risk_pending_step;
+}
+
+__attribute__((cold, noinline)) static void risk_radio_learn(struct dog_risk_model *m,
+                                                             const struct dog_risk_config *c, int target,
+                                                             const float hint[DOG_RADIO_HINTS], float error)
+{
+        for (int i = 0; i < DOG_RADIO_HINTS; i++) {
+                float slope = error * hint[i];
+                float *sum = &m->radio_slope2[target][i];
+                *sum += slope * slope;
+                m->radio[target][i] +=
+                        c->load_rate * slope / sqrtf(*sum) - c->prior_pull * m->radio[target][i];
+        }
+}
+
+/* `packed_loaded` is NULL for a member that has never told its load, `packed_hint` without a radio. */
 static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c, int target,
-                       const int8_t *packed, const int8_t *packed_loaded, bool happened)
+                       const int8_t *packed, const int8_t *packed_loaded, const int8_t *packed_hint,
+                       bool happened)
 {
         float feature[DOG_RISK_FEATURES];
         m->outcomes[target] += m->outcomes[target] < UINT32_MAX;
@@ -186,6 +218,11 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
                 risk_load_unpack(packed_loaded, loaded);
                 odds += risk_loaded_dot(m->loaded[target], loaded);
         }
+        float hint[DOG_RADIO_HINTS];
+        if (packed_hint) {
+                risk_radio_unpack(packed_hint, hint);
+                odds += risk_radio_dot(m->radio[target], hint);
+        }
         float z = risk_clamp(odds, risk_log_odds_most);
         float error = (happened ? 1.0F : 0.0F) - risk_sigmoid(z);
         for (int i = 0; i < DOG_RISK_FEATURES; i++) {
@@ -196,6 +233,8 @@ static void risk_learn(struct dog_risk_model *m, const struct dog_risk_config *c
         }
         if (packed_loaded)
                 risk_load_learn(m, c, target, loaded, error);
+        if (packed_hint)
+                risk_radio_learn(m, c, target, hint, error);
 }
 
 /* ---- one member: taking samples ------------------------------------------------------------ */
@@ -224,7 +263,7 @@ static struct dog_risk_outcome risk_grade(struct dog_risk *r, struct dog_risk_mo
                                        .is_bad = q->is_bad,
                                        .target = (uint8_t)target};
         risk_learn(m, c, target, q->feature, r->loads.has_load ? r->pending_loaded[q - r->pending] : NULL,
-                   q->is_bad);
+                   r->radios.has_radio ? r->radios.pending[q - r->pending] : NULL, q->is_bad);
         if (c->is_calibrating)
                 dog_calib_learn(&r->calib[target], (double)risk_sigmoid(q->raw), q->is_bad);
         q->t_ns = INT64_MIN;
@@ -406,6 +445,15 @@ __attribute__((cold, noinline)) static void risk_take_load(struct dog_risk_loads
         l->seen_ns = t_ns;
 }
 
+__attribute__((cold, noinline)) static void risk_take_radio(struct dog_risk_radios *o, const float *hint,
+                                                            int64_t t_ns)
+{
+        for (int i = 0; i < DOG_RADIO_HINTS; i++)
+                o->hint[i] = hint[i] > 0 ? (hint[i] < risk_feature_most ? hint[i] : risk_feature_most) : 0;
+        o->has_radio = true;
+        o->seen_ns = t_ns;
+}
+
 int dog_risk_observe(struct dog_risk *r, struct dog_risk_model *m, const struct dog_risk_config *c,
                      const struct dog_risk_sample *sample, struct dog_risk_outcome *out)
 {
@@ -440,6 +488,8 @@ int dog_risk_observe(struct dog_risk *r, struct dog_risk_model *m, const struct 
                 risk_take_jump(r, c, k, x, sample->t_ns);
         if (sample->load)
                 risk_take_load(&r->loads, sample->load, sample->t_ns);
+        if (sample->radio)
+                risk_take_radio(&r->radios, sample->radio, sample->t_ns);
         r->last_ns = sample->t_ns;
         return graded;
 }
@@ -602,6 +652,16 @@ __attribute__((cold, noinline)) static bool risk_load_features(const struct dog_
         return true;
 }
 
+/* As of the newest sample, and of no older one: each sample with a radio behind it carries its hints. */
+__attribute__((cold, noinline)) static bool risk_radio_hints(const struct dog_risk *r,
+                                                             float hint[DOG_RADIO_HINTS])
+{
+        if (r->radios.seen_ns != r->last_ns)
+                return false;
+        memcpy(hint, r->radios.hint, sizeof(r->radios.hint));
+        return true;
+}
+
 /* ---- believing ----------------------------------------------------------------------------- */
 
 void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
@@ -611,6 +671,7 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
         float *f = out->feature;
         out->t_ns = now_ns;
         out->has_load = r->loads.has_load && risk_load_features(r, c, now_ns, out->loaded);
+        out->has_radio = r->radios.has_radio && risk_radio_hints(r, out->hint);
         if (r->count == 0) {
                 memcpy(f, risk_prior_mean, sizeof(out->feature));
         } else {
@@ -629,6 +690,8 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                         odds += c->opinion_share * (c->opinion->log_odds(c->opinion->data, t, f) - odds);
                 if (out->has_load)
                         odds += risk_loaded_dot(m->loaded[t], out->loaded);
+                if (out->has_radio)
+                        odds += risk_radio_dot(m->radio[t], out->hint);
                 out->raw[t] = risk_clamp(odds, risk_log_odds_most);
                 double p = (double)risk_sigmoid(out->raw[t]);
                 out->p[t] = (float)(c->is_calibrating ? dog_calib_apply(&r->calib[t], p) : p);
@@ -641,6 +704,14 @@ __attribute__((cold, noinline)) static void risk_keep_load(struct dog_risk *r,
         for (int i = 0; i < DOG_RISK_LOADED; i++)
                 r->pending_loaded[slot][i] =
                         belief->has_load ? (int8_t)rintf(belief->loaded[i] / risk_pending_step) : 0;
+}
+
+__attribute__((cold, noinline)) static void risk_keep_radio(struct dog_risk *r,
+                                                            const struct dog_risk_belief *belief, int slot)
+{
+        for (int i = 0; i < DOG_RADIO_HINTS; i++)
+                r->radios.pending[slot][i] =
+                        belief->has_radio ? (int8_t)rintf(belief->hint[i] / risk_pending_step) : 0;
 }
 
 static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, int slot, int target)
@@ -657,6 +728,8 @@ static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, 
                         (int8_t)((int)(belief->feature[i] * (1.0F / risk_pending_step) + 128.5F) - 128);
         if (r->loads.has_load)
                 risk_keep_load(r, belief, slot);
+        if (r->radios.has_radio)
+                risk_keep_radio(r, belief, slot);
 }
 
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
@@ -750,6 +823,9 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
         if (belief->has_load)
                 count = drivers_take(out, count, most, DOG_RISK_G_LOAD,
                                      risk_loaded_dot(m->loaded[target], belief->loaded));
+        if (belief->has_radio)
+                count = drivers_take(out, count, most, DOG_RISK_G_RADIO,
+                                     risk_radio_dot(m->radio[target], belief->hint));
         return count;
 }
 

@@ -16,13 +16,16 @@
  *     for each member:  dog_risk_step(&m->risk, &model, &config, &peers, now_ns, &belief);
  *
  * A sample may carry the member's own load (CPU, memory ...): ten more features in the same regression,
- * that join it when load is first measured. A member without load is computed as if there were none.
+ * that join it when load is first measured. A member without load is computed as if there were none. In the
+ * same way it may carry what a modem or a dish hints at (models/radio_features.h). Those weights begin at 0:
+ * a radio says nothing until this group's own outcomes have taught what it means here.
  *
  * Same calls in the same order, same bits. A prediction at t uses nothing later than t.
  * Method: path-degradation features by margin and history; online logistic regression with
  * per-weight step sizes (Duchi, Hazan, Singer, JMLR 12, 2011) pulled towards the prior.
  */
 #include "models/calib.h"
+#include "models/radio_features.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -68,12 +71,13 @@ struct dog_risk_sample {
         bool is_bad;  /**< the promise is broken at this sample */
         const float
                 *load; /**< DOG_RISK_LOAD_SIGNALS shares, NaN where not measured; or NULL: none; borrowed */
+        const float *radio; /**< DOG_RADIO_HINTS hints; NULL: none; borrowed */
 };
 
 struct dog_risk_config {
         int64_t horizon_ns[DOG_RISK_HORIZONS]; /**< rising */
         float learn_rate;                      /**< 0: the weights never change */
-        float load_rate;     /**< learn_rate of the weights of load: there are few of them */
+        float load_rate;     /**< learn_rate of the weights of load and radio: there are few of them */
         float prior_pull;    /**< share of the way back to the prior per outcome */
         float gap_s;         /**< silence after which outcomes are not graded */
         bool is_calibrating; /**< per-member calibration on */
@@ -81,7 +85,7 @@ struct dog_risk_config {
         const struct dog_risk_opinion *opinion; /**< NULL: none */
 };
 
-/** Shared weights. About 2.7 KB; a value. */
+/** Shared weights. About 3.3 KB; a value. */
 struct dog_risk_model {
         float weight[DOG_RISK_TARGETS][DOG_RISK_FEATURES];
         float prior[DOG_RISK_TARGETS][DOG_RISK_FEATURES];
@@ -89,6 +93,8 @@ struct dog_risk_model {
         uint32_t outcomes[DOG_RISK_TARGETS];               /**< graded so far */
         float loaded[DOG_RISK_TARGETS][DOG_RISK_LOADED];   /**< weights of load */
         float loaded_slope2[DOG_RISK_TARGETS][DOG_RISK_LOADED];
+        float radio[DOG_RISK_TARGETS][DOG_RADIO_HINTS]; /**< weights of a radio's hints */
+        float radio_slope2[DOG_RISK_TARGETS][DOG_RADIO_HINTS];
 };
 
 /** One outcome that has just become known, for the ledger, for Brier scores and for pairs. */
@@ -115,7 +121,9 @@ struct dog_risk_belief {
         float raw[DOG_RISK_TARGETS]; /**< log-odds before calibration */
         float feature[DOG_RISK_FEATURES];
         float loaded[DOG_RISK_LOADED]; /**< only when has_load */
+        float hint[DOG_RADIO_HINTS];   /**< only when has_radio */
         bool has_load;                 /**< load was measured lately */
+        bool has_radio;                /**< a radio has told something lately */
 };
 
 /** One reason behind a prediction. */

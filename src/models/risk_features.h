@@ -69,7 +69,8 @@
         X(BEAT, "periodic dips")                                                                             \
         X(PEERS, "how the alternatives fare")                                                                \
         X(MEASURE, "how it is measured")                                                                     \
-        X(LOAD, "load of the member")
+        X(LOAD, "load of the member")                                                                        \
+        X(RADIO, "what the modem or dish says")
 
 enum dog_risk_group {
 #define X(id, words) DOG_RISK_G_##id,
@@ -141,6 +142,14 @@ struct dog_risk_loads {
         bool has_load;
 };
 
+/** What a member's radio hints at. Untouched, and not looked at, until a radio has told something. */
+struct dog_risk_radios {
+        int64_t seen_ns;
+        float hint[DOG_RADIO_HINTS];
+        bool has_radio;
+        int8_t pending[DOG_RISK_PENDING + 1][DOG_RADIO_HINTS]; /**< of each pending; 0: nothing said then */
+};
+
 struct dog_risk {
         int64_t first_ns, last_ns; /**< INT64_MIN: no sample yet */
         int64_t bad_ns, run_ns;    /**< last bad sample; start of the last run of them; INT64_MIN none */
@@ -162,4 +171,5 @@ struct dog_risk {
         struct dog_risk_pending pending[DOG_RISK_PENDING + 1]; /**< the last one is for the next sample */
         struct dog_risk_loads loads;
         int8_t pending_loaded[DOG_RISK_PENDING + 1][DOG_RISK_LOADED]; /**< of each pending; 0: no load then */
+        struct dog_risk_radios radios;
 };

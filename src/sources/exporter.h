@@ -3,13 +3,12 @@
  * A Prometheus node_exporter as the source of an instance's vitals, where no agent of ours can run: one
  * HTTP GET a period, the text it gives read strictly (wire/exposition.h), two readings make vitals.
  *
- * HTTP/1.0 over TCP to an address that was configured, written out here: no name is looked up, no redirect is
- * followed, no body longer than 8 MiB is taken, nothing takes longer than the time limit. A client library
- * would bring TLS, which this does not speak; put a proxy or a tunnel in front where the way is not trusted.
+ * The way there is sources/http.h; no body longer than 8 MiB is taken.
  *
  * The same rule as for agents: what it says may add caution, never overrule what was measured.
  */
 #include "base/err.h"
+#include "sources/http.h"
 #include "sources/vitals.h"
 
 #include <stdbool.h>
@@ -19,18 +18,11 @@
 
 #define DOG_EXPORTER_BODY (8u << 20)
 
-/** Why a reading was not used. X(name, word, sentence) */
+/** Why a reading was not used: what HTTP says, and then. X(name, word, sentence) */
 #define DOG_EXPORTER_FAULTS(X)                                                                               \
-        X(CONNECT, "connect", "the exporter cannot be reached")                                              \
-        X(TIMEOUT, "timeout", "the exporter did not answer in time")                                         \
-        X(CUT, "cut", "the answer ended before its end")                                                     \
-        X(NOT_HTTP, "not-http", "the answer is not HTTP/1")                                                  \
-        X(STATUS, "status", "the exporter answered with an error")                                           \
-        X(REDIRECT, "redirect", "the exporter sent us elsewhere; redirects are not followed")                \
-        X(TOO_LONG, "too-long", "the answer is longer than 8 MiB")                                           \
+        DOG_HTTP_FAULTS(X)                                                                                   \
         X(MALFORMED, "malformed", "a line of the answer is not in the exposition format")                    \
-        X(EMPTY, "empty", "none of the metrics of a node_exporter is in the answer")                         \
-        X(MEMORY, "memory", "no memory for the answer")
+        X(EMPTY, "empty", "none of the metrics of a node_exporter is in the answer")
 
 enum dog_exporter_fault {
         DOG_EXPORTER_FINE,

@@ -529,6 +529,44 @@ static bool icmp_is_sound(const struct made_frame *f, bool is_v6)
         return sum(f, 14, 20, 0) == 0xffff && sum(f, 34, 36, 0) == 0xffff && sum(f, 42, 20, 0) == 0xffff;
 }
 
+/* The same as "nobody listens on that port". */
+static struct made_frame icmp_refusal(const struct made_frame *about, bool is_v6, __u32 from, __u32 to)
+{
+        struct made_frame f = icmp_error(about, is_v6, from, to);
+        unsigned l4 = is_v6 ? 54 : 34, quote = is_v6 ? 48 : 28;
+        f.bytes[l4] = is_v6 ? 1 : 3;
+        f.bytes[l4 + 1] = is_v6 ? 4 : 3;
+        memset(f.bytes + l4 + 2, 0, 6);
+        __u32 s = ~(is_v6 ? sum(&f, 22, 32 + 8 + quote, 8 + quote + 58) : sum(&f, l4, 8 + quote, 0));
+        f.bytes[l4 + 2] = (__u8)(s >> 8);
+        f.bytes[l4 + 3] = (__u8)s;
+        return f;
+}
+
+static void a_refusal_of_one_server_is_kept_from_the_client_while_the_other_lives(void) /* I3, bad input */
+{
+        for (size_t i = 0; i < 2; i++) {
+                bool v6 = mirrored[i].is_v6;
+                lab_up(mirrored[i]);
+                struct made_flow flow = request(mirrored[i]), there = flow;
+                struct made_frame in = made_frame(&flow), out, about;
+                NEED(run(&in, &out) == REDIRECT && caught().size > 0, "row %zu: both have the request", i);
+                for (unsigned who = 0; who < 2; who++) {
+                        there.dst = SERVERS + who;
+                        there.dport = SERVER_P;
+                        about = made_frame(&there);
+                        in = icmp_refusal(&about, v6, SERVERS + who, CLIENT);
+                        OK(run(&in, &out) == DROP, "row %zu: the one of %c", i, "AB"[who]);
+                        in = icmp_error(&about, v6, SERVERS + who, CLIENT);
+                        OK(run(&in, &out) == PASS, "row %zu: too big is for the client", i);
+                }
+                rig.servers[20].flags |= INSTANCE_SERVER_DEAD;
+                in = icmp_refusal(&about, v6, SERVERS + 1, CLIENT);
+                OK(run(&in, &out) == PASS && icmp_is_sound(&out, v6), "row %zu: of the last one it is true",
+                   i);
+        }
+}
+
 static void an_icmp_error_reaches_who_sent_what_it_quotes(void) /* bad input */
 {
         for (size_t i = 0; i < ARRAY_SIZE(every); i++) {
@@ -626,6 +664,7 @@ int main(void)
                 TEST(a_udp_request_reaches_both_and_one_answer_returns),
                 TEST(a_dead_primary_costs_udp_nothing), TEST(long_answers_are_compared_to_their_end),
                 TEST(an_icmp_error_reaches_who_sent_what_it_quotes),
+                TEST(a_refusal_of_one_server_is_kept_from_the_client_while_the_other_lives),
                 TEST(of_a_protected_flow_both_servers_learn_of_it));
         instance_tc__destroy(tc);
         xdp_rig_close(&rig);

@@ -127,6 +127,35 @@ static void what_is_written_is_what_is_meant(void) /* P2 */
         dog_config_free(NULL);
 }
 
+#define RADIO(text)                                                                                          \
+        SITE PROFILES "tunnels:\n  - {" TUNNEL                                                               \
+                      ", paths: [{name: lte, device: wwan0, local: 10.0.0.2, remote: 198.51.100.1,\n"        \
+                      "     radio: {" text "}}]}\n" CLASSES
+
+/* F3: each path names who tells of its signal. */
+static void a_radio_is_what_was_written(void)
+{
+        struct dog_config *c = parsed(GOOD);
+        const struct dog_config_radio *r = &c->tunnel->path[1].radio;
+        OK(r->source == DOG_CONFIG_RADIO_NONE && r->interval_ns == DOG_S && r->stale_ns == 5 * DOG_S, "none");
+        dog_config_free(c);
+        c = parsed(RADIO("source: modem, modem: 350000000000001, interval: 2s"));
+        r = &c->tunnel->path[0].radio;
+        OK(r->source == DOG_CONFIG_RADIO_MODEM && !strcmp(r->modem, "350000000000001") &&
+                   !strcmp(r->bus, "/run/dbus/system_bus_socket") && r->interval_ns == 2 * DOG_S && !r->file,
+           "modem");
+        dog_config_free(c);
+        c = parsed(RADIO("source: dish, url: 'http://192.168.1.2:8080/status', stale_after: 10s"));
+        r = &c->tunnel->path[0].radio;
+        OK(r->source == DOG_CONFIG_RADIO_DISH && !strcmp(r->url, "http://192.168.1.2:8080/status") &&
+                   r->stale_ns == 10 * DOG_S,
+           "dish");
+        dog_config_free(c);
+        c = parsed(RADIO("source: file, file: /run/lte.radio"));
+        OK(!strcmp(c->tunnel->path[0].radio.file, "/run/lte.radio"), "file");
+        dog_config_free(c);
+}
+
 static void bad_input_gets_one_sentence_with_its_place(void)
 {
         static const struct {
@@ -145,6 +174,21 @@ static void bad_input_gets_one_sentence_with_its_place(void)
                 {"user: x\n", "x.yaml: \"site\" is missing"},
                 {"", "\"site\" is missing"},
                 {"# nothing\n", "\"site\" is missing"},
+                /* radios */
+                {RADIO("source: modm"), "x.yaml:6:22: \"source\" in a path's radio: "},
+                {RADIO("source: file"), "path \"lte\": \"source: file\" needs a \"file\""},
+                {RADIO("source: dish"), "a dish is read from a \"url\" or from a \"file\"; give one of them"},
+                {RADIO("source: dish, file: /a, url: 'http://10.0.0.1:1/a'"), "give one of them"},
+                {RADIO("source: modem, file: /a"), "has no \"file\"; that is for dish and file"},
+                {RADIO("source: file, file: /a, url: 'http://10.0.0.1:1/a'"),
+                 "has no \"url\"; that is for dish"},
+                {RADIO("file: /a"), "a radio with \"source: none\" has no \"file\""},
+                {RADIO("source: file, file: /a, modem: 3"), "has no \"modem\"; say \"source: modem\""},
+                {RADIO("source: file, file: a"), "is not an absolute file name"},
+                {RADIO("source: dish, url: 'http://dishy/a'"), "the host must be an address"},
+                {RADIO("source: modem, interval: 10ms"), "interval"},
+                {RADIO("source: modem, interval: 4s"), "must be at least twice its \"interval\""},
+                {RADIO("sorce: modem"), "did you mean \"source\"?"},
                 /* shapes */
                 {"- a\n", "x.yaml:1:1: the configuration must be a mapping"},
                 {SITE "policy: fast\n",
@@ -830,7 +874,7 @@ static void every_allocation_may_fail(void)
 
 int main(void)
 {
-        return CHECK_RUN(TEST(what_is_written_is_what_is_meant),
+        return CHECK_RUN(TEST(what_is_written_is_what_is_meant), TEST(a_radio_is_what_was_written),
                          TEST(bad_input_gets_one_sentence_with_its_place), TEST(the_table_agrees_with_itself),
                          TEST(a_vip_is_what_was_written), TEST(a_wrong_vip_gets_one_sentence_with_its_place),
                          TEST(what_may_not_be_meant_is_noted), TEST(defaults_are_those_of_the_core),

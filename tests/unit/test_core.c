@@ -6,6 +6,7 @@
 #include "core/propose.h"
 #include "kinds/twin/twin.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -422,6 +423,37 @@ static void a_sample_from_the_past_is_counted_and_dropped(void)
 }
 
 /* N7, W9: duplication has a budget, whatever the risk. */
+/* F3: what a modem tells is known with the sample of that time, and with no other. */
+static void what_a_radio_tells_belongs_to_its_sample(void)
+{
+        static struct dog_outlook with, without;
+        static struct dog_insight a, b;
+        struct dog_policy policy = dog_policy_default();
+        struct dog_promise promise = {.rtt_ms = 100};
+        float in[DOG_RADIO_INPUTS];
+        for (int i = 0; i < DOG_RADIO_INPUTS; i++)
+                in[i] = NAN;
+        in[DOG_RADIO_I_RSRP] = -119;
+        dog_insight_init(&a, &policy);
+        dog_insight_init(&b, &policy);
+        dog_outlook_init(&with, &policy);
+        dog_outlook_init(&without, &policy);
+        for (int i = 1; i <= 20; i++) {
+                struct dog_sample s = dog_sample_at(i * DOG_S / 5);
+                s.value[DOG_SIGNAL_RTT] = 40;
+                /* Of another time, or withdrawn: it says nothing. */
+                dog_outlook_radio(&with, i < 10 ? in : NULL, s.at_ns - (i < 5));
+                dog_outlook_observe(&with, &a, &promise, &policy, &s);
+                dog_outlook_observe(&without, &b, &promise, &policy, &s);
+                bool is_heard = with.risk.radios.has_radio && with.risk.radios.seen_ns == s.at_ns;
+                OK(is_heard == (i >= 5 && i < 10), "sample %d: %d", i, is_heard);
+                struct dog_belief x = dog_outlook_believe(&with, &a, &promise, &policy, NULL, s.at_ns);
+                struct dog_belief y = dog_outlook_believe(&without, &b, &promise, &policy, NULL, s.at_ns);
+                OK(i > 6 || memcmp(x.p_breach, y.p_breach, sizeof(x.p_breach)) == 0,
+                   "and nothing before it is learned");
+        }
+}
+
 static void a_budget_is_kept_in_the_long_run(void)
 {
         struct world w;
@@ -481,6 +513,7 @@ int main(void)
                 TEST(the_loop_leaves_a_failing_member_and_grades_itself),
                 TEST(the_same_script_gives_the_same_ledger),
                 TEST(a_dead_member_is_left_and_comes_back_slowly), TEST(all_bad_raises_one_alert_and_ends_it),
-                TEST(a_sample_from_the_past_is_counted_and_dropped), TEST(a_budget_is_kept_in_the_long_run),
+                TEST(a_sample_from_the_past_is_counted_and_dropped),
+                TEST(what_a_radio_tells_belongs_to_its_sample), TEST(a_budget_is_kept_in_the_long_run),
                 TEST(a_model_that_loses_to_persistence_disarms_itself));
 }

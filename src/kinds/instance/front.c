@@ -148,7 +148,7 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
         if (rc == 0 && f->is.hook != INSTANCE_HOOK_TC && !f->is.is_host)
                 rc = front_ask_open(f, "instance_xdp", &none, NULL, e);
         const struct {
-                struct instance_map *map;
+                struct dog_map *map;
                 const char *name;
                 size_t size;
         } row[] = {
@@ -171,9 +171,10 @@ static int front_maps(struct instance_front *f, struct dog_err *e)
                 {&f->drops, "instance_drops", sizeof(uint64_t)},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++)
-                rc = instance_map_open(row[i].map, f->hands, row[i].name, row[i].size, e);
+                rc = dog_map_open(row[i].map, f->hands, INSTANCE_FRONT, row[i].name, row[i].size, e);
         if (rc == 0 && f->is.hook != INSTANCE_HOOK_TC && !f->is.is_host)
-                rc = instance_map_open(&f->xdp_out, f->hands, "instance_xdp_out", sizeof(uint32_t), e);
+                rc = dog_map_open(&f->xdp_out, f->hands, INSTANCE_FRONT, "instance_xdp_out", sizeof(uint32_t),
+                                  e);
         if (rc == 0 && (!f->table.memory || !f->servers.memory))
                 rc = dog_err_set(e, -EPROTO, "front: the maps of tables and servers cannot be mapped");
         return rc;
@@ -219,12 +220,12 @@ void instance_front_close(struct instance_front *f)
         front_ask_drop(f, &f->tc_egress);
         front_ask_drop(f, &f->xdp);
         front_conn_fini(f);
-        struct instance_map *const map[] = {
+        struct dog_map *const map[] = {
                 &f->vips,         &f->table,   &f->servers, &f->back,      &f->conns[0],  &f->conns[1],
                 &f->orders,       &f->events,  &f->live,    &f->xdp_out,   &f->vip_stats, &f->drops,
                 &f->server_stats, &f->cookies, &f->loose,   &f->responses, &f->classes,   &f->words};
         for (size_t i = 0; i < ARRAY_SIZE(map); i++)
-                instance_map_close(map[i]);
+                dog_map_close(map[i]);
         for (size_t i = 0; i < ARRAY_SIZE(f->frames); i++)
                 if (f->frames[i].fd > 0)
                         close(f->frames[i].fd);
@@ -433,7 +434,7 @@ void instance_front_share_set(struct instance_front *f, unsigned vip, double sha
 
 struct instance_server *front_server_at(const struct instance_front *f, unsigned server)
 {
-        return instance_map_at(&f->servers, server);
+        return dog_map_at(&f->servers, server);
 }
 
 int instance_front_server_find(struct instance_front *f, const struct instance_server_settings *set)
@@ -816,8 +817,8 @@ int instance_front_server_read(struct instance_front *f, unsigned server, struct
 {
         if (server >= INSTANCE_SERVERS_MAX)
                 return -EINVAL;
-        return instance_map_sum_newest(&f->server_stats, server, (uint64_t *)(void *)to, sizeof(*to) / 8,
-                                       offsetof(struct instance_server_stats, heard_ns) / 8);
+        return dog_map_sum_newest(&f->server_stats, server, (uint64_t *)(void *)to, sizeof(*to) / 8,
+                                  offsetof(struct instance_server_stats, heard_ns) / 8);
 }
 
 int instance_front_vip_read(struct instance_front *f, unsigned vip, struct instance_vip_counters *to)
@@ -827,14 +828,14 @@ int instance_front_vip_read(struct instance_front *f, unsigned vip, struct insta
         to->protected_now = f->count[vip].protected_now;
         to->alone_now = f->count[vip].alone_now;
         memcpy(to->lag_bytes, f->count[vip].lag_bytes, sizeof(to->lag_bytes));
-        return instance_map_sum(&f->vip_stats, vip, (uint64_t *)(void *)&to->sum, sizeof(to->sum) / 8);
+        return dog_map_sum(&f->vip_stats, vip, (uint64_t *)(void *)&to->sum, sizeof(to->sum) / 8);
 }
 
 int instance_front_drops_read(struct instance_front *f, uint64_t drops[INSTANCE_DROP_COUNT])
 {
         int rc = 0;
         for (uint32_t i = 0; i < INSTANCE_DROP_COUNT && rc == 0; i++)
-                rc = instance_map_sum(&f->drops, i, &drops[i], 1);
+                rc = dog_map_sum(&f->drops, i, &drops[i], 1);
         return rc;
 }
 

@@ -582,7 +582,7 @@ static void front_forget(struct instance_front *f, const uint8_t *key, unsigned 
                 return;
         }
         if (c.flags & INSTANCE_CONN_COUNTED && vip < INSTANCE_VIPS_MAX && f->live.memory)
-                __atomic_fetch_sub((uint32_t *)instance_map_at(&f->live, vip), 1, __ATOMIC_RELAXED);
+                __atomic_fetch_sub((uint32_t *)dog_map_at(&f->live, vip), 1, __ATOMIC_RELAXED);
 }
 
 static void front_scan_step(struct instance_front *f, int64_t now_ns)
@@ -731,7 +731,7 @@ int instance_front_conn_put(struct instance_front *f, const struct instance_flow
         if (is_there && !is_theirs && !(now.flags & (INSTANCE_CONN_PEER | INSTANCE_CONN_CLOSED)))
                 return -EEXIST;
         if (is_there && now.flags & INSTANCE_CONN_COUNTED && flow->vip < INSTANCE_VIPS_MAX && f->live.memory)
-                __atomic_fetch_sub((uint32_t *)instance_map_at(&f->live, flow->vip), 1, __ATOMIC_RELAXED);
+                __atomic_fetch_sub((uint32_t *)dog_map_at(&f->live, flow->vip), 1, __ATOMIC_RELAXED);
         put.flags = (uint16_t)((put.flags & ~INSTANCE_CONN_COUNTED) | INSTANCE_CONN_PEER);
         /* Ticks are this machine's own clock. */
         put.seen = put.a_seen = front_tick(dog_clock_mono_ns());

@@ -1,8 +1,8 @@
 #pragma once
 /** The front, shared by front.c (vips, servers, tables, life) and front_conn.c (connections). */
+#include "hands/map.h"
 #include "hands/netlink.h"
 #include "kinds/instance/front.h"
-#include "kinds/instance/front_map.h"
 #include "kinds/instance/kick.h"
 
 #define FRONT_BATCH    1024 /* entries that one look-up reads: a millisecond of work, no more */
@@ -68,8 +68,8 @@ struct instance_front {
                    [200]; /* why tc does it all there; "" where XDP helps, or need not */
         uint32_t adopted;
         uint32_t tc_ingress, tc_egress, xdp; /* handles of programs */
-        struct instance_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats,
-                live, cookies, loose, xdp_out, drops, words, responses, classes;
+        struct dog_map vips, table, servers, back, conns[2], orders, events, vip_stats, server_stats, live,
+                cookies, loose, xdp_out, drops, words, responses, classes;
         struct front_vip vip[INSTANCE_VIPS_MAX];
         struct front_server server[INSTANCE_SERVERS_MAX];
         struct front_frames frames[INSTANCE_FRONT_DEVICES];

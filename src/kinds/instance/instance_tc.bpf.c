@@ -137,9 +137,11 @@ INSTANCE_INLINE int instance_tc(struct __sk_buff *skb)
         case INSTANCE_NOT_OURS:
                 break;
         }
-        if (instance_is_icmp_error(&p))
-                return instance_tc_icmp(skb);
-        return INSTANCE_TC_PASS;
+        if (!instance_is_icmp_error(&p))
+                return INSTANCE_TC_PASS;
+        if (instance_udp_is_refusal(skb))
+                return instance_leave(INSTANCE_DROP_STANDBY, INSTANCE_TC_DROP);
+        return instance_tc_icmp(skb);
 }
 
 SEC("tc")

@@ -185,3 +185,28 @@ static __noinline __attribute__((unused)) int instance_udp_reply(struct __sk_buf
         }
         return instance_tc_answer(skb, p, back);
 }
+
+/**
+ * Does a server of a mirrored vip refuse a request (nobody listens on the port) that its twin has too? That is
+ * between it and us: a client that heard it would give up, though the other one answers.
+ */
+static __noinline __attribute__((unused)) int instance_udp_is_refusal(struct __sk_buff *skb)
+{
+        const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+        struct instance_packet p;
+        struct instance_quote q;
+        struct instance_found f;
+
+        if (!instance_parse(data, end, skb->len, &p) || !instance_is_icmp_error(&p) ||
+            p.icmp_type != (p.is_v6 ? INSTANCE_ICMP6_UNREACHABLE : INSTANCE_ICMP_UNREACHABLE) ||
+            p.icmp_code != (p.is_v6 ? INSTANCE_ICMP6_NO_PORT : INSTANCE_ICMP_NO_PORT) ||
+            !instance_parse_quote(data, end, &p, &q) || q.proto != INSTANCE_PROTO_UDP ||
+            instance_find_quoted(&p, &q, &f) != INSTANCE_FROM_SERVER)
+                return 0;
+        struct instance_flow flow = {.client = q.src, .port = q.sport, .vip = f.back->vip};
+        const struct instance_talk *u = bpf_map_lookup_elem(&instance_talks, &flow);
+        if (!u)
+                return 0;
+        return (f.back->server == u->primary && instance_udp_is_up(u->standby)) ||
+               (f.back->server == u->standby && instance_udp_is_up(u->primary));
+}

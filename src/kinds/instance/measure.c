@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hands/secret.h"
+#include "sources/http.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -586,33 +587,6 @@ static void exporter_failed(void *user, enum dog_exporter_fault fault, bool is_s
         m->is_agent_silent |= is_silent;
 }
 
-/* http://ADDRESS:PORT/PATH, which the configuration has checked. */
-static int exporter_address(const char *url, struct sockaddr_storage *to, socklen_t *size, const char **path,
-                            struct dog_err *e)
-{
-        char host[INET6_ADDRSTRLEN];
-        const char *at = url + strlen("http://");
-        bool is_six = *at == '[';
-        at += is_six;
-        size_t length = strcspn(at, is_six ? "]" : ":");
-        snprintf(host, sizeof(host), "%.*s", (int)length, at);
-        at += length + is_six + 1;
-        char *end = NULL;
-        uint16_t port = htons((uint16_t)strtoul(at, &end, 10));
-        *path = end;
-        memset(to, 0, sizeof(*to));
-        struct sockaddr_in *four = (struct sockaddr_in *)to;
-        struct sockaddr_in6 *six = (struct sockaddr_in6 *)to;
-        int known = is_six ? inet_pton(AF_INET6, host, &six->sin6_addr)
-                           : inet_pton(AF_INET, host, &four->sin_addr);
-        if (known != 1)
-                return dog_err_set(e, -EINVAL, "%s: not an address of an exporter", url);
-        to->ss_family = is_six ? AF_INET6 : AF_INET;
-        *(is_six ? &six->sin6_port : &four->sin_port) = port;
-        *size = is_six ? sizeof(*six) : sizeof(*four);
-        return 0;
-}
-
 static int exporter_open(struct machine *m, int64_t now_ns, struct dog_err *e)
 {
         struct sockaddr_storage address;
@@ -622,7 +596,7 @@ static int exporter_open(struct machine *m, int64_t now_ns, struct dog_err *e)
                                          .vitals = exporter_vitals,
                                          .failed = exporter_failed,
                                          .user = m};
-        int rc = exporter_address(m->set.exporter, &address, &conf.address_size, &conf.path, e);
+        int rc = dog_http_address(m->set.exporter, &address, &conf.address_size, &conf.path, e);
         if (rc == 0)
                 rc = dog_exporter_new(&m->exporter, &conf, e);
         m->exporter_due_ns = now_ns;

@@ -173,7 +173,7 @@ static int host_maps(struct path_host *h, struct dog_err *e)
                 return rc;
         h->adopted = r.as.object.adopted;
         const struct {
-                struct path_map *map;
+                struct dog_map *map;
                 const char *name;
                 size_t size;
         } row[] = {
@@ -184,7 +184,7 @@ static int host_maps(struct path_host *h, struct dog_err *e)
                 {&h->drops, "path_drops", sizeof(uint64_t)},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++)
-                rc = path_map_open(row[i].map, h->hands, PATH_HOST_INSTANCE, row[i].name, row[i].size, e);
+                rc = dog_map_open(row[i].map, h->hands, PATH_HOST_INSTANCE, row[i].name, row[i].size, e);
         return rc;
 }
 
@@ -223,11 +223,11 @@ void path_host_close(struct path_host *h)
         if (!h)
                 return;
         (void)path_ask_drop(h->hands, h->program, NULL);
-        path_map_close(&h->rx_tunnels);
-        path_map_close(&h->rx_classes);
-        path_map_close(&h->rx_stats);
-        path_map_close(&h->class_rx);
-        path_map_close(&h->drops);
+        dog_map_close(&h->rx_tunnels);
+        dog_map_close(&h->rx_classes);
+        dog_map_close(&h->rx_stats);
+        dog_map_close(&h->class_rx);
+        dog_map_close(&h->drops);
         free(h);
 }
 

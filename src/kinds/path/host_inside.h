@@ -1,8 +1,8 @@
 #pragma once
 /** The shared part as the tunnel sees it; only this folder's tunnel files include it. */
+#include "hands/map.h"
 #include "kinds/path/host.h"
 #include "kinds/path/path_abi.h"
-#include "kinds/path/tunnel_map.h"
 
 #include <stdbool.h>
 
@@ -18,7 +18,7 @@ struct path_host {
                 char name[DOG_HANDS_NAME];
                 struct path_host_device became;
         } device[PATH_HOST_DEVICES];
-        struct path_map rx_tunnels, rx_classes, rx_stats, class_rx, drops;
+        struct dog_map rx_tunnels, rx_classes, rx_stats, class_rx, drops;
         bool is_taken[PATH_TUNNELS_MAX]; /* numbers of open tunnels */
 };
 

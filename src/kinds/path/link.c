@@ -41,8 +41,9 @@ struct probe {
         uint32_t device_index;        /* of the interface that the sockets are bound to */
         struct dog_stamp_session *session;
         struct dog_stamp_reflector *reflector;
-        int64_t answered_ns; /* when the last answered probe was sent */
-        int64_t sampled_ns;  /* time of the newest sample handed over */
+        int64_t answered_ns;         /* when the last answered probe was sent */
+        int64_t sampled_ns;          /* time of the newest sample handed over */
+        struct dog_radio_past radio; /* what the path's modem or dish has told */
         struct dog_stamp_report report;
         int64_t report_ns;
         double passive_loss;
@@ -200,8 +201,33 @@ static void link_in_order(struct path_link *l, unsigned path, struct dog_sample 
         if (s->at_ns <= p->sampled_ns)
                 s->at_ns = p->sampled_ns + 1;
         p->sampled_ns = s->at_ns;
+        /*
+         * What the radio tells is part of what is known with this sample, for every class alike. It may have
+         * been told while the probe was under way: known now, which is when the risk is forecast.
+         */
+        float in[DOG_RADIO_INPUTS];
+        int64_t told_ns = s->at_ns > p->radio.newest.at_ns ? s->at_ns : p->radio.newest.at_ns;
+        bool has_radio = p->radio.has_any && dog_radio_inputs(&p->radio, told_ns, in);
+        for (unsigned c = 0; p->radio.has_any && c < l->settings.classes; c++)
+                if (l->group[c])
+                        dog_group_radio(l->group[c], path, has_radio ? in : NULL, s->at_ns);
         if (l->settings.sample)
                 l->settings.sample(l->settings.user, path, s);
+}
+
+void path_link_radio(struct path_link *l, unsigned path, const struct dog_radio *r, int64_t stale_ns)
+{
+        if (path >= l->settings.paths)
+                return;
+        struct dog_radio_past *p = &l->probe[path].radio;
+        if (!p->has_any)
+                dog_radio_past_init(p, stale_ns);
+        dog_radio_past_take(p, r);
+}
+
+const struct dog_radio_past *path_link_radio_past(const struct path_link *l, unsigned path)
+{
+        return path < l->settings.paths && l->probe[path].radio.has_any ? &l->probe[path].radio : NULL;
 }
 
 static void link_sample(struct path_link *l, unsigned path, struct dog_sample *s)

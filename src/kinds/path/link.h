@@ -71,6 +71,14 @@ int64_t path_link_on_timer(struct path_link *l, int64_t now_ns);
 /** Devices, routes or neighbours changed: look at every path again. */
 void path_link_refresh(struct path_link *l, int64_t now_ns);
 
+/**
+ * What a path's modem or dish says. It counts from the next probe on, in every class; older than stale_ns it says
+ * nothing any more.
+ */
+void path_link_radio(struct path_link *l, unsigned path, const struct dog_radio *r, int64_t stale_ns);
+/** What it has said so far; NULL: nothing yet. */
+const struct dog_radio_past *path_link_radio_past(const struct path_link *l, unsigned path);
+
 const char *path_link_name(const struct path_link *l);
 const struct path_link_settings *path_link_settings(const struct path_link *l);
 struct path_tunnel *path_link_tunnel(struct path_link *l);

@@ -86,7 +86,7 @@ static int tunnel_maps_make(struct path_tunnel *t, struct dog_err *e)
 static int tunnel_maps_open(struct path_tunnel *t, struct dog_err *e)
 {
         const struct {
-                struct path_map *map;
+                struct dog_map *map;
                 const char *name;
                 size_t size;
         } row[] = {
@@ -101,11 +101,11 @@ static int tunnel_maps_open(struct path_tunnel *t, struct dog_err *e)
         };
         int rc = 0;
         for (size_t i = 0; i < ARRAY_SIZE(row) && rc == 0; i++)
-                rc = path_map_open(row[i].map, t->hands, t->instance, row[i].name, row[i].size, e);
+                rc = dog_map_open(row[i].map, t->hands, t->instance, row[i].name, row[i].size, e);
         if (rc < 0)
                 return rc;
-        t->set = path_map_at(&t->settings, 0);
-        t->rx = path_map_at(&t->host->rx_tunnels, t->is.number);
+        t->set = dog_map_at(&t->settings, 0);
+        t->rx = dog_map_at(&t->host->rx_tunnels, t->is.number);
         return 0;
 }
 
@@ -140,14 +140,14 @@ void path_tunnel_close(struct path_tunnel *t)
                 return;
         if (t->rx)
                 t->host->is_taken[t->is.number] = false;
-        path_map_close(&t->settings);
-        path_map_close(&t->classes);
-        path_map_close(&t->seqs);
-        path_map_close(&t->rules);
-        path_map_close(&t->flows);
-        path_map_close(&t->class_tx);
-        path_map_close(&t->tx);
-        path_map_close(&t->refused);
+        dog_map_close(&t->settings);
+        dog_map_close(&t->classes);
+        dog_map_close(&t->seqs);
+        dog_map_close(&t->rules);
+        dog_map_close(&t->flows);
+        dog_map_close(&t->class_tx);
+        dog_map_close(&t->tx);
+        dog_map_close(&t->refused);
         free(t);
 }
 
@@ -427,7 +427,7 @@ static int tunnel_replicate_attach(struct path_tunnel *t, struct path_host_devic
 {
         struct dog_hands_program program = {.object = "path_replicate", .program = "path_replicate"};
         uint32_t handle, mask = 4095, far = t->is.far_number, mode = t->host->is.mode;
-        uint32_t own = t->is.number, cpus = path_map_cpus();
+        uint32_t own = t->is.number, cpus = dog_map_cpus();
         memcpy(program.instance, t->instance, sizeof(program.instance));
         path_ask_constant(&program, "path_wire_tunnel", &far, sizeof(far));
         path_ask_constant(&program, "path_rules_max", &t->is.rules_most, sizeof(t->is.rules_most));

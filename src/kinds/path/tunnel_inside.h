@@ -20,7 +20,7 @@ struct path_tunnel {
         bool is_attached;
         bool is_replaced; /* some map of an earlier run has given way to one of another size */
         struct path_tunnel_slot path[PATH_PATHS_MAX];
-        struct path_map settings, classes, seqs, rules, flows, class_tx, tx, refused;
+        struct dog_map settings, classes, seqs, rules, flows, class_tx, tx, refused;
         /* Shortcuts into mapped memory. */
         struct path_settings *set;
         struct path_rx_tunnel *rx;

@@ -16,7 +16,7 @@
 /* One store that BPF sees at once; the order of two is kept. */
 #define STATE_SET(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
 #define STATE_BUMP(field)       __atomic_add_fetch(&(field), 1, __ATOMIC_ACQ_REL)
-#define STATE_CLASS(t, c)       ((struct path_class *)path_map_at(&(t)->classes, (c)))
+#define STATE_CLASS(t, c)       ((struct path_class *)dog_map_at(&(t)->classes, (c)))
 
 /* --------------------------------------------------------------------------------- receive */
 
@@ -38,7 +38,7 @@ void path_tunnel_rx_init(struct path_tunnel *t)
         memcpy(rx->mac_to, t->mac, 6);
         memcpy(rx->mac_from, t->peer_mac, 6);
         for (uint32_t c = 0; c < is->classes; c++) {
-                struct path_rx_class *k = path_map_at(&t->host->rx_classes, base + c);
+                struct path_rx_class *k = dog_map_at(&t->host->rx_classes, base + c);
                 STATE_SET(k->offset, (base + c) * PATH_WINDOW_WORDS(is->window));
                 STATE_SET(k->mask, PATH_WINDOW_WORDS(is->window) - 1);
         }
@@ -73,7 +73,7 @@ int path_tunnel_class_set(struct path_tunnel *t, unsigned c, const struct path_t
         if (rc < 0)
                 return rc;
         struct path_class *k = STATE_CLASS(t, c);
-        struct path_seq *seq = path_map_at(&t->seqs, c);
+        struct path_seq *seq = dog_map_at(&t->seqs, c);
         /* A sequence goes on where it was: the far end drops what it has seen. */
         uint64_t next = __atomic_load_n(&seq->next, __ATOMIC_ACQUIRE);
         /* A copy is behind: the earlier map counts on until its program goes. The wall clock is ahead of
@@ -282,13 +282,13 @@ static void state_rx_add(struct path_rx_stats *sum, const struct path_rx_stats *
 
 static int state_read_rx(struct path_tunnel *t, unsigned p, struct path_rx_stats *to)
 {
-        unsigned cpus = path_map_cpus();
+        unsigned cpus = dog_map_cpus();
         uint32_t last = __atomic_load_n(&t->rx->interval, __ATOMIC_ACQUIRE) - 1;
         struct path_rx_stats *all = calloc(cpus, sizeof(*all));
         memset(to, 0, sizeof(*to));
         if (!all)
                 return -ENOMEM;
-        int rc = path_map_per_cpu(&t->host->rx_stats, t->is.number * PATH_PATHS_MAX + p, all);
+        int rc = dog_map_per_cpu(&t->host->rx_stats, t->is.number * PATH_PATHS_MAX + p, all);
         for (unsigned c = 0; c < cpus && rc == 0; c++)
                 state_rx_add(to, &all[c], last);
         free(all);
@@ -301,7 +301,7 @@ static int state_read_sent(struct path_tunnel *t, struct path_tunnel_counters *t
         uint64_t pair[2], refused;
         int rc = 0;
         for (uint32_t s = 1; s < PATH_SUBSETS && rc == 0; s++) {
-                rc = path_map_sum(&t->tx, s, pair, 2);
+                rc = dog_map_sum(&t->tx, s, pair, 2);
                 for (unsigned p = 0; p < PATH_PATHS_MAX; p++) {
                         if (!(s >> p & 1))
                                 continue;
@@ -310,7 +310,7 @@ static int state_read_sent(struct path_tunnel *t, struct path_tunnel_counters *t
                 }
         }
         for (uint32_t p = 0; p < PATH_PATHS_MAX && rc == 0; p++) {
-                rc = path_map_sum(&t->refused, p, &refused, 1);
+                rc = dog_map_sum(&t->refused, p, &refused, 1);
                 to->path[p].sent_packets -= refused;
         }
         return rc;
@@ -328,7 +328,7 @@ int path_tunnel_read(struct path_tunnel *t, struct path_tunnel_counters *to, str
                 }
         }
         for (uint32_t d = 0; d < PATH_DROP_COUNT && rc == 0; d++)
-                rc = path_map_sum(&t->host->drops, d, &to->drops[d], 1);
+                rc = dog_map_sum(&t->host->drops, d, &to->drops[d], 1);
         return rc < 0 ? dog_err_set(e, rc, "tunnel %s: counters cannot be read: %s", t->device, strerror(-rc))
                       : 0;
 }
@@ -341,18 +341,18 @@ int path_tunnel_class_read(struct path_tunnel *t, unsigned c, struct path_tunnel
         if (c >= t->host->is.classes)
                 return dog_err_set(e, -EINVAL, "tunnel %s has no class %u", t->device, c);
         uint32_t at = t->is.number * t->host->is.classes + c;
-        int rc = path_map_sum(&t->class_tx, c, four, 4);
+        int rc = dog_map_sum(&t->class_tx, c, four, 4);
         if (rc == 0)
-                rc = path_map_sum(&t->host->class_rx, at, two, 2);
+                rc = dog_map_sum(&t->host->class_rx, at, two, 2);
         if (rc < 0)
                 return dog_err_set(e, rc, "tunnel %s: counters cannot be read: %s", t->device, strerror(-rc));
         to->tx = (struct path_class_tx){four[0], four[1], four[2], four[3]};
         to->rx = (struct path_class_rx){two[0], two[1]};
-        const struct path_rx_class *k = path_map_at(&t->host->rx_classes, at);
+        const struct path_rx_class *k = dog_map_at(&t->host->rx_classes, at);
         for (unsigned p = 0; p < PATH_PATHS_MAX; p++)
                 to->newest[p] = __atomic_load_n(&k->newest[p], __ATOMIC_RELAXED);
         to->next =
-                __atomic_load_n(&((const struct path_seq *)path_map_at(&t->seqs, c))->next, __ATOMIC_RELAXED);
+                __atomic_load_n(&((const struct path_seq *)dog_map_at(&t->seqs, c))->next, __ATOMIC_RELAXED);
         return 0;
 }
 
