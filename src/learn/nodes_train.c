@@ -112,6 +112,8 @@ static int train_shape(struct dog_model *m, const struct dog_nodes *n, const str
                 }
                 struct dog_node_shape s = {.base = (float)((happened + 1) / (known + 2))};
                 train_line(t, h, raw, &s);
+                /* Given the benefit of the doubt while it is judged. */
+                s.skill = 1;
                 s.skill = s.slope > 0 ? train_skill(n, t, h, raw, &s, stride) : 0;
                 const struct {
                         const char *part;
