@@ -41,10 +41,14 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
 
 /* ---- calibration on nodes that were not learned from --------------------------------------------- */
 
+/* A model of machines is surer of other machines than it should be: it never gets more than this of its word.
+ */
+#define TRAIN_SLOPE_MOST 0.8
+
 /* The line log-odds = bias + slope x raw with the least logistic loss: Newton's method (Platt, 1999). */
 static void train_line(const struct dog_table *t, unsigned h, const float *raw, struct dog_node_shape *s)
 {
-        double bias = 0, slope = 1;
+        double bias = 0, slope = 0.5;
         for (int round = 0; round < 30; round++) {
                 double g0 = 0, g1 = 0, h00 = 1e-3, h01 = 0, h11 = 1e-3;
                 for (size_t i = 0; i < t->rows; i++) {
@@ -63,6 +67,11 @@ static void train_line(const struct dog_table *t, unsigned h, const float *raw, 
                 if (!(fabs(det) > 1e-12))
                         break;
                 double d0 = (h11 * g0 - h01 * g1) / det, d1 = (h00 * g1 - h01 * g0) / det;
+                if (slope + d1 >= TRAIN_SLOPE_MOST) {
+                        /* At the edge only the bias is left to move. */
+                        d0 = g0 / h00;
+                        d1 = TRAIN_SLOPE_MOST - slope;
+                }
                 bias += fmax(-2, fmin(2, d0));
                 slope += fmax(-0.5, fmin(0.5, d1));
                 if (fabs(d0) + fabs(d1) < 1e-7)
