@@ -43,10 +43,11 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
 
 /* A model of machines is surer of other machines than it should be: it never gets more than this of its word.
  */
-#define TRAIN_SLOPE_MOST 0.8
+#define most 0.8
 
 /* The line log-odds = bias + slope x raw with the least logistic loss: Newton's method (Platt, 1999). */
-static void train_line(const struct dog_table *t, unsigned h, const float *raw, struct dog_node_shape *s)
+static void train_line(const struct dog_table *t, unsigned h, const float *raw, double most,
+                       struct dog_node_shape *s)
 {
         double bias = 0, slope = 0.5;
         for (int round = 0; round < 30; round++) {
@@ -67,10 +68,10 @@ static void train_line(const struct dog_table *t, unsigned h, const float *raw, 
                 if (!(fabs(det) > 1e-12))
                         break;
                 double d0 = (h11 * g0 - h01 * g1) / det, d1 = (h00 * g1 - h01 * g0) / det;
-                if (slope + d1 >= TRAIN_SLOPE_MOST) {
+                if (slope + d1 >= most) {
                         /* At the edge only the bias is left to move. */
                         d0 = g0 / h00;
-                        d1 = TRAIN_SLOPE_MOST - slope;
+                        d1 = most - slope;
                 }
                 bias += fmax(-2, fmin(2, d0));
                 slope += fmax(-0.5, fmin(0.5, d1));
@@ -120,7 +121,8 @@ static int train_shape(struct dog_model *m, const struct dog_nodes *n, const str
                         happened += label > 0 ? (double)t->weight[i] : 0;
                 }
                 struct dog_node_shape s = {.base = (float)((happened + 1) / (known + 2))};
-                train_line(t, h, raw, &s);
+                train_line(t, h, raw,
+                           m->kind == DOG_MODEL_OVERLOAD ? TRAIN_SLOPE_OVERLOAD : TRAIN_SLOPE_FAILURE, &s);
                 /* Given the benefit of the doubt while it is judged. */
                 s.skill = 1;
                 s.skill = s.slope > 0 ? train_skill(n, t, h, raw, &s, stride) : 0;
