@@ -41,9 +41,12 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
 
 /* ---- calibration on nodes that were not learned from --------------------------------------------- */
 
-/* A model of machines is surer of other machines than it should be: it never gets more than this of its word.
+/*
+ * A model of failures is surer of other machines than it should be: it never gets more of its word than this.
+ * Crossings of limits are many and alike.
  */
-#define most 0.8
+#define TRAIN_SLOPE_FAILURE  0.8
+#define TRAIN_SLOPE_OVERLOAD 1.2
 
 /* The line log-odds = bias + slope x raw with the least logistic loss: Newton's method (Platt, 1999). */
 static void train_line(const struct dog_table *t, unsigned h, const float *raw, double most,
