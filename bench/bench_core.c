@@ -9,12 +9,17 @@
 #include "base/rng.h"
 #include "figure.h"
 #include "core/loop.h"
+#include "daemon/trees.h"
+#include "learn/path_train.h"
 #include "kinds/twin/twin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { PER_GROUP = 4, ROUNDS = 5 };
+
+/* NULL: the online logistic alone. */
+static const struct dog_path_model *trees;
 
 static struct dog_loop *world_new(size_t members, bool is_spread)
 {
@@ -37,6 +42,10 @@ static struct dog_loop *world_new(size_t members, bool is_spread)
                 g->policy.spread = is_spread;
                 if (dog_loop_add(l, g, 0, NULL) < 0) {
                         dog_group_free(g);
+                        dog_loop_free(l);
+                        return NULL;
+                }
+                if (trees && dog_group_trees(g, trees) < 0) {
                         dog_loop_free(l);
                         return NULL;
                 }
@@ -104,7 +113,37 @@ static void spread_measure(void)
         dog_loop_free(l);
 }
 
-int main(void)
+/* With the trees of a model file: asked once a sample, at three horizons. */
+static void trees_measure(const char *file)
+{
+        enum { MEMBERS = 1000 };
+        struct dog_path_trained *trained = NULL;
+        struct dog_err e = {0};
+        struct dog_rng r;
+        dog_rng_init(&r, 1);
+        if (trees_read(file, &trained, &e) < 0) {
+                figure_null("core.step_trees_us", "us", e.text);
+                return;
+        }
+        trees = dog_path_trained_model(trained);
+        struct dog_loop *l = world_new(MEMBERS, false);
+        double us[ROUNDS];
+        int64_t now_ns = DOG_S;
+        for (int i = 0; l && i < 40 + ROUNDS; i++, now_ns += DOG_S) {
+                double spent_us = (double)world_second(l, &r, now_ns, false) / 1e3 / MEMBERS;
+                if (i >= 40)
+                        us[i - 40] = spent_us;
+        }
+        if (l)
+                figure_print("core.step_trees_us", "us", us, ROUNDS);
+        else
+                figure_null("core.step_trees_us", "us", "out of memory");
+        dog_loop_free(l);
+        trees = NULL;
+        dog_path_trained_free(trained);
+}
+
+int main(int argc, char **argv)
 {
         static const size_t sizes[] = {10000, 100000, 1000000};
         fprintf(stderr, "%10s %12s %14s %12s\n", "members", "us/step", "members/core", "MB");
@@ -146,5 +185,11 @@ int main(void)
         }
         figure_print("core.members_per_core", "members", held, 1);
         spread_measure();
+        char installed[4200];
+        trees_installed(installed, sizeof(installed));
+        if (argc > 1 || installed[0])
+                trees_measure(argc > 1 ? argv[1] : installed);
+        else
+                figure_null("core.step_trees_us", "us", "no model file: name one");
         return 0;
 }

@@ -26,7 +26,7 @@ static const char fit_usage[] =
         "  --thin N      also learn from every N-th sample (default 5; 1: no)\n"
         "  --dump FILE   also write the rows (features, outcomes) as CSV\n";
 
-static int fit_dump(const struct risk_rows *rows, const struct traces *t, const char *name)
+static int fit_dump(const struct risk_rows *rows, const struct dog_path_traces *t, const char *name)
 {
         FILE *f = fopen(name, "w");
         if (!f) {
@@ -44,7 +44,7 @@ static int fit_dump(const struct risk_rows *rows, const struct traces *t, const 
         fputc('\n', f);
         for (size_t r = 0; r < rows->count; r++) {
                 const struct risk_row *row = &rows->list[r];
-                const struct trace *one = &t->list[row->trace];
+                const struct dog_path_trace *one = &t->list[row->trace];
                 fprintf(f, "%s,%s,%s,%lld,%d,%d,%d,%d,%d", one->name, one->date, one->path[row->path],
                         (long long)(row->step * one->step_ms), row->is_onset, row->outcome[0],
                         row->outcome[1], row->outcome[2], row->outcome[3]);
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
         struct risk_fit_options o = {
                 .skip_dates = skip, .horizon_ns = {DOG_S, 5 * DOG_S, fit_long_ns}, .ridge = 3000};
         struct dog_err e = {0};
-        struct traces traces;
+        struct dog_path_traces traces;
         struct risk_rows rows;
         struct risk_prior prior;
         int c;
@@ -168,7 +168,7 @@ int main(int argc, char **argv)
         }
         if (families == 0)
                 family[0] = "pam";
-        if (traces_load(&traces, data, family, &e) < 0 || (thin > 1 && traces_thin(&traces, thin, &e) < 0) ||
+        if (dog_path_traces_load(&traces, data, family, &e) < 0 || (thin > 1 && dog_path_traces_thin(&traces, thin, &e) < 0) ||
             risk_rows_make(&rows, &traces, &o, &e) < 0) {
                 fprintf(stderr, "fit_risk_prior: %s\n", e.text);
                 return 1;
@@ -185,6 +185,6 @@ int main(int argc, char **argv)
                 rc = fit_write(&prior, families > 1 ? "several families" : family[0], o.ridge, thin, to);
         }
         risk_rows_free(&rows);
-        traces_free(&traces);
+        dog_path_traces_free(&traces);
         return rc ? 1 : 0;
 }

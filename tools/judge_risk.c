@@ -12,6 +12,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "models/brier.h"
+#include "models/ensemble.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -22,10 +23,11 @@
 
 static const char judge_usage[] =
         "usage: judge_risk --data DIR [--family NAME]... [--out FILE] [--cross-validate] [--cold] [--next]\n"
-        "                  [--power X] [--learn-rate X] [--ridge X] [--no-calibration]\n"
+        "                  [--power X] [--learn-rate X] [--ridge X] [--no-calibration] [--ensemble]\n"
         "  --cross-validate  start each day from weights fitted on the family's other days\n"
         "  --cold            no learning: the starting weights as they are\n"
         "  --next            write the chance for the next sample in the place of the 1 s horizon\n"
+        "  --ensemble        what the daemon uses: mixed with persistence and the base rate (models/ensemble.h)\n"
         "  --power X         write p to the power X (0.5: steering needs a finer scale near 0)\n";
 
 /* One stated chance and what came of it. */
@@ -44,7 +46,9 @@ struct judge {
         struct dog_risk_model model;
         FILE *out;
         double power;
-        bool is_next;
+        bool is_next, is_mixed;
+        struct dog_ensemble_config mix;
+        double weight[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS]; /* sums over steps */
         struct judge_points onset[DOG_RISK_HORIZONS];
         double square[DOG_RISK_TARGETS], square_persistence[DOG_RISK_TARGETS];
         uint64_t graded[DOG_RISK_TARGETS];
@@ -129,9 +133,9 @@ static void judge_outcomes(struct judge *j, const struct dog_risk_outcome *o, in
         }
 }
 
-static int8_t judge_truth(const struct trace *t, int p, int k, int64_t horizon_ns)
+static int8_t judge_truth(const struct dog_path_trace *t, int p, int k, int64_t horizon_ns)
 {
-        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        const struct dog_path_point *row = t->point + (size_t)p * (size_t)t->length;
         int steps = (int)(horizon_ns / (t->step_ms * DOG_MS));
         int seen = 0;
         bool is_bad = false;
@@ -144,7 +148,7 @@ static int8_t judge_truth(const struct trace *t, int p, int k, int64_t horizon_n
         return seen * 10 < steps * 8 ? -1 : (is_bad ? 1 : 0);
 }
 
-static int judge_report(struct judge *j, const struct trace *t, int p, int k, const struct dog_risk_belief *b,
+static int judge_report(struct judge *j, const struct dog_path_trace *t, int p, int k, const struct dog_risk_belief *b,
                         const struct dog_risk *r)
 {
         bool is_onset = r->bad_ns == INT64_MIN || b->t_ns - r->bad_ns >= DOG_S;
@@ -162,30 +166,68 @@ static int judge_report(struct judge *j, const struct trace *t, int p, int k, co
         return 0;
 }
 
-static int judge_trace(struct judge *j, const struct trace *t)
+/* Outcomes of the mixture in the place of the logistic's. */
+static int judge_mixed(const struct dog_ensemble_news *news, struct dog_risk_outcome *out)
 {
-        struct dog_risk member[TRACE_PATHS];
-        struct dog_risk_belief belief[TRACE_PATHS];
-        for (int p = 0; p < t->paths; p++)
+        for (int i = 0; i < news->outcomes; i++)
+                out[i] = (struct dog_risk_outcome){.t_ns = news->outcome[i].t_ns,
+                                                   .p = news->outcome[i].p,
+                                                   .p_persistence = news->outcome[i].p_persistence,
+                                                   .is_bad = news->outcome[i].is_bad,
+                                                   .target = news->outcome[i].horizon};
+        return news->outcomes;
+}
+
+static void judge_mix(struct judge *j, struct dog_ensemble *mix, int64_t t_ns, struct dog_risk_belief *b)
+{
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
+        struct dog_ensemble_belief m;
+        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+                said[DOG_EXPERT_LOGISTIC][h] = b->p[h];
+                said[DOG_EXPERT_TREES][h] = NAN;
+        }
+        dog_ensemble_step(mix, &j->mix, said, t_ns, &m);
+        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+                b->p[h] = m.p[h];
+                for (int i = 0; i < DOG_EXPERTS; i++)
+                        j->weight[h][i] += (double)m.weight[h][i];
+        }
+}
+
+static int judge_trace(struct judge *j, const struct dog_path_trace *t)
+{
+        struct dog_risk member[DOG_PATH_TRACE_PATHS];
+        struct dog_risk_belief belief[DOG_PATH_TRACE_PATHS];
+        struct dog_ensemble mix[DOG_PATH_TRACE_PATHS];
+        struct dog_ensemble_news news;
+        for (int p = 0; p < t->paths; p++) {
                 dog_risk_init(&member[p]);
+                dog_ensemble_init(&mix[p]);
+        }
         for (int k = 0; k < t->length; k++) {
                 struct dog_risk_peers peers = {0};
-                struct dog_risk_outcome outcome[TRACE_PATHS][DOG_RISK_PENDING + 1];
-                int outcomes[TRACE_PATHS] = {0};
+                struct dog_risk_outcome outcome[DOG_PATH_TRACE_PATHS][DOG_RISK_PENDING + 1];
+                int outcomes[DOG_PATH_TRACE_PATHS] = {0};
                 int64_t t_ns = k * t->step_ms * DOG_MS;
                 int64_t began_ns = dog_clock_cpu_ns();
                 for (int p = 0; p < t->paths; p++) {
-                        const struct trace_point *q = &t->point[p * t->length + k];
+                        const struct dog_path_point *q = &t->point[p * t->length + k];
                         struct dog_risk_sample s = {
                                 .t_ns = t_ns, .margin = q->margin, .is_bad = q->is_bad_seen};
                         if (q->is_seen)
                                 outcomes[p] =
                                         dog_risk_observe(&member[p], &j->model, &j->config, &s, outcome[p]);
+                        if (q->is_seen && j->is_mixed) {
+                                dog_ensemble_observe(&mix[p], &j->mix, t_ns, q->is_bad_seen, &news);
+                                outcomes[p] = judge_mixed(&news, outcome[p]);
+                        }
                         dog_risk_peers_add(&peers, &member[p]);
                 }
                 for (int p = 0; p < t->paths; p++)
                         if (t->point[p * t->length + k].is_seen) {
                                 dog_risk_step(&member[p], &j->model, &j->config, &peers, t_ns, &belief[p]);
+                                if (j->is_mixed)
+                                        judge_mix(j, &mix[p], t_ns, &belief[p]);
                                 j->steps++;
                         }
                 j->cpu_ns += dog_clock_cpu_ns() - began_ns;
@@ -230,6 +272,10 @@ static void judge_print(struct judge *j, const char *family)
                                 family, target[g], (unsigned long long)j->graded[g],
                                 j->square[g] / (double)j->graded[g],
                                 j->square_persistence[g] / (double)j->graded[g]);
+        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS && j->is_mixed && j->steps; h++)
+                for (int i = 0; i < DOG_EXPERTS; i++)
+                        fprintf(stderr, "%s%s %.0f %%%s", i ? ", " : family, i ? dog_expert_name(i) : " weights: online logistic",
+                                100 * j->weight[h][i] / (double)j->steps, i == DOG_EXPERTS - 1 ? "\n" : "");
         double step_ns = j->steps ? (double)j->cpu_ns / (double)j->steps : (double)NAN;
         fprintf(stderr,
                 "%-9s disarmed %u times at 1 s; %.0f ns per path and step (observe, learn, believe)\n",
@@ -241,11 +287,11 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
                         struct dog_err *e)
 {
         const char *const only[] = {family, NULL};
-        struct traces traces;
+        struct dog_path_traces traces;
         struct risk_rows rows = {0};
         const char *fitted_for = "";
         struct risk_fit_options o = {.horizon_ns = {DOG_S, 5 * DOG_S, 30 * DOG_S}, .ridge = ridge};
-        int rc = traces_load(&traces, data, only, e);
+        int rc = dog_path_traces_load(&traces, data, only, e);
         if (rc < 0)
                 return rc;
         /* A family of short bursts has no outcome at 30 s: the fit needs some. */
@@ -259,7 +305,7 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
         if (is_cross)
                 rc = risk_rows_make(&rows, &traces, &o, e);
         for (int i = 0; rc == 0 && i < traces.count; i++) {
-                const struct trace *t = &traces.list[i];
+                const struct dog_path_trace *t = &traces.list[i];
                 if (is_cross && strcmp(fitted_for, t->date) != 0) {
                         const char *skip[] = {t->date, NULL};
                         struct risk_prior prior;
@@ -277,7 +323,7 @@ static int judge_family(struct judge *j, const char *data, const char *family, d
         if (rc == 0)
                 judge_print(j, family);
         risk_rows_free(&rows);
-        traces_free(&traces);
+        dog_path_traces_free(&traces);
         return rc;
 }
 
@@ -294,9 +340,13 @@ int main(int argc, char **argv)
                                                {"pull", required_argument, NULL, 'u'},
                                                {"ridge", required_argument, NULL, 'r'},
                                                {"no-calibration", no_argument, NULL, 'q'},
+                                               {"ensemble", no_argument, NULL, 'e'},
+                                               {"rate", required_argument, NULL, 'a'},
+                                               {"share", required_argument, NULL, 's'},
                                                {"help", no_argument, NULL, 'h'},
                                                {0}};
-        struct judge options = {.config = dog_risk_config_default(), .power = 1};
+        struct judge options = {
+                .config = dog_risk_config_default(), .mix = dog_ensemble_config_default(), .power = 1};
         const char *family[8] = {"pam", "svc"};
         const char *data = NULL;
         double ridge = 100;
@@ -343,6 +393,15 @@ int main(int argc, char **argv)
                         break;
                 case 'r':
                         ridge = strtod(optarg, NULL);
+                        break;
+                case 'e':
+                        options.is_mixed = true;
+                        break;
+                case 'a':
+                        options.mix.rate = strtof(optarg, NULL);
+                        break;
+                case 's':
+                        options.mix.share = strtof(optarg, NULL);
                         break;
                 case 'q':
                         options.config.is_calibrating = false;

@@ -5,7 +5,7 @@
  * The error is MASE (Hyndman and Koehler, International Journal of Forecasting 22, 2006): the mean
  * absolute error over that of the last value one step ahead, per series, averaged over the series.
  */
-#include "traces.h"
+#include "learn/paths.h"
 
 #include "base/clock.h"
 #include "models/series.h"
@@ -25,15 +25,15 @@ struct judge_sums {
         int64_t cpu_ns, updates;
 };
 
-static double judge_value(const struct trace_point *q, bool is_rtt)
+static double judge_value(const struct dog_path_point *q, bool is_rtt)
 {
         return !q->is_seen ? (double)NAN : (double)(is_rtt ? q->rtt_ms : q->rate_kbps);
 }
 
 /* One path of one trace; only steps that were measured count. */
-static void judge_path(struct judge_sums *sums, const struct trace *t, int p, bool is_rtt)
+static void judge_path(struct judge_sums *sums, const struct dog_path_trace *t, int p, bool is_rtt)
 {
-        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        const struct dog_path_point *row = t->point + (size_t)p * (size_t)t->length;
         struct dog_series_config c =
                 dog_series_config_of(is_rtt ? DOG_SERIES_OF_LATENCY : DOG_SERIES_OF_RATE);
         struct dog_series s;
@@ -151,8 +151,8 @@ int main(int argc, char **argv)
                 const char *const only[] = {family[i], NULL};
                 struct judge_sums sums = {.series = 0};
                 struct dog_err e = {0};
-                struct traces traces;
-                if (traces_load(&traces, data, only, &e) < 0) {
+                struct dog_path_traces traces;
+                if (dog_path_traces_load(&traces, data, only, &e) < 0) {
                         fprintf(stderr, "judge_series: %s\n", e.text);
                         return 1;
                 }
@@ -164,7 +164,7 @@ int main(int argc, char **argv)
                         judge_print(&sums, family[i]);
                 else
                         fprintf(stderr, "%s: no series is long enough\n", family[i]);
-                traces_free(&traces);
+                dog_path_traces_free(&traces);
         }
         return 0;
 }

@@ -9,9 +9,9 @@
 enum { F = DOG_RISK_FEATURES };
 static const double risk_fit_flat = 0.05; /* standard deviation under which a feature is constant */
 
-static int8_t risk_rows_outcome(const struct trace *t, int p, int k, int64_t horizon_ns)
+static int8_t risk_rows_outcome(const struct dog_path_trace *t, int p, int k, int64_t horizon_ns)
 {
-        const struct trace_point *row = t->point + (size_t)p * (size_t)t->length;
+        const struct dog_path_point *row = t->point + (size_t)p * (size_t)t->length;
         int steps = (int)(horizon_ns / (t->step_ms * DOG_MS));
         int seen = 0;
         bool is_bad = false;
@@ -40,21 +40,21 @@ static int risk_rows_add(struct risk_rows *rows, const struct risk_row *row)
         return 0;
 }
 
-static int risk_rows_step(struct risk_rows *rows, const struct trace *t, int index, int k,
+static int risk_rows_step(struct risk_rows *rows, const struct dog_path_trace *t, int index, int k,
                           struct dog_risk *member, struct dog_risk_model *m, const struct dog_risk_config *c,
                           const struct risk_fit_options *o)
 {
         struct dog_risk_peers peers = {0};
         int64_t t_ns = k * t->step_ms * DOG_MS;
         for (int p = 0; p < t->paths; p++) {
-                const struct trace_point *q = &t->point[p * t->length + k];
+                const struct dog_path_point *q = &t->point[p * t->length + k];
                 struct dog_risk_sample sample = {.t_ns = t_ns, .margin = q->margin, .is_bad = q->is_bad_seen};
                 if (q->is_seen)
                         dog_risk_observe(&member[p], m, c, &sample, NULL);
                 dog_risk_peers_add(&peers, &member[p]);
         }
         for (int p = 0; p < t->paths; p++) {
-                const struct trace_point *q = &t->point[p * t->length + k];
+                const struct dog_path_point *q = &t->point[p * t->length + k];
                 struct dog_risk_belief belief;
                 struct risk_row row = {.trace = index, .path = p, .step = k};
                 if (!q->is_seen || t_ns - member[p].first_ns < 2 * DOG_S)
@@ -71,7 +71,7 @@ static int risk_rows_step(struct risk_rows *rows, const struct trace *t, int ind
         return 0;
 }
 
-int risk_rows_make(struct risk_rows *rows, const struct traces *t, const struct risk_fit_options *o,
+int risk_rows_make(struct risk_rows *rows, const struct dog_path_traces *t, const struct risk_fit_options *o,
                    struct dog_err *e)
 {
         struct dog_risk_config c = dog_risk_config_default();
@@ -81,8 +81,8 @@ int risk_rows_make(struct risk_rows *rows, const struct traces *t, const struct 
         c.is_calibrating = false;
         dog_risk_model_init(&m, &c);
         for (int i = 0; i < t->count; i++) {
-                struct dog_risk member[TRACE_PATHS];
-                for (int p = 0; p < TRACE_PATHS; p++)
+                struct dog_risk member[DOG_PATH_TRACE_PATHS];
+                for (int p = 0; p < DOG_PATH_TRACE_PATHS; p++)
                         dog_risk_init(&member[p]);
                 for (int k = 0; k < t->list[i].length; k++)
                         if (risk_rows_step(rows, &t->list[i], i, k, member, &m, &c, o) < 0) {
@@ -126,7 +126,7 @@ static int risk_fit_solve(double a[F][F], double b[F])
         return 0;
 }
 
-static bool risk_fit_is_used(const struct risk_row *row, const struct traces *t,
+static bool risk_fit_is_used(const struct risk_row *row, const struct dog_path_traces *t,
                              const struct risk_fit_options *o)
 {
         for (const char *const *d = o->skip_dates; d && *d; d++)
@@ -142,7 +142,7 @@ struct risk_fit_sums {
 /* What Newton's method works on: one target's rows, with the penalty. */
 struct risk_fit_task {
         const struct risk_rows *rows;
-        const struct traces *traces;
+        const struct dog_path_traces *traces;
         const struct risk_fit_options *options;
         double ridge[F];
         int target;
@@ -232,7 +232,7 @@ static int risk_fit_target(const struct risk_fit_task *k, double weight[F])
         return 0;
 }
 
-int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct traces *t,
+int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct dog_path_traces *t,
              const struct risk_fit_options *o, struct dog_err *e)
 {
         double square[F] = {0};

@@ -3,7 +3,7 @@
  * Fitting the prior of models/risk.h: logistic regression with a ridge, by Newton's method, in double
  * precision and one fixed order, so that the same folder gives the same file.
  */
-#include "traces.h"
+#include "learn/paths.h"
 
 #include "models/risk.h"
 
@@ -37,10 +37,10 @@ struct risk_fit_options {
 };
 
 /** Features and outcomes of every sample, by the very code that predicts. */
-int risk_rows_make(struct risk_rows *rows, const struct traces *t, const struct risk_fit_options *o,
+int risk_rows_make(struct risk_rows *rows, const struct dog_path_traces *t, const struct risk_fit_options *o,
                    struct dog_err *e);
 void risk_rows_free(struct risk_rows *rows);
-int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct traces *t,
+int risk_fit(struct risk_prior *prior, const struct risk_rows *rows, const struct dog_path_traces *t,
              const struct risk_fit_options *o, struct dog_err *e);
 /** Put a fitted prior in the place of the built-in one. */
 void risk_prior_use(const struct risk_prior *prior, struct dog_risk_model *m);

@@ -3,11 +3,16 @@
  * Belief: what is expected of one member, at one moment, for three horizons.
  * A value: no pointers; safe to copy, log, replay.
  */
+#include "models/ensemble.h"
+#include "models/modes.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 #define DOG_HORIZONS 3
 #define DOG_DRIVERS  3
+
+#define DOG_ANNOUNCED_MAX 120 /**< words of what somebody outside announced */
 
 /** What one number is expected to be. */
 struct dog_expect {
@@ -20,6 +25,12 @@ struct dog_expect {
 struct dog_reason_share {
         uint8_t feature;
         float log_odds; /**< > 0 raised the risk, < 0 lowered it, against an ordinary moment */
+};
+
+/** What one forecaster says of the near horizon, and how much it counts: 0 when silent or disarmed. */
+struct dog_voice {
+        float p; /**< NaN: nothing */
+        float weight;
 };
 
 #define DOG_HINT_NONE 0 /**< nothing but the model speaks; other numbers are the kind's: dog_kind.hint */
@@ -35,7 +46,14 @@ struct dog_belief {
                           0 */
         uint8_t hint;  /**< what a kind knew that raised p_breach above the model's; DOG_HINT_NONE */
         bool is_bad;   /**< the promise is broken by the newest sample */
-        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0]; the largest first */
+        float caution; /**< log-odds that an announcement added to p_breach[0]; 0: none; see core/caution.h */
+        char announced[DOG_ANNOUNCED_MAX]; /**< ... what was announced; "": nothing */
+        int8_t speaker; /**< enum dog_expert: the model that counts most at the near horizon, whose drivers
+                           these are; -1: no model is heard */
+        struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the
+                                                        ledger: dog_group_explain() */
+        struct dog_voice voice[DOG_EXPERTS];         /**< by enum dog_expert */
+        struct dog_mode_chance mode[DOG_MODES];      /**< at the middle horizon, by enum dog_mode */
 };
 
 /** The score times the chance that the promise is kept at the middle horizon; without a score, of 100. */

@@ -3,6 +3,8 @@
 #include "base/words.h"
 #include "core/kind.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 DOG_WORDS(dog_state_name, enum dog_state, DOG_STATES, DOG_COLUMN_2)
@@ -46,4 +48,42 @@ bool dog_members_share_fate(const struct dog_member *a, const struct dog_member 
                         if (a->fate[i] != DOG_FATE_NONE && a->fate[i] == b->fate[j])
                                 return true;
         return false;
+}
+
+int dog_group_trees(struct dog_group *g, const struct dog_path_model *trees)
+{
+        struct dog_path_track *track = g->track;
+        bool is_other = trees && g->insight.trees && trees != g->insight.trees;
+        if (trees && !track) {
+                track = calloc(g->members ? g->members : 1, sizeof(*track));
+                if (!track)
+                        return -ENOMEM;
+                for (unsigned m = 0; m < g->members; m++)
+                        dog_path_track_init(&track[m]);
+        }
+        if (!trees) {
+                free(track);
+                track = NULL;
+        }
+        g->track = track;
+        g->insight.trees = trees;
+        for (unsigned m = 0; m < g->members; m++) {
+                struct dog_outlook *o = &g->member[m].outlook;
+                o->track = track ? &track[m] : NULL;
+                for (int h = 0; h < DOG_HORIZONS; h++)
+                        o->tree_p[h] = NAN;
+                /* What others said is not theirs to answer for. */
+                if (is_other)
+                        dog_ensemble_renew(&o->mix, DOG_EXPERT_TREES);
+        }
+        return 0;
+}
+
+void dog_group_explain(const struct dog_group *g, unsigned member, int horizon, int64_t now_ns,
+                       struct dog_outlook_reasons *out)
+{
+        struct dog_outlook_peers peers = {0};
+        for (unsigned m = 0; m < g->members; m++)
+                dog_outlook_show(&g->member[m].outlook, &peers);
+        dog_outlook_explain(&g->member[member].outlook, &g->insight, &peers, horizon, now_ns, out);
 }

@@ -132,6 +132,7 @@ struct dog_group {
         float joint_with;        /**< dependence of the members' failures, -1..1, learned */
         uint16_t model_news;     /**< bit i: member i's model was disarmed or re-armed since the last step */
         struct dog_insight insight; /**< what the members learn together */
+        struct dog_path_track *track; /**< one a member, owned by the group; NULL: no trees */
 
         int64_t stepped_ns; /**< the last step; 0 before the first */
         int64_t due_ns;     /**< the next one */
@@ -141,6 +142,15 @@ struct dog_group {
 
 /** What the group's kind knew: "an answer is overdue"; "" for none. */
 const char *dog_hint_text(const struct dog_group *g, uint8_t hint);
+/**
+ * Forecast with trees from now on, or with others: those of a group's members begin with the starting weight
+ * and a clean record. NULL: without. The model is borrowed until the next call or the end of the group.
+ * @return 0; -ENOMEM, and nothing has changed
+ */
+int dog_group_trees(struct dog_group *g, const struct dog_path_model *trees);
+/** Why a member's chance is what it is; see dog_outlook_explain(). */
+void dog_group_explain(const struct dog_group *g, unsigned member, int horizon, int64_t now_ns,
+                       struct dog_outlook_reasons *out);
 /** "proving" */
 const char *dog_state_name(enum dog_state s);
 /**

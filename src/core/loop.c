@@ -184,6 +184,7 @@ void dog_group_free(struct dog_group *g)
                 return;
         if (g->kind->close)
                 g->kind->close(g);
+        free(g->track);
         free(g->member);
         free(g);
 }

@@ -1,11 +1,13 @@
 #include "core/outlook.h"
 
 #include "base/clock.h"
+#include "models/fastmath.h"
 #include "models/score.h"
 
 #include <string.h>
 
-_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS,
+_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS &&
+                       DOG_HORIZONS == (int)DOG_ENSEMBLE_HORIZONS,
                "core and models look equally far");
 
 static struct dog_series_config series_config(enum dog_series_signal signal, const struct dog_policy *policy)
@@ -40,7 +42,11 @@ void dog_insight_init(struct dog_insight *shared, const struct dog_policy *polic
         memcpy(shared->config.horizon_ns, policy->horizon_ns, sizeof(shared->config.horizon_ns));
         dog_risk_model_init(&shared->model, &shared->config);
         dog_risk_pair_init(&shared->pair);
-        dog_reliability_init(&shared->reliability);
+        shared->mix = dog_ensemble_config_default();
+        memcpy(shared->mix.horizon_ns, policy->horizon_ns, sizeof(shared->mix.horizon_ns));
+        dog_mode_records_init(&shared->modes);
+        for (int h = 0; h < DOG_HORIZONS; h++)
+                dog_reliability_init(&shared->reliability[h]);
 }
 
 void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
@@ -57,6 +63,10 @@ void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
         dog_series_init(&o->loss, &c->loss);
         dog_series_init(&o->rate, &c->rate);
         dog_risk_init(&o->risk);
+        for (int h = 0; h < DOG_HORIZONS; h++)
+                o->tree_p[h] = NAN;
+        dog_ensemble_init(&o->mix);
+        dog_modes_init(&o->modes);
         dog_brier_init(&o->brier);
 }
 
@@ -115,6 +125,45 @@ static const float *outlook_load(const struct dog_sample *s, float to[DOG_RISK_L
         return to;
 }
 
+static void outlook_modes(struct dog_outlook *o, struct dog_insight *shared, const struct dog_policy *policy,
+                          const struct dog_sample *s)
+{
+        struct dog_mode_sample in = {
+                .t_ns = s->at_ns,
+                .is_bad = o->verdict.is_bad,
+                .is_network_good = o->verdict.is_bad && o->verdict.worst == DOG_SIGNAL_RESPONSE,
+                .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
+                .loss = (float)s->value[DOG_SIGNAL_LOSS],
+                .load = fmaxf(fmaxf((float)s->value[DOG_SIGNAL_CPU], (float)s->value[DOG_SIGNAL_MEMORY]),
+                              (float)s->value[DOG_SIGNAL_QUEUE])};
+        dog_modes_observe(&o->modes, &shared->modes, &in, policy->horizon_ns[1]);
+}
+
+static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
+{
+        float extra[DOG_PATH_EXTRAS];
+        if (!o->track)
+                return;
+        struct dog_path_sample in = {.t_ns = s->at_ns,
+                                     .margin = (float)o->verdict.margin,
+                                     .is_bad = o->verdict.is_bad,
+                                     .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
+                                     .loss = (float)s->value[DOG_SIGNAL_LOSS],
+                                     .rate_kbps = (float)s->value[DOG_SIGNAL_RATE],
+                                     .extra = extra};
+        for (int i = 0; i < DOG_PATH_EXTRAS; i++)
+                extra[i] = NAN;
+        /* Of the radio what trees have a place for; it belongs to the sample of exactly its time. */
+        if (o->radio_ns && o->radio_ns == s->at_ns) {
+                extra[DOG_PATH_X_SIGNAL_DBM] = o->radio[DOG_RADIO_I_RSRP];
+                extra[DOG_PATH_X_SINR_DB] = o->radio[DOG_RADIO_I_SINR];
+                extra[DOG_PATH_X_HANDOVER_AGE_S] = o->radio[DOG_RADIO_I_SINCE_HANDOVER];
+                extra[DOG_PATH_X_OBSTRUCTED] = o->radio[DOG_RADIO_I_OBSTRUCTION];
+                extra[DOG_PATH_X_OBSTRUCTION_IN_S] = o->radio[DOG_RADIO_I_OBSTRUCTED_IN];
+        }
+        dog_path_track_observe(o->track, &in);
+}
+
 void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns)
 {
         o->radio_ns = in ? at_ns : 0;
@@ -132,18 +181,20 @@ static const float *outlook_hints(const struct dog_outlook *o, int64_t at_ns, fl
 }
 
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
-                                           const struct dog_risk_outcome *out, int outcomes)
+                                           const struct dog_ensemble_news *n)
 {
         enum dog_outlook_news news = DOG_OUTLOOK_TAKEN;
-        for (int i = 0; i < outcomes; i++) {
-                if (out[i].target != DOG_RISK_H0)
+        o->disarmed |= n->disarmed;
+        o->rearmed |= n->rearmed;
+        for (int i = 0; i < n->outcomes; i++) {
+                const struct dog_ensemble_outcome *out = &n->outcome[i];
+                dog_reliability_learn(&shared->reliability[out->horizon], (double)out->p, out->is_bad);
+                if (out->horizon != 0)
                         continue;
-                o->said_near = out[i].p;
-                o->was_bad = out[i].is_bad;
+                o->said_near = out->p;
+                o->was_bad = out->is_bad;
                 o->is_judged = true;
-                dog_reliability_learn(&shared->reliability, (double)out[i].p, out[i].is_bad);
-                switch (dog_brier_learn(&o->brier, (double)out[i].p, (double)out[i].p_persistence,
-                                        out[i].is_bad)) {
+                switch (dog_brier_learn(&o->brier, (double)out->p, (double)out->p_persistence, out->is_bad)) {
                 case DOG_BRIER_DISARMED:
                         news = DOG_OUTLOOK_DISARMED;
                         break;
@@ -188,11 +239,14 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                                        .is_bad = o->verdict.is_bad,
                                        .load = outlook_load(now, load),
                                        .radio = outlook_hints(o, now->at_ns, hint)};
-        struct dog_risk_outcome out[DOG_RISK_PENDING + 1];
-        int outcomes = dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, out);
+        struct dog_ensemble_news news;
+        dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, NULL);
+        outlook_modes(o, shared, policy, now);
+        outlook_track(o, now);
+        dog_ensemble_observe(&o->mix, &shared->mix, now->at_ns, o->verdict.is_bad, &news);
         o->has_sample = true;
         o->is_fresh = true;
-        return outlook_grade(o, shared, out, outcomes);
+        return outlook_grade(o, shared, &news);
 }
 
 static void belief_expect(struct dog_expect to[DOG_HORIZONS], const struct dog_series *s,
@@ -233,9 +287,54 @@ static float belief_score(const struct dog_outlook *o, const struct dog_belief *
         return (float)dog_score_of(&p, &in).quality;
 }
 
+/* ---- who says what ---- */
+
+void dog_outlook_show(const struct dog_outlook *o, struct dog_outlook_peers *peers)
+{
+        dog_risk_peers_add(&peers->risk, &o->risk);
+        if (o->track)
+                dog_path_peers_add(&peers->faces, o->track);
+}
+
+/* The trees for what this member measures; NULL: none. */
+static const struct dog_path_expert *outlook_trees(const struct dog_outlook *o,
+                                                   const struct dog_insight *shared)
+{
+        if (!o->track || !shared->trees || o->track->count == 0)
+                return NULL;
+        const struct dog_path_expert *expert = &shared->trees->expert[dog_path_regime_of(o->track)];
+        return expert->trees ? expert : NULL;
+}
+
+/* Once a sample: what the trees see does not change in between. */
+static void outlook_ask_trees(struct dog_outlook *o, const struct dog_insight *shared,
+                              const struct dog_outlook_peers *peers)
+{
+        const struct dog_path_expert *expert = outlook_trees(o, shared);
+        float feature[DOG_PATH_FEATURES];
+        if (expert)
+                dog_path_features(o->track, &peers->faces, feature);
+        for (int h = 0; h < DOG_HORIZONS; h++) {
+                o->tree_p[h] = NAN;
+                if (!expert || expert->target[h] < 0)
+                        continue;
+                float odds = dog_gbt_log_odds(expert->trees, (unsigned)expert->target[h], feature);
+                o->tree_p[h] = 1.0F / (1.0F + dog_fast_exp(-dog_path_iso_apply(&expert->iso[h], odds)));
+        }
+}
+
+static void outlook_said(const struct dog_outlook *o, const struct dog_risk_belief *risk,
+                         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS])
+{
+        for (int h = 0; h < DOG_HORIZONS; h++) {
+                said[DOG_EXPERT_LOGISTIC][h] = risk->p[h];
+                said[DOG_EXPERT_TREES][h] = o->tree_p[h];
+        }
+}
+
 struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_insight *shared,
                                       const struct dog_promise *promise, const struct dog_policy *policy,
-                                      const struct dog_risk_peers *peers, int64_t now_ns)
+                                      const struct dog_outlook_peers *peers, int64_t now_ns)
 {
         const struct series_configs *c = configs_for(policy);
         struct dog_belief b = {.made_ns = now_ns, .is_bad = o->verdict.is_bad};
@@ -247,21 +346,89 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
 
         /* A prediction is graded only if it was made right after a sample; others are looks. */
         struct dog_risk_belief risk;
+        struct dog_ensemble_belief mixed;
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
+        if (o->is_fresh) {
+                outlook_ask_trees(o, shared, peers);
+                dog_risk_step(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+        } else {
+                dog_risk_predict(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+        }
+        outlook_said(o, &risk, said);
         if (o->is_fresh)
-                dog_risk_step(&o->risk, &shared->model, &shared->config, peers, now_ns, &risk);
+                dog_ensemble_step(&o->mix, &shared->mix, said, now_ns, &mixed);
         else
-                dog_risk_predict(&o->risk, &shared->model, &shared->config, peers, now_ns, &risk);
+                dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
+        bool was_fresh = o->is_fresh;
         o->is_fresh = false;
 
         b.is_armed = dog_brier_is_armed(&o->brier);
         for (int h = 0; h < DOG_HORIZONS; h++)
-                b.p_breach[h] = b.is_armed ? risk.p[h] : (float)b.is_bad;
-        struct dog_driver driver[DOG_DRIVERS];
-        int drivers = dog_risk_drivers(&shared->model, &risk, DOG_RISK_H0, driver, DOG_DRIVERS);
-        for (int i = 0; i < drivers; i++)
-                b.driver[i] =
-                        (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
+                b.p_breach[h] = b.is_armed ? mixed.p[h] : (float)b.is_bad;
+        b.speaker = (int8_t)dog_ensemble_speaker(&mixed, 0);
+        for (int i = 0; i < DOG_EXPERTS; i++)
+                b.voice[i] = (struct dog_voice){.p = mixed.of[0][i], .weight = mixed.weight[0][i]};
+        if (was_fresh)
+                dog_modes_step(&o->modes, &shared->modes, b.p_breach[1], now_ns, b.mode);
+        else
+                dog_modes_predict(&o->modes, &shared->modes, b.p_breach[1], b.mode);
         b.score = belief_score(o, &b, promise, &rate[0]);
         b.health = dog_belief_health(&b);
         return b;
+}
+
+/* ---- why ---- */
+
+/* What features of one group add, into the list of the largest so far. */
+static void reasons_add(struct dog_outlook_reasons *r, int group, float log_odds)
+{
+        int at = DOG_DRIVERS;
+        while (at > 0 && fabsf(r->driver[at - 1].log_odds) < fabsf(log_odds)) {
+                if (at < DOG_DRIVERS)
+                        r->driver[at] = r->driver[at - 1];
+                at--;
+        }
+        if (at < DOG_DRIVERS)
+                r->driver[at] = (struct dog_reason_share){.feature = (uint8_t)group, .log_odds = log_odds};
+}
+
+static void reasons_of_trees(const struct dog_outlook *o, const struct dog_path_expert *expert,
+                             const struct dog_outlook_peers *peers, int horizon,
+                             struct dog_outlook_reasons *r)
+{
+        float feature[DOG_PATH_FEATURES];
+        float each[DOG_PATH_FEATURES];
+        float sum[DOG_RISK_GROUPS] = {0};
+        dog_path_features(o->track, &peers->faces, feature);
+        dog_gbt_contributions(expert->trees, (unsigned)expert->target[horizon], feature, each);
+        for (int i = 0; i < DOG_PATH_FEATURES; i++)
+                sum[dog_path_feature_group(i)] += each[i];
+        for (int g = 0; g < DOG_RISK_GROUPS; g++)
+                reasons_add(r, g, sum[g]);
+}
+
+void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *shared,
+                         const struct dog_outlook_peers *peers, int horizon, int64_t now_ns,
+                         struct dog_outlook_reasons *out)
+{
+        struct dog_risk_belief risk;
+        struct dog_ensemble_belief mixed;
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
+        const struct dog_path_expert *expert = outlook_trees(o, shared);
+        *out = (struct dog_outlook_reasons){.speaker = -1};
+        dog_risk_predict(&o->risk, &shared->model, &shared->config, &peers->risk, now_ns, &risk);
+        outlook_said(o, &risk, said);
+        dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
+        for (int i = 0; i < DOG_EXPERTS; i++)
+                out->voice[i] = (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
+        out->speaker = dog_ensemble_speaker(&mixed, horizon);
+        if (out->speaker == DOG_EXPERT_TREES && expert) {
+                reasons_of_trees(o, expert, peers, horizon, out);
+        } else if (out->speaker == DOG_EXPERT_LOGISTIC) {
+                struct dog_driver driver[DOG_DRIVERS];
+                int drivers = dog_risk_drivers(&shared->model, &risk, (enum dog_risk_target)horizon, driver,
+                                               DOG_DRIVERS);
+                for (int i = 0; i < drivers; i++)
+                        reasons_add(out, driver[i].group, driver[i].log_odds);
+        }
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 /* A sample older than this says nothing about now. */
 #define STALE_NS (2 * DOG_S)
@@ -38,8 +39,9 @@ void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sam
                 g->tally.late_samples++;
                 return;
         }
-        if (news != DOG_OUTLOOK_TAKEN)
+        if (news != DOG_OUTLOOK_TAKEN || m->outlook.disarmed || m->outlook.rearmed)
                 g->model_news |= bit(member);
+        m->outlook.has_news |= news != DOG_OUTLOOK_TAKEN;
         /* A sample that is all loss says the member was asked and did not answer. */
         double loss = s->value[DOG_SIGNAL_LOSS];
         if ((isnan(loss) || loss < 1) && s->at_ns > m->answered_ns)
@@ -125,6 +127,22 @@ static void group_account(struct dog_group *g, int64_t now_ns)
                 g->mirror_tokens_ns = (double)g->policy.mirror_burst_ns;
 }
 
+/* Which model has lost against persistence, or is good again; or the whole of them. */
+static void member_model_news(struct dog_loop *l, struct dog_group *g, uint16_t m, int64_t now_ns)
+{
+        struct dog_outlook *o = &g->member[m].outlook;
+        for (int i = 0; i < DOG_EXPERT_MODELS; i++)
+                if ((o->disarmed | o->rearmed) & (1U << i))
+                        dog_stage_event(l, g, o->mix.is_disarmed[i] ? DOG_EVENT_DISARMED : DOG_EVENT_REARMED, m,
+                                        dog_expert_name(i), now_ns);
+        if (o->has_news)
+                dog_stage_event(l, g,
+                                dog_brier_is_armed(&o->brier) ? DOG_EVENT_REARMED : DOG_EVENT_DISARMED, m,
+                                "all together", now_ns);
+        o->disarmed = o->rearmed = 0;
+        o->has_news = false;
+}
+
 void dog_stage_observe(struct dog_loop *l, int64_t now_ns)
 {
         for (size_t i = 0; i < l->due_count; i++) {
@@ -134,11 +152,7 @@ void dog_stage_observe(struct dog_loop *l, int64_t now_ns)
                 for (uint16_t m = 0; m < g->members; m++) {
                         member_liveness(l, g, m, now_ns);
                         if (g->model_news & bit(m))
-                                dog_stage_event(l, g,
-                                                dog_brier_is_armed(&g->member[m].outlook.brier)
-                                                        ? DOG_EVENT_REARMED
-                                                        : DOG_EVENT_DISARMED,
-                                                m, NULL, now_ns);
+                                member_model_news(l, g, m, now_ns);
                 }
                 g->model_news = 0;
                 group_account(g, now_ns);
@@ -151,9 +165,9 @@ void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
 {
         for (size_t i = 0; i < l->due_count; i++) {
                 struct dog_group *g = l->due[i];
-                struct dog_risk_peers peers = {0};
+                struct dog_outlook_peers peers = {0};
                 for (unsigned m = 0; m < g->members; m++)
-                        dog_risk_peers_add(&peers, &g->member[m].outlook.risk);
+                        dog_outlook_show(&g->member[m].outlook, &peers);
                 for (unsigned m = 0; m < g->members; m++)
                         g->member[m].belief = dog_outlook_believe(&g->member[m].outlook, &g->insight,
                                                                   &g->promise, &g->policy, &peers, now_ns);
@@ -240,6 +254,13 @@ static void group_open_decision(struct dog_group *g, const struct dog_plan *plan
                 dog_spread_compare(g, plan, free_one->with_weight, free_one->without_weight);
 }
 
+static void belief_reasons(const struct dog_group *g, unsigned member, int64_t now_ns, struct dog_belief *b)
+{
+        struct dog_outlook_reasons r;
+        dog_group_explain(g, member, 0, now_ns, &r);
+        memcpy(b->driver, r.driver, sizeof(b->driver));
+}
+
 /* Write the decision down before it is carried out. */
 static void plan_record(struct dog_loop *l, struct dog_group *g, struct dog_plan *plan)
 {
@@ -257,6 +278,8 @@ static void plan_record(struct dog_loop *l, struct dog_group *g, struct dog_plan
                 .chosen = g->member[chosen].belief,
                 .chosen_member = chosen,
         };
+        belief_reasons(g, from, plan->at_ns, &row.active_was);
+        belief_reasons(g, chosen, plan->at_ns, &row.chosen);
         for (unsigned m = 0; m < g->members; m++) {
                 row.p_member[m] = g->member[m].belief.p_breach[0];
                 row.usable |= (uint16_t)(g->member[m].is_usable ? bit(m) : 0);

@@ -84,9 +84,12 @@ int command_instances(struct ctl *ctl, int argc, char **argv);
 int command_conns(struct ctl *ctl, int argc, char **argv);
 int command_drain(struct ctl *ctl, int argc, char **argv);
 int command_forgive(struct ctl *ctl, int argc, char **argv);
+int command_feeds(struct ctl *ctl, int argc, char **argv);
 int command_promote(struct ctl *ctl, int argc, char **argv);
 int command_demo(struct ctl *ctl, int argc, char **argv);
+int command_train(struct ctl *ctl, int argc, char **argv);
+int command_backtest(struct ctl *ctl, int argc, char **argv);
 
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
         option_forecast[], option_check[], option_conns[], option_drain[], option_promote[],
-        option_vips[], option_forgive[];
+        option_vips[], option_forgive[], option_train[], option_backtest[];

@@ -1,3 +1,4 @@
+#include "base/units.h"
 #include "ctl/command.h"
 #include "daemon/config.h"
 
@@ -35,6 +36,26 @@ static json_t *check_vips(const struct dog_config *c, int *missing)
         return rows;
 }
 
+static json_t *check_feeds(const struct dog_config *c)
+{
+        static const char *const kind[] = {"calendar", "weather", "events"};
+        json_t *rows = json_array();
+        for (size_t i = 0; i < c->feeds; i++) {
+                const struct dog_config_feed *f = &c->feed[i];
+                char affects[400] = "", interval[16], stale[16], lead[16];
+                for (size_t k = 0; k < f->affects; k++)
+                        snprintf(affects + strlen(affects), sizeof(affects) - strlen(affects), "%s%s",
+                                 k ? " " : "", f->affect[k].text);
+                json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "feed", f->name,
+                                                      "kind", kind[f->kind], "affects", affects, "interval",
+                                                      dog_units_time_text(f->interval_ns, interval),
+                                                      "stale_after", dog_units_time_text(f->stale_ns, stale),
+                                                      "lead", dog_units_time_text(f->lead_ns, lead), "source",
+                                                      f->url ? f->url : f->file));
+        }
+        return rows;
+}
+
 /* What the path's radio lacks here and now; it may still come, so it is said and not counted. */
 static const char *radio_lacks(const struct dog_config_radio *r)
 {
@@ -52,8 +73,17 @@ static void check_note(void *user, const char *text)
 
 /* One table for tunnels, one for vips, then a sentence; as JSON one object. */
 static void check_print(const struct ctl *ctl, const struct dog_config *c, const char *file, json_t *tunnels,
-                        json_t *vips, json_t *notes, int missing)
+                        json_t *vips, json_t *feeds, json_t *notes, int missing)
 {
+        static const struct out_column feed_column[] = {
+                {.key = "feed"},
+                {.key = "kind"},
+                {.key = "affects"},
+                {.key = "interval", .is_right = true},
+                {.key = "stale_after", .title = "STALE AFTER", .is_right = true},
+                {.key = "lead", .is_right = true},
+                {.key = "source"},
+                {.key = NULL}};
         static const struct out_column tunnel_column[] = {
                 {.key = "tunnel"},  {.key = "path"}, {.key = "device"}, {.key = "role"},
                 {.key = "classes"}, {.key = "note"}, {.key = NULL}};
@@ -61,12 +91,13 @@ static void check_print(const struct ctl *ctl, const struct dog_config *c, const
                 {.key = "vip"},     {.key = "instance"}, {.key = "device"}, {.key = "protocol"},
                 {.key = "protect"}, {.key = "note"},     {.key = NULL}};
         const struct out *o = &ctl->out;
-        if (o->format != OUT_TABLE && c->vips == 0) {
+        if (o->format != OUT_TABLE && c->vips == 0 && c->feeds == 0) {
                 out_rows(o, tunnels, tunnel_column);
                 return;
         }
         if (o->format != OUT_TABLE) {
-                json_t *all = json_pack("{s:O, s:O, s:O}", "tunnels", tunnels, "vips", vips, "notes", notes);
+                json_t *all = json_pack("{s:O, s:O, s:O, s:O}", "tunnels", tunnels, "vips", vips, "feeds",
+                                        feeds, "notes", notes);
                 out_object(o, all);
                 json_decref(all);
                 return;
@@ -75,6 +106,8 @@ static void check_print(const struct ctl *ctl, const struct dog_config *c, const
                 out_rows(o, tunnels, tunnel_column);
         if (c->vips)
                 out_rows(o, vips, vip_column);
+        if (c->feeds)
+                out_rows(o, feeds, feed_column);
         size_t i;
         const json_t *note;
         json_array_foreach(notes, i, note) fprintf(o->to, "%s!%s %s\n", out_colour(o, "yellow"),
@@ -85,6 +118,8 @@ static void check_print(const struct ctl *ctl, const struct dog_config *c, const
         if (c->vips || c->instances)
                 fprintf(o->to, ", %zu vip%s, %zu instance%s", c->vips, c->vips == 1 ? "" : "s", c->instances,
                         c->instances == 1 ? "" : "s");
+        if (c->feeds)
+                fprintf(o->to, ", %zu feed%s", c->feeds, c->feeds == 1 ? "" : "s");
         fprintf(o->to, ": fine%s\n", missing ? ", but devices are missing" : "");
 }
 
@@ -127,7 +162,9 @@ int command_check(struct ctl *ctl, int argc, char **argv)
         json_t *vips = check_vips(c, &missing);
         json_t *notes = json_array();
         dog_config_notes(c, check_note, notes);
-        check_print(ctl, c, file, rows, vips, notes, missing);
+        json_t *feeds = check_feeds(c);
+        check_print(ctl, c, file, rows, vips, feeds, notes, missing);
+        json_decref(feeds);
         json_decref(rows);
         json_decref(vips);
         json_decref(notes);

@@ -4,10 +4,12 @@
 
 #include "base/units.h"
 #include "daemon/decision.h"
+#include "daemon/reasons.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *word(const json_t *o, const char *key)
@@ -179,6 +181,41 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
                 number(p, "told"), number(p, "waiting"), number(p, "taken"));
 }
 
+/* "2026-11-21 12:24" */
+static const char *date_text(const json_t *o, const char *key, char to[32])
+{
+        time_t at = (time_t)(json_integer_value(json_object_get(o, key)) / 1000000000);
+        struct tm local;
+        localtime_r(&at, &local);
+        strftime(to, 32, "%Y-%m-%d %H:%M", &local);
+        return to;
+}
+
+/* Who forecasts, whose data it learned from, and what the last training came to. */
+static void forecasters_print(const struct out *o, const json_t *f)
+{
+        char text[900];
+        char time[32];
+        if (!json_is_object(f))
+                return;
+        snprintf(text, sizeof(text), "%s", word(f, "in_force"));
+        if (json_object_get(f, "made_wall_ns"))
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)", word(f, "data"),
+                         date_text(f, "made_wall_ns", time));
+        fputs("\nforecast  ", o->to);
+        out_wrapped(o, text, 10);
+        if (!json_is_true(json_object_get(f, "retrains")))
+                return;
+        fputs("training  ", o->to);
+        if (json_is_true(json_object_get(f, "is_training")))
+                snprintf(text, sizeof(text), "going on, in the background");
+        else if (json_object_get(f, "last"))
+                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time), word(f, "last"));
+        else
+                snprintf(text, sizeof(text), "not yet, on what is measured here");
+        out_wrapped(o, text, 10);
+}
+
 static void status_print(const struct ctl *ctl, const json_t *s)
 {
         static const struct out_column class_column[] = {
@@ -224,6 +261,8 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         }
         if (json_object_get(s, "pair"))
                 pair_print(ctl, json_object_get(s, "pair"));
+        if (has_paths)
+                forecasters_print(o, json_object_get(s, "forecasters"));
         size_t i;
         const json_t *note;
         json_array_foreach(json_object_get(s, "notes"), i, note)
@@ -258,18 +297,76 @@ int command_status(struct ctl *ctl, int argc, char **argv)
 
 const struct option_row option_forecast[] = {{NULL, NULL, OPTION_FLAG, 0, NULL}};
 
+/* A sentence under its label, which is as wide as explain's. */
+static void forecast_line(const struct out *o, const char *label, const char *text)
+{
+        if (!text[0])
+                return;
+        fprintf(o->to, "  %-9s ", label);
+        out_wrapped(o, text, 12);
+}
+
+static const char *risk_colour(const struct out *o, double p)
+{
+        return out_colour(o, p >= 0.5 ? "red" : p >= 0.1 ? "yellow" : "plain");
+}
+
+/* One path for one class: its horizons as rows, and below them why. */
+static void forecast_block(const struct out *o, const json_t *rows, size_t at, size_t horizons)
+{
+        const json_t *near = json_array_get(rows, at);
+        char text[500];
+        fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), word(near, "path"), out_colour(o, "plain"),
+                word(near, "class"));
+        if (isfinite(number(near, "score")))
+                fprintf(o->to, "   score %.0f", number(near, "score"));
+        fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
+                word(near, "hint")[0] ? "   " : "", word(near, "hint"));
+        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)", "SUCH CHANCES SO FAR",
+                "RTT", "LOSS", out_colour(o, "plain"));
+        for (size_t h = at; h < at + horizons; h++) {
+                const json_t *row = json_array_get(rows, h);
+                double p = number(row, "p_breach");
+                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p), 100 * p,
+                        out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"), word(row, "rtt"),
+                        word(row, "loss"));
+        }
+        snprintf(text, sizeof(text), "%s", word(near, "drivers"));
+        if (text[0] && strcmp(word(near, "model"), "none") != 0)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", word(near, "model"));
+        forecast_line(o, "because", text);
+        reasons_voices_text(json_object_get(near, "voices"), text, sizeof(text));
+        if (!json_is_true(json_object_get(near, "is_armed")))
+                snprintf(text, sizeof(text), "disarmed: what is, is taken for what will be");
+        forecast_line(o, "voices", text);
+        for (size_t h = at; h < at + horizons; h++) {
+                const json_t *modes = json_object_get(json_array_get(rows, h), "modes");
+                if (!modes)
+                        continue;
+                reasons_modes_text(modes, text, sizeof(text));
+                forecast_line(o, "how", text);
+        }
+}
+
+static void forecast_print(const struct ctl *ctl, const json_t *rows)
+{
+        const struct out *o = &ctl->out;
+        size_t count = json_array_size(rows);
+        for (size_t at = 0; at < count;) {
+                const json_t *first = json_array_get(rows, at);
+                size_t end = at + 1;
+                while (end < count && strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
+                       strcmp(word(json_array_get(rows, end), "class"), word(first, "class")) == 0)
+                        end++;
+                if (at)
+                        fputc('\n', o->to);
+                forecast_block(o, rows, at, end - at);
+                at = end;
+        }
+}
+
 int command_forecast(struct ctl *ctl, int argc, char **argv)
 {
-        static const struct out_column column[] = {
-                {.key = "path", .title = "PATH/INSTANCE"},
-                {.key = "class", .title = "CLASS/VIP"},
-                {.key = "horizon", .is_right = true},
-                {.key = "rtt", .title = "RTT", .is_right = true},
-                {.key = "jitter", .is_right = true},
-                {.key = "loss", .is_right = true},
-                {.key = "p_breach", .title = "P(BAD)", .unit = "%", .digits = 1, .is_right = true},
-                {.key = "drivers", .title = "DRIVEN BY"},
-                {.key = NULL}};
         int words = options_take(ctl, NULL, argc, argv);
         if (words < 0)
                 return EXIT_USAGE;
@@ -278,11 +375,87 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
         if (words > 0)
                 json_object_set_new(question, "path", json_string(argv[0]));
         json_t *rows = ctl_ask(ctl, question, &code);
+        /* For people, what is announced stands first among what drives a risk. */
+        size_t i;
+        json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                const char *announced = json_string_value(json_object_get(row, "announced"));
+                char text[400];
+                if (ctl->out.format != OUT_TABLE || !announced || !*announced)
+                        continue;
+                snprintf(text, sizeof(text), "%s %+.1f%s%s", announced, number(row, "caution"),
+                         word(row, "drivers")[0] ? ", " : "", word(row, "drivers"));
+                json_object_set_new(row, "drivers", json_string(text));
+        }
         if (rows && words > 0 && json_array_size(rows) == 0)
                 code = ctl_fail(EXIT_FAILED, "no path and no instance is called \"%s\"; see: sundog status",
                                 argv[0]);
+        else if (rows && ctl->out.format == OUT_TABLE)
+                forecast_print(ctl, rows);
         else if (rows)
+                out_rows(&ctl->out, rows, NULL);
+        json_decref(rows);
+        return code;
+}
+
+/* ---- feeds ---- */
+
+/* "in 12 min: storm", "now: maintenance of p2, until 23:00" */
+static void feed_next_words(const json_t *row, char *to, size_t room)
+{
+        char in[16];
+        double start = number(row, "next_start_s"), end = number(row, "next_end_s");
+        double now = (double)time(NULL);
+        if (isnan(start))
+                snprintf(to, room, "-");
+        else if (start <= now)
+                snprintf(to, room, "now, for %s: %s", dog_units_time_text((int64_t)((end - now) * 1e9), in),
+                         word(row, "next"));
+        else
+                snprintf(to, room, "in %s: %s", dog_units_time_text((int64_t)((start - now) * 1e9), in),
+                         word(row, "next"));
+}
+
+int command_feeds(struct ctl *ctl, int argc, char **argv)
+{
+        static const struct out_column column[] = {{.key = "feed"},
+                                                   {.key = "kind"},
+                                                   {.key = "state"},
+                                                   {.key = "age", .is_right = true},
+                                                   {.key = "entries", .is_right = true},
+                                                   {.key = "fetches", .is_right = true},
+                                                   {.key = "failures", .title = "FAILED", .is_right = true},
+                                                   {.key = "dropped", .is_right = true},
+                                                   {.key = "coming", .title = "NEXT"},
+                                                   {.key = NULL}};
+        if (options_take(ctl, NULL, argc, argv) < 0)
+                return EXIT_USAGE;
+        int code;
+        json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "feeds"), &code);
+        if (!rows)
+                return code;
+        size_t i;
+        json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                char text[200];
+                double age = number(row, "age_s");
+                if (strcmp(word(row, "state"), "fresh") != 0 && strcmp(word(row, "state"), "new") != 0)
+                        code = EXIT_DEGRADED;
+                feed_next_words(row, text, sizeof(text));
+                json_object_set_new(row, "coming", json_string(text));
+                json_object_set_new(
+                        row, "age",
+                        json_string(isnan(age) ? "never" : dog_units_time_text((int64_t)(age * 1e9), text)));
+        }
+        if (ctl->out.format == OUT_TABLE && json_array_size(rows) == 0)
+                fprintf(ctl->out.to, "no feeds are configured; see \"feeds\" in sundog.conf(5)\n");
+        else
                 out_rows(&ctl->out, rows, column);
+        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "trouble")[0])
+                fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
+                        out_colour(&ctl->out, "plain"), word(row, "feed"), word(row, "trouble"));
         json_decref(rows);
         return code;
 }

@@ -1,6 +1,8 @@
 #include "base/clock.h"
 #include "ctl/command.h"
 #include "ctl/replay.h"
+#include "daemon/trees.h"
+#include "learn/path_train.h"
 #include "daemon/decision.h"
 #include "daemon/config.h"
 #include "store/store.h"
@@ -20,6 +22,7 @@ struct replay_args {
         const char *store;
         int64_t since_ns;
         bool decisions, each, spread;
+        const char *model;
 };
 
 const struct option_row option_replay[] = {
@@ -51,6 +54,8 @@ const struct option_row option_replay[] = {
          "the daemon's own telemetry of the last TIME (2h), instead of files"},
         {"store", "FILE", OPTION_TEXT, offsetof(struct replay_args, store),
          "... from this store (the configuration's)"},
+        {"model", "FILE", OPTION_TEXT, offsetof(struct replay_args, model),
+         "trees to forecast with; none: the online logistic alone (the installed ones)"},
         {"decisions", NULL, OPTION_FLAG, offsetof(struct replay_args, decisions),
          "list every decision with its reason and grade"},
         {"each", NULL, OPTION_FLAG, offsetof(struct replay_args, each), "a row for every trace as well"},
@@ -83,6 +88,8 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
 
 struct session {
         struct ctl *ctl;
+        struct dog_path_trained *trained; /* or NULL */
+        char model[4200]; /* its file; "" */
         struct replay_options options;
         struct replay_result total;
         const char *family;
@@ -225,6 +232,7 @@ static json_t *session_report(const struct session *s)
                                     json_integer((json_int_t)s->total.grade[g]));
         json_t *report = json_pack("{s:i, s:o, s:o, s:f}", "traces", (int)s->traces, "policies", policies,
                                    "grades", grades, "unjudged_s", s->total.unjudged_s);
+        json_object_set_new(report, "model", s->trained ? json_string(s->model) : json_null());
         if (s->each)
                 json_object_set(report, "each", s->each);
         if (s->total.decisions)
@@ -287,10 +295,36 @@ static void session_print(const struct session *s)
                         (unsigned long long)s->total.grade[DOG_GRADE_HELPED],
                         (unsigned long long)s->total.grade[DOG_GRADE_NEUTRAL],
                         (unsigned long long)s->total.grade[DOG_GRADE_HURT]);
+                fprintf(o->to, "forecast by %s%s\n",
+                        s->trained ? "the online logistic and the trees of " : "the online logistic alone",
+                        s->trained ? s->model : "");
                 if (s->single)
                         fprintf(o->to, "%u more had one path only: nothing to choose, left out\n", s->single);
         }
         json_decref(report);
+}
+
+/* The trees that the daemon would have had; those that were asked for must be fit. */
+static int session_trees(struct session *s, const char *asked)
+{
+        struct dog_err e = {0};
+        if (asked && strcmp(asked, "none") == 0)
+                return EXIT_FINE;
+        if (asked)
+                snprintf(s->model, sizeof(s->model), "%s", asked);
+        else
+                trees_installed(s->model, sizeof(s->model));
+        if (!s->model[0])
+                return EXIT_FINE;
+        if (trees_read(s->model, &s->trained, &e) == 0) {
+                s->options.trees = dog_path_trained_model(s->trained);
+                return EXIT_FINE;
+        }
+        if (asked)
+                return ctl_fail(EXIT_FAILED, "%s", e.text);
+        fprintf(stderr, "trees are not used: %s\n", e.text);
+        s->model[0] = 0;
+        return EXIT_FINE;
 }
 
 int command_replay(struct ctl *ctl, int argc, char **argv)
@@ -316,7 +350,9 @@ int command_replay(struct ctl *ctl, int argc, char **argv)
         s.family = a.family;
         s.each = a.each ? json_array() : NULL;
         s.total.decisions = a.decisions ? json_array() : NULL;
-        int code = a.since_ns > 0 ? session_store(&s, a.store, a.since_ns) : EXIT_FINE;
+        int code = session_trees(&s, a.model);
+        if (code == EXIT_FINE && a.since_ns > 0)
+                code = session_store(&s, a.store, a.since_ns);
         for (int i = 0; i < words && code == EXIT_FINE; i++) {
                 struct stat what;
                 if (stat(argv[i], &what) < 0)
@@ -333,5 +369,6 @@ int command_replay(struct ctl *ctl, int argc, char **argv)
                 session_print(&s);
         json_decref(s.each);
         json_decref(s.total.decisions);
+        dog_path_trained_free(s.trained);
         return code;
 }

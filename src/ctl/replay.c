@@ -418,6 +418,11 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                 dog_group_free(g);
                 goto out;
         }
+        /* Trees are for paths, as in the daemon. */
+        if (!player.is_spread && dog_group_trees(g, o->trees) < 0) {
+                rc = dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
+                goto out;
+        }
         dog_ledger_listen(dog_loop_ledger(loop), player_told, &player);
         for (size_t k = 0; k < t->slots; k++) {
                 for (unsigned p = 0; p < t->paths; p++) {

@@ -18,6 +18,7 @@ struct replay_options {
         int64_t delay_ns;           /**< from a sample's time until a decision made of it carries traffic */
         int64_t since_ms, until_ms; /**< only this part of every trace counts; until 0: to the end */
         bool has_decisions;         /**< collect every decision */
+        const struct dog_path_model *trees; /**< as the daemon would have; NULL: the online logistic alone */
 };
 
 struct replay_options replay_options_default(void);

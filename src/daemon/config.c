@@ -655,6 +655,13 @@ static void write_entries(const struct config_key *k, const void *base, FILE *to
 
 static bool key_is_empty(const struct config_key *k, const void *base)
 {
+        if (k->type == CONFIG_SECTION) {
+                /* "map:" with nothing below it would read as no mapping. */
+                for (size_t i = 0; i < k->section->keys; i++)
+                        if (!key_is_empty(&k->section->key[i], field_in(base, k->offset)))
+                                return false;
+                return true;
+        }
         if (k->count_offset)
                 return *(const size_t *)field_in(base, k->count_offset) == 0;
         return (k->type <= CONFIG_FILE || k->type == CONFIG_URL) && pointer_get(base, k->offset) == NULL;

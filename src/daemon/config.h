@@ -2,8 +2,8 @@
 /**
  * The configuration: sundog.conf(5). One YAML file, then conf.d/NAME.yaml beside it in name order.
  *
- * In a drop-in a single value replaces the one before it; profiles, tunnels, classes, instances and
- * vips are added to the lists. A name may be defined once over all files.
+ * In a drop-in a single value replaces the one before it; profiles, tunnels, classes, instances, vips
+ * and feeds are added to the lists. A name may be defined once over all files.
  *
  * Everything that can be written is a row of config_keys.c: its type, default, limits and help.
  * The parser, the printer, the manual page and the "did you mean" all read that table.
@@ -254,6 +254,34 @@ struct dog_config_vip {
                 returns_at, answer_at, mode_at;
 };
 
+enum dog_config_feed_kind { DOG_CONFIG_CALENDAR, DOG_CONFIG_WEATHER, DOG_CONFIG_EVENTS };
+
+/** What others announce; see sources/feed.h and wire/feed_json.h. */
+struct dog_config_feed {
+        struct dog_config_where where;
+        const char *name;
+        int64_t kind;           /**< enum dog_config_feed_kind */
+        const char *url, *file; /**< one of them */
+        struct dog_config_word *affect;
+        size_t affects;    /**< 1..32 */
+        const char *match; /**< NULL: everything */
+        int64_t interval_ns, stale_ns, timeout_ns, lead_ns;
+        uint64_t max_bytes;
+        int64_t redirects;
+        double adds;  /**< log-odds; < 0: as usual for the kind */
+        double times; /**< the same as a multiple of the odds; 0: not given */
+        const char *timezone;
+        const char *contact; /**< NULL: none */
+        int64_t format,
+                measure;   /**< enum dog_feed_format; enum dog_feed_measure or -1: as usual for the kind */
+        double from, full; /**< < 0: as usual for the measure */
+        struct {
+                const char *entries, *start, *end, *value, *place, *words; /**< NULL: as the format says */
+        } map;
+        struct dog_config_where url_at, file_at, affects_at, stale_at, adds_at, times_at, timezone_at,
+                format_at, measure_at, from_at, full_at;
+};
+
 /** See core/policy.h, which says what each of them does. */
 struct dog_config_policy {
         double margin;
@@ -273,6 +301,16 @@ struct dog_config_policy {
         double copies_share;
 };
 
+/** Who forecasts, and whether it is trained on what is measured here. */
+struct dog_config_forecast {
+        const char *model;   /**< a model file; NULL: the installed one */
+        int64_t has_trees;   /**< 0: the online logistic alone */
+        int64_t has_retrain; /**< 0 or 1 */
+        int64_t retrain_every_ns;
+        int64_t retrain_from_ns; /**< telemetry of so long */
+        double retrain_cpu;      /**< share of one processor, at most */
+};
+
 struct dog_config {
         const char *site;
         const char *user; /**< the decider's account */
@@ -284,6 +322,7 @@ struct dog_config {
                 const char *socket;
         } api;
         struct dog_config_policy policy;
+        struct dog_config_forecast forecast;
         struct dog_config_profile *profile;
         size_t profiles;
         struct dog_config_tunnel *tunnel;
@@ -295,6 +334,8 @@ struct dog_config {
         size_t instances; /**< 0..128 */
         struct dog_config_vip *vip;
         size_t vips; /**< 0..64 */
+        struct dog_config_feed *feed;
+        size_t feeds; /**< 0..16 */
 
         struct dog_config_where site_at; /**< file NULL: not given */
         struct dog_config_pool *pool;    /**< private */

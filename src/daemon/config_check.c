@@ -59,6 +59,8 @@ _Static_assert(offsetof(struct dog_config_class, name) == offsetof(struct named,
                "a class begins as named");
 _Static_assert(offsetof(struct dog_config_instance, name) == offsetof(struct named, name),
                "an instance begins as named");
+_Static_assert(offsetof(struct dog_config_feed, name) == offsetof(struct named, name),
+               "a feed begins as named");
 _Static_assert(offsetof(struct dog_config_vip, name) == offsetof(struct named, name),
                "a vip begins as named");
 
@@ -744,7 +746,113 @@ size_t dog_config_notes(const struct dog_config *c, void (*note)(void *user, con
                         note_tell(&n, &c->instance[i].where, "instance \"%s\" serves no vip",
                                   c->instance[i].name);
         }
+        for (size_t i = 0; i < c->feeds; i++) {
+                const struct dog_config_feed *f = &c->feed[i];
+                struct stat st;
+                if (f->file && stat(f->file, &st) < 0)
+                        note_tell(&n, &f->file_at, "feed \"%s\": there is no file %s yet", f->name, f->file);
+                if (f->url && strncasecmp(f->url, "http:", 5) == 0)
+                        note_tell(&n, &f->url_at,
+                                  "feed \"%s\" is fetched without TLS: whoever is on the way can add caution",
+                                  f->name);
+        }
         return n.count;
+}
+
+/* ---- feeds ---- */
+
+static bool feed_knows(const struct dog_config *c, const char *name)
+{
+        for (size_t i = 0; i < c->tunnels; i++) {
+                if (strcmp(c->tunnel[i].name, name) == 0)
+                        return true;
+                for (size_t p = 0; p < c->tunnel[i].paths; p++)
+                        if (strcmp(c->tunnel[i].path[p].name, name) == 0)
+                                return true;
+        }
+        for (size_t i = 0; i < c->instances; i++) {
+                if (strcmp(c->instance[i].name, name) == 0)
+                        return true;
+                for (size_t f = 0; f < c->instance[i].fates; f++)
+                        if (strcmp(c->instance[i].fate[f].text, name) == 0)
+                                return true;
+        }
+        return false;
+}
+
+/* What the formats tell: the rows of dog_feed_map_of(), which a test compares with this. */
+static bool feed_format_tells(int64_t format, int64_t measure)
+{
+        enum { SUNDOG, MET_NORWAY, NWS, OPEN_METEO };
+        enum { RAIN, SNOW, WIND };
+        return format == SUNDOG || measure == RAIN || measure == WIND ||
+               (format == OPEN_METEO && measure == SNOW);
+}
+
+static int feed_json_check(const struct dog_config_feed *f, struct dog_err *e)
+{
+        static const char *const format[] = {"sundog", "met-norway", "nws", "open-meteo"};
+        static const char *const measure[] = {"rain", "snow", "wind", "attendance"};
+        bool has_map =
+                f->map.entries || f->map.start || f->map.end || f->map.value || f->map.place || f->map.words;
+        bool is_said = f->format || f->measure >= 0 || f->from >= 0 || f->full >= 0 || has_map;
+        int64_t judged = f->measure >= 0 ? f->measure : f->kind == DOG_CONFIG_EVENTS ? 3 : 0;
+        if (f->kind == DOG_CONFIG_CALENDAR && is_said)
+                return dog_config_fail(
+                        &f->where, e, -EINVAL,
+                        "feed \"%s\": \"format\", \"measure\", \"from\", \"full\" and \"map\" are for "
+                        "weather and events; a calendar has them all from RFC 5545",
+                        f->name);
+        if (f->kind != DOG_CONFIG_CALENDAR && !f->map.value && !feed_format_tells(f->format, judged))
+                return dog_config_fail(
+                        &f->format_at, e, -EINVAL,
+                        "feed \"%s\": the format %s does not tell %s; choose another \"measure\" or "
+                        "\"format\", or say where it stands by \"map: {value: ...}\"",
+                        f->name, format[f->format], measure[judged]);
+        if (f->from >= 0 && f->full >= 0 && f->full <= f->from)
+                return dog_config_fail(&f->full_at, e, -EINVAL,
+                                       "feed \"%s\": \"full\" must be more than \"from\"", f->name);
+        return 0;
+}
+
+static int feed_check(const struct dog_config *c, const struct dog_config_feed *f, struct dog_err *e)
+{
+        if (!f->url == !f->file)
+                return dog_config_fail(f->url ? &f->file_at : &f->where, e, -EINVAL,
+                                       "feed \"%s\" needs one source: \"url\" or \"file\", not %s", f->name,
+                                       f->url ? "both" : "neither");
+        if (f->stale_ns < f->interval_ns)
+                return dog_config_fail(
+                        &f->stale_at, e, -EINVAL,
+                        "feed \"%s\" would be stale before it is fetched again: \"stale_after\" is less "
+                        "than \"interval\"",
+                        f->name);
+        if (f->adds >= 0 && f->times > 0)
+                return dog_config_fail(
+                        &f->times_at, e, -EINVAL,
+                        "feed \"%s\": \"adds\" and \"times\" say the same thing; give one of them", f->name);
+        for (size_t i = 0; i < f->affects; i++) {
+                if (!feed_knows(c, f->affect[i].text))
+                        return dog_config_fail(
+                                &f->affects_at, e, -EINVAL,
+                                "feed \"%s\": there is no path, tunnel, instance or fate \"%s\"", f->name,
+                                f->affect[i].text);
+                for (size_t k = 0; k < i; k++)
+                        if (strcmp(f->affect[i].text, f->affect[k].text) == 0)
+                                return dog_config_fail(&f->affects_at, e, -EINVAL,
+                                                       "feed \"%s\" names \"%s\" twice", f->name,
+                                                       f->affect[i].text);
+        }
+        return feed_json_check(f, e);
+}
+
+static int feeds_check(struct dog_config *c, struct dog_err *e)
+{
+        struct list feeds = {"feed", c->feed, c->feeds, sizeof(*c->feed), 0, 0};
+        int rc = list_check(&feeds, e);
+        for (size_t i = 0; i < c->feeds && rc == 0; i++)
+                rc = feed_check(c, &c->feed[i], e);
+        return rc;
 }
 
 /* ---- all of it ---- */
@@ -779,7 +887,9 @@ int dog_config_check(struct dog_config *c, struct dog_err *e)
                 rc = tunnel_check(c, i, e);
         for (size_t i = 0; i < c->classes && rc == 0; i++)
                 rc = class_check(c, i, e);
-        return rc == 0 ? vips_check(c, e) : rc;
+        if (rc == 0)
+                rc = vips_check(c, e);
+        return rc == 0 ? feeds_check(c, e) : rc;
 }
 
 /* "tunnel "t": key file /x is ..." */
@@ -808,6 +918,23 @@ static int key_file_check(const char *what, const char *name, const char *file,
         return 0;
 }
 
+/* The time zones of this system are files. */
+static int feed_zone_check(const struct dog_config_feed *f, struct dog_err *e)
+{
+        char file[400];
+        struct stat st;
+        if (strcmp(f->timezone, "UTC") == 0)
+                return 0;
+        snprintf(file, sizeof(file), "/usr/share/zoneinfo/%s", f->timezone);
+        if (strstr(f->timezone, "..") || stat(file, &st) < 0 || !S_ISREG(st.st_mode))
+                return dog_config_fail(
+                        &f->timezone_at, e, -EINVAL,
+                        "feed \"%s\": there is no time zone \"%s\" on this system; write one such as "
+                        "Europe/Vienna (see: timedatectl list-timezones)",
+                        f->name, f->timezone);
+        return 0;
+}
+
 int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
 {
         char quoted[40];
@@ -830,5 +957,7 @@ int dog_config_check_files(const struct dog_config *c, struct dog_err *e)
         if (rc == 0 && c->front.aligned_key_file)
                 rc = key_file_check("the front", "", c->front.aligned_key_file, &c->front.aligned_key_file_at,
                                     e);
+        for (size_t i = 0; i < c->feeds && rc == 0; i++)
+                rc = feed_zone_check(&c->feed[i], e);
         return rc;
 }

@@ -20,6 +20,25 @@ static const struct config_key api_keys[] = {
          .help = "the UNIX socket on which the API and the page are served"},
 };
 
+static const char *const no_yes[] = {"no", "yes", NULL};
+
+static const struct config_key forecast_keys[] = {
+        {"model", CONFIG_FILE, AT(dog_config_forecast, model), .preset = "installed", .word = "installed",
+         .word_value = 0, .help = "trained trees for paths, made by \"sundog train\"; a file that is not fit is told, and "
+                                  "the online logistic forecasts alone"},
+        {"trees", CONFIG_CHOICE, AT(dog_config_forecast, has_trees), .preset = "yes", .choice = no_yes,
+         .help = "no: the online logistic alone"},
+        {"retrain", CONFIG_CHOICE, AT(dog_config_forecast, has_retrain), .preset = "yes", .choice = no_yes,
+         .help = "train trees on what the paths here have done; new ones serve only if they are better on what was "
+                 "measured last"},
+        {"retrain_every", CONFIG_TIME, AT(dog_config_forecast, retrain_every_ns), .preset = "1d", .min = "1min",
+         .max = "30d", .help = "between two trainings"},
+        {"retrain_from", CONFIG_TIME, AT(dog_config_forecast, retrain_from_ns), .preset = "7d", .min = "1h",
+         .max = "30d", .help = "learn from telemetry of so long"},
+        {"retrain_cpu", CONFIG_SHARE, AT(dog_config_forecast, retrain_cpu), .preset = "5%", .min = "0.1%",
+         .max = "100%", .help = "share of one processor that training takes at most, at the lowest priority"},
+};
+
 static const struct config_key policy_keys[] = {
         {"margin", CONFIG_NUMBER, AT(dog_config_policy, margin), .preset = "0.01", .min = "0",
          .max = "1000000", .help = "a move must gain this much price per second"},
@@ -82,6 +101,14 @@ static const struct config_section policy_section = {
         ARRAY_SIZE(policy_keys),
         "How eagerly traffic is moved and copied. Prices share one unit with a profile's *breach_price*: by "
         "default one second of broken promise costs 1."};
+static const struct config_section forecast_section = {
+        "forecast",
+        "forecast",
+        0,
+        forecast_keys,
+        ARRAY_SIZE(forecast_keys),
+        "Who says what is ahead. Trees, the online logistic, persistence and the base rate are mixed by their own "
+        "records."};
 static const struct config_section weight_section = {
         "weight",    "profiles[].weight",     0,
         weight_keys, ARRAY_SIZE(weight_keys), "What the score of 0 to 100 is made of; any scale."};
@@ -375,7 +402,6 @@ static const char *const protects[] = {"auto", "always", "never", "share", NULL}
 static const char *const returns[] = {"nat", "l2", "direct", NULL};
 static const char *const answers[] = {"primary", "first", NULL};
 static const char *const modes[] = {"translated", "aligned", NULL};
-static const char *const no_yes[] = {"no", "yes", NULL};
 
 #define VIP(field)    AT(dog_config_vip, field)
 #define VIP_AT(field) .where_offset = offsetof(struct dog_config_vip, field)
@@ -435,6 +461,101 @@ static const struct config_section vip_section = {
         "A virtual address in front of several instances. New connections leave an instance before it fails; "
         "protected ones live on when it dies."};
 
+static const char *const feed_kinds[] = {"calendar", "weather", "events", NULL};
+static const char *const feed_formats[] = {"sundog", "met-norway", "nws", "open-meteo", NULL};
+static const char *const feed_measures[] = {"rain", "snow", "wind", "attendance", NULL};
+
+#define FEED(field)    AT(dog_config_feed, field)
+#define FEED_AT(field) .where_offset = offsetof(struct dog_config_feed, field)
+#define MAP(field)                                                                                           \
+        .offset = offsetof(struct dog_config_feed, map.field) - offsetof(struct dog_config_feed, map)
+static const struct config_key feed_map_keys[] = {
+        {"entries", CONFIG_TEXT, MAP(entries), .preset = "",
+         .help = "the list of entries, by the names on the way to it: properties.timeseries"},
+        {"start", CONFIG_TEXT, MAP(start), .preset = "",
+         .help = "in an entry: when it begins, as an RFC 3339 time or seconds since 1970"},
+        {"end", CONFIG_TEXT, MAP(end), .preset = "",
+         .help = "in an entry: when it ends; without, it lasts until the next one begins"},
+        {"value", CONFIG_TEXT, MAP(value), .preset = "", .help = "in an entry: the number that is judged"},
+        {"where", CONFIG_TEXT, MAP(place), .preset = "", .help = "in an entry: what it is about"},
+        {"words", CONFIG_TEXT, MAP(words), .preset = "", .help = "in an entry: a text for people"},
+};
+static const struct config_section feed_map_section = {"map",
+                                                       "feeds[].map",
+                                                       0,
+                                                       feed_map_keys,
+                                                       ARRAY_SIZE(feed_map_keys),
+                                                       "Where things stand in a JSON document that has no "
+                                                       "name under *format*. What is given here stands above "
+                                                       "what the format says."};
+static const struct config_key feed_keys[] = {
+        {"name", CONFIG_NAME, FEED(name), .help = "what people call it"},
+        {"kind", CONFIG_CHOICE, FEED(kind), .choice = feed_kinds,
+         .help = "calendar: iCalendar, of planned maintenance; weather: a forecast as JSON; events: a "
+                 "schedule as "
+                 "JSON"},
+        {"url", CONFIG_LINK, FEED(url), FEED_AT(url_at), .preset = "", .help = "where it is fetched"},
+        {"file", CONFIG_FILE, FEED(file), FEED_AT(file_at), .preset = "",
+         .help = "a local file instead; the decider's user must be able to read it"},
+        {"affects", CONFIG_WORDS, FEED(affect), .count_offset = offsetof(struct dog_config_feed, affects),
+         FEED_AT(affects_at), .max = "32",
+         .help = "paths, tunnels, instances and fates that it is about. An entry that names some of them is "
+                 "about "
+                 "those alone"},
+        {"match", CONFIG_TEXT, FEED(match), .preset = "",
+         .help = "only entries with this text in their words or place, in any case of letters"},
+        {"interval", CONFIG_TIME, FEED(interval_ns), .preset = "15min", .min = "1s", .max = "7d",
+         .help = "how often it is fetched, give or take a tenth; after failures less and less often"},
+        {"stale_after", CONFIG_TIME, FEED(stale_ns), FEED_AT(stale_at), .preset = "3h", .min = "1s",
+         .max = "31d", .help = "when it could not be fetched for so long, what it said counts no more"},
+        {"timeout", CONFIG_TIME, FEED(timeout_ns), .preset = "20s", .min = "100ms", .max = "5min",
+         .help = "a fetch may take so long"},
+        {"max_bytes", CONFIG_SIZE, FEED(max_bytes), .preset = "1MiB", .min = "1kB", .max = "64MiB",
+         .help = "a longer answer is cut off and not read"},
+        {"redirects", CONFIG_INTEGER, FEED(redirects), .preset = "3", .min = "0", .max = "10",
+         .help = "followed at most; never from https to http"},
+        {"adds", CONFIG_NUMBER, FEED(adds), FEED_AT(adds_at), .preset = "usual", .min = "0", .max = "10",
+         .word = "usual", .word_value = -1,
+         .help = "what an entry adds to the risk, in log-odds; usual: 8 for a calendar (a chance of 1 in "
+                 "1000 becomes "
+                 "3 in 4), 2 for weather, 1 for events"},
+        {"times", CONFIG_NUMBER, FEED(times), FEED_AT(times_at), .preset = "none", .min = "1", .max = "20000",
+         .word = "none", .word_value = 0, .help = "the same as a multiple of the odds, instead of \"adds\""},
+        {"lead", CONFIG_TIME, FEED(lead_ns), .preset = "1min", .min = "0s", .max = "1d",
+         .help = "caution begins so long before what is announced"},
+        {"timezone", CONFIG_TEXT, FEED(timezone), FEED_AT(timezone_at), .preset = "UTC",
+         .help = "calendars: of times that say none, such as Europe/Vienna"},
+        {"contact", CONFIG_TEXT, FEED(contact), .preset = "",
+         .help = "told to the server with our name; some ask for an address to write to"},
+        {"format", CONFIG_CHOICE, FEED(format), FEED_AT(format_at), .preset = "sundog",
+         .choice = feed_formats,
+         .help = "of weather and events: our own (see below), MET Norway's Locationforecast 2.0 compact, the "
+                 "hourly "
+                 "forecast of the National Weather Service, Open-Meteo's hourly columns"},
+        {"measure", CONFIG_CHOICE, FEED(measure), FEED_AT(measure_at), .preset = "usual",
+         .choice = feed_measures, .word = "usual", .word_value = -1,
+         .help = "which number is judged; usual: rain of weather, attendance of events"},
+        {"from", CONFIG_NUMBER, FEED(from), FEED_AT(from_at), .preset = "usual", .min = "0",
+         .max = "1000000000", .word = "usual", .word_value = -1,
+         .help = "below this the number adds nothing; usual: rain 2 mm/h, snow 0.5 cm/h, wind 15 m/s, "
+                 "attendance "
+                 "1000"},
+        {"full", CONFIG_NUMBER, FEED(full), FEED_AT(full_at), .preset = "usual", .min = "0",
+         .max = "1000000000", .word = "usual", .word_value = -1,
+         .help = "from here on it adds everything; usual: 20 mm/h, 5 cm/h, 30 m/s, 20000"},
+        {"map", CONFIG_SECTION, FEED(map), .preset = "", .section = &feed_map_section,
+         .help = "where things stand in other JSON documents"},
+};
+static const struct config_section feed_section = {
+        "a feed",
+        "feeds[]",
+        sizeof(struct dog_config_feed),
+        feed_keys,
+        ARRAY_SIZE(feed_keys),
+        "What others announce: maintenance, weather, events. A feed can only add risk, for a time; it never "
+        "hides "
+        "what was measured, and nothing is usable or unusable because of it."};
+
 #define ROOT_COUNT(field) .count_offset = offsetof(struct dog_config, field)
 static const struct config_key root_keys[] = {
         {"site", CONFIG_NAME, AT(dog_config, site), .where_offset = offsetof(struct dog_config, site_at),
@@ -446,6 +567,8 @@ static const struct config_key root_keys[] = {
         {"api", CONFIG_SECTION, .offset = 0, .preset = "", .section = &api_section, .help = "where to ask"},
         {"policy", CONFIG_SECTION, AT(dog_config, policy), .preset = "", .section = &policy_section,
          .help = "how eagerly to act"},
+        {"forecast", CONFIG_SECTION, AT(dog_config, forecast), .preset = "", .section = &forecast_section,
+         .help = "who says what is ahead"},
         {"profiles", CONFIG_LIST, AT(dog_config, profile), ROOT_COUNT(profiles), .preset = "", .max = "64",
          .section = &profile_section, .help = "promises"},
         {"tunnels", CONFIG_LIST, AT(dog_config, tunnel), ROOT_COUNT(tunnels), .preset = "", .max = "32",
@@ -458,6 +581,8 @@ static const struct config_key root_keys[] = {
          .max = "128", .section = &instance_section, .help = "servers"},
         {"vips", CONFIG_LIST, AT(dog_config, vip), ROOT_COUNT(vips), .preset = "", .max = "64",
          .section = &vip_section, .help = "virtual addresses in front of them"},
+        {"feeds", CONFIG_LIST, AT(dog_config, feed), ROOT_COUNT(feeds), .preset = "", .max = "16",
+         .section = &feed_section, .help = "what others announce"},
 };
 const struct config_section dog_config_root = {"the configuration",       "",
                                                sizeof(struct dog_config), root_keys,
@@ -468,6 +593,8 @@ const char *dog_config_type_name(enum config_type type)
         static const char *const name[] = {
                 [CONFIG_NAME] = "name",
                 [CONFIG_DEVICE] = "network device",
+                [CONFIG_TEXT] = "text",
+                [CONFIG_LINK] = "URL (http or https)",
                 [CONFIG_FILE] = "absolute file name",
                 [CONFIG_TIME] = "time (ns, us, ms, s, min, h, d)",
                 [CONFIG_SHARE] = "share (% or 0..1)",

@@ -8,6 +8,8 @@
 enum config_type {
         CONFIG_NAME,     /**< const char *: letters, digits, '-', '_', '.'; at most 31 */
         CONFIG_DEVICE,   /**< const char *: a network device's name, at most 15 */
+        CONFIG_TEXT,     /**< const char *: any text */
+        CONFIG_LINK,     /**< const char *: http:// or https:// URL, of any host */
         CONFIG_FILE,     /**< const char *: an absolute file name */
         CONFIG_TIME,     /**< int64_t, nanoseconds */
         CONFIG_SHARE,    /**< double, 0..1 */

@@ -105,6 +105,26 @@ static int value_url(const char *text, struct dog_err *e)
         return 0;
 }
 
+/* What libcurl is given. It looks again; here it is for the sentence. */
+static int value_link(const char *text, struct dog_err *e)
+{
+        bool is_tls = strncasecmp(text, "https://", 8) == 0;
+        if (!is_tls && strncasecmp(text, "http://", 7) != 0)
+                return dog_err_set(e, -EINVAL, "\"%s\" is not a URL that begins with https:// or http://",
+                                   text);
+        const char *host = text + (is_tls ? 8 : 7);
+        size_t length = strcspn(host, "/?#");
+        if (length == 0 || strpbrk(text, " \"<>\\^`{|}"))
+                return dog_err_set(e, -EINVAL, "\"%s\" has no host, or a character that no URL has", text);
+        if (memchr(host, '@', length))
+                return dog_err_set(
+                        e, -EINVAL,
+                        "the URL of %.60s has a password in it, which everybody who may read the "
+                        "configuration would see; use one that needs none, or fetch it into a \"file\"",
+                        (const char *)memchr(host, '@', length) + 1);
+        return 0;
+}
+
 static int value_text(const struct config_key *key, const char *text, const char **at,
                       struct dog_config_pool *pool, struct dog_err *e)
 {
@@ -121,7 +141,9 @@ static int value_text(const struct config_key *key, const char *text, const char
         if (key->type == CONFIG_FILE && (text[0] != '/' || text[strlen(text) - 1] == '/'))
                 return dog_err_set(e, -EINVAL, "\"%s\" is not an absolute file name: begin it with '/'",
                                    text);
-        int rc = key->type == CONFIG_URL ? value_url(text, e) : 0;
+        int rc = key->type == CONFIG_URL    ? value_url(text, e)
+                 : key->type == CONFIG_LINK ? value_link(text, e)
+                                            : 0;
         if (rc < 0)
                 return rc;
         char *copy = dog_config_alloc(pool, strlen(text) + 1);
@@ -355,6 +377,8 @@ int dog_config_value_read(const struct config_key *key, const char *text, void *
         case CONFIG_DEVICE:
         case CONFIG_FILE:
         case CONFIG_URL:
+        case CONFIG_TEXT:
+        case CONFIG_LINK:
                 return value_text(key, text, at, pool, e);
         case CONFIG_TIME:
         case CONFIG_SHARE:
@@ -541,6 +565,8 @@ void dog_config_value_write(const struct config_key *key, const void *at, FILE *
         case CONFIG_DEVICE:
                 fputs(v.text, to);
                 return;
+        case CONFIG_TEXT:
+        case CONFIG_LINK:
         case CONFIG_FILE:
         case CONFIG_URL:
                 write_quoted(v.text, to);

@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "daemon/api.h"
 #include "daemon/decision.h"
+#include "daemon/feeds.h"
 #include "daemon/plan_config.h"
 #include "daemon/radios.h"
+#include "daemon/trees.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
 #include "hands/kernel.h"
@@ -86,6 +88,8 @@ struct decider {
         uv_work_t store_work;
         bool is_storing, is_stopping, is_running;
 
+        uv_async_t trees_async;
+        struct trees *trees;
         struct dog_loop *loop;
         struct path_host *host;
         struct path_link *link[LINKS_MAX];
@@ -95,6 +99,7 @@ struct decider {
         struct machine_track *machine_track;
         struct radios *radios; /* NULL: no path has one */
         struct dog_netlink_watch *watch;
+        struct feeds *feeds; /* NULL: none are configured */
         struct dog_store *store;
         struct dog_api *api;
         int64_t started_ns;
@@ -252,6 +257,28 @@ static void decider_sample(void *user, unsigned path, const struct dog_sample *s
                 dog_store_sample(t->d->store, t->rtt[path], at_ns, s->value[DOG_SIGNAL_RTT]);
         if (!isnan(s->value[DOG_SIGNAL_LOSS]))
                 dog_store_sample(t->d->store, t->loss[path], at_ns, s->value[DOG_SIGNAL_LOSS]);
+}
+
+/* ---- what others announce ---- */
+
+static void decider_feed_tell(void *user, const char *feed, bool is_warning, const char *text)
+{
+        dog_log(is_warning ? DOG_LOG_WARN : DOG_LOG_INFO, "feed=%s event=feed text=\"%s\"", feed, text);
+        decider_tell(user, dog_clock_mono_ns(), "feed", feed, NULL, text);
+}
+
+static void link_caution(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[])
+{
+        const struct track *t = user;
+        (void)now_ns;
+        feeds_caution_paths(t->d->feeds, (size_t)(t - t->d->track), g, c);
+}
+
+static void service_caution(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[])
+{
+        const struct decider *d = user;
+        (void)now_ns;
+        feeds_caution_instances(d->feeds, g, c);
 }
 
 /* ---- what radios tell ---- */
@@ -470,7 +497,8 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                          .store = d->store,
                          .radios = d->radios,
                          .started_ns = d->started_ns,
-                         .notes = d->notes};
+                         .notes = d->notes,
+                         .trees = d->trees};
         int64_t now_ns = dog_clock_mono_ns();
         struct view_instance vi = {.config = d->config, .loop = d->loop, .service = d->service};
         if (strcmp(ask, "status") == 0)
@@ -483,11 +511,14 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
                 return answer_events(d, question);
         if (strcmp(ask, "explain") == 0)
                 return answer_explain(d, question, e);
+        if (strcmp(ask, "feeds") == 0)
+                return feeds_view(d->feeds);
         bool is_known = false;
         json_t *answer = answer_instance(d, &vi, ask, question, now_ns, &is_known, e);
         if (!is_known)
                 dog_err_set(e, -EINVAL,
-                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, vips, "
+                            "nobody here knows \"%s\"; ask status, paths, forecast, events, explain, feeds, "
+                            "vips, "
                             "instances, conns, requests, drain, promote or forgive",
                             ask);
         return answer;
@@ -676,6 +707,64 @@ static void store_tick(uv_timer_t *timer)
         d->is_storing = uv_queue_work(&d->uv, &d->store_work, store_step, store_stepped) == 0;
 }
 
+/* ---- trees ---- */
+
+static void note_add(struct decider *d, const char *text)
+{
+        json_array_append_new(d->notes, json_string(text));
+        dog_log(DOG_LOG_WARN, "event=note text=\"%s\"", text);
+}
+
+/* Every class of every tunnel forecasts with the trees in force. */
+static void trees_give(struct decider *d)
+{
+        struct dog_group *g;
+        for (size_t i = 0; i < d->links; i++)
+                for (unsigned c = 0; (g = path_link_group(d->link[i], c)); c++)
+                        if (dog_group_trees(g, trees_model(d->trees)) < 0)
+                                dog_log(DOG_LOG_ERROR, "group=%s event=trees error=\"out of memory\"", g->name);
+}
+
+static void trees_told(uv_async_t *async)
+{
+        struct decider *d = async->data;
+        char text[700];
+        bool is_new;
+        if (d->is_stopping || !trees_news(d->trees, text, sizeof(text), &is_new))
+                return;
+        if (is_new) {
+                trees_give(d);
+                trees_release(d->trees);
+        }
+        dog_log(DOG_LOG_INFO, "event=retrained text=\"%s\"", text);
+        decider_tell(d, dog_clock_mono_ns(), "retrained", "trees", trees_json(d->trees), text);
+}
+
+static void trees_wake(void *user)
+{
+        struct decider *d = user;
+        uv_async_send(&d->trees_async);
+}
+
+static void trees_note(void *user, const char *text)
+{
+        note_add(user, text);
+}
+
+static int trees_begin(struct decider *d, struct dog_err *e)
+{
+        struct dog_err why = {0};
+        int rc = trees_open(&d->trees, d->config, trees_note, d, e);
+        if (rc < 0)
+                return rc;
+        trees_give(d);
+        d->trees_async.data = d;
+        uv_async_init(&d->uv, &d->trees_async, trees_told);
+        if (trees_train(d->trees, trees_wake, d, &why) < 0)
+                note_add(d, why.text);
+        return 0;
+}
+
 /* ---- stopping ---- */
 
 static void close_any(uv_handle_t *handle, void *unused)
@@ -713,12 +802,6 @@ static void hands_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- starting ---- */
 
-static void note_add(struct decider *d, const char *text)
-{
-        json_array_append_new(d->notes, json_string(text));
-        dog_log(DOG_LOG_WARN, "event=note text=\"%s\"", text);
-}
-
 static void store_begin(struct decider *d, const char *config_text)
 {
         struct dog_store_options o = {.path = d->config->store.path,
@@ -755,6 +838,7 @@ static void track_begin(struct decider *d, size_t i, const struct dog_config_tun
         }
         s->sample = decider_sample;
         s->watch = decider_watch;
+        s->caution = d->feeds ? link_caution : NULL;
         s->user = track;
 }
 
@@ -912,6 +996,7 @@ static int service_begin(struct decider *d, struct dog_err *e)
         s.watch = service_watch;
         s.news = service_news;
         s.hurry = service_hurry;
+        s.caution = d->feeds ? service_caution : NULL;
         s.user = d;
         rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
         plan_service_fini(&s);
@@ -941,6 +1026,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
         dog_ledger_listen(dog_loop_ledger(d->loop), decider_ledger, d);
         /* The socket before the data plane: a second sundogd is refused before it has touched anything. */
         int rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
+        if (rc == 0 && d->feeds)
+                rc = feeds_open(d->feeds, &d->uv, decider_feed_tell, d, e);
         if (rc == 0 && d->config->tunnels)
                 rc = host_begin(d, e);
         if (rc == 0)
@@ -952,6 +1039,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
                                  e);
         if (rc == 0 && d->config->vips)
                 rc = service_begin(d, e);
+        if (rc == 0)
+                rc = trees_begin(d, e);
         if (rc == 0)
                 rc = dog_netlink_watch_open(&d->watch, e);
         if (rc < 0)
@@ -982,8 +1071,10 @@ static void decider_end(struct decider *d)
 {
         /* Groups first: closing them lets go of links. What forwards is pinned and goes on. */
         d->is_running = false;
+        feeds_close(d->feeds);
         radios_close(d->radios);
         dog_loop_free(d->loop);
+        trees_close(d->trees);
         instance_service_close(d->service);
         free(d->machine_track);
         for (size_t i = 0; i < d->links; i++)
@@ -994,6 +1085,7 @@ static void decider_end(struct decider *d)
         while (uv_run(&d->uv, UV_RUN_DEFAULT) != 0)
                 ;
         uv_loop_close(&d->uv);
+        feeds_free(d->feeds);
         if (d->timer >= 0)
                 close(d->timer);
         dog_netlink_watch_close(d->watch);
@@ -1007,6 +1099,14 @@ int decider_main(struct dog_hands_client *hands, void *data)
         const struct decider_options *o = data;
         struct decider *d = calloc(1, sizeof(*d));
         struct dog_err e = {0};
+        /* With feeds, the filter comes here: what fetches them is started first, and nothing after it. */
+        if (d && o->config->feeds &&
+            (feeds_start(&d->feeds, o->config, &e) < 0 || dog_seccomp_enter(DOG_SECCOMP_STRICT, &e) < 0)) {
+                dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
+                feeds_free(d->feeds);
+                free(d);
+                return 1;
+        }
         if (!d || uv_loop_init(&d->uv) < 0) {
                 free(d);
                 dog_log(DOG_LOG_ERROR, "event=start error=\"out of memory\"");

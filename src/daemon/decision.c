@@ -1,6 +1,7 @@
 #include "daemon/decision.h"
 
 #include "base/clock.h"
+#include "daemon/reasons.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,19 +37,32 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
-        json_t *drivers = json_array();
-        for (int i = 0; i < DOG_DRIVERS; i++)
-                if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
-                        json_array_append_new(drivers, json_pack("{s:s, s:f}", "feature",
-                                                                 dog_risk_group_name(b->driver[i].feature),
-                                                                 "log_odds", (double)b->driver[i].log_odds));
         return json_pack(
-                "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:o}", "p_near",
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "p_near",
                 real_or_null((double)b->p_breach[0]), "p_middle", real_or_null((double)b->p_breach[1]),
-                "rtt_ms", real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
+                "p_far", real_or_null((double)b->p_breach[2]), "rtt_ms",
+                real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                 real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
                 "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "drivers", drivers);
+                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced, "caution",
+                real_or_null((double)b->caution), "model", reasons_model(b->speaker), "drivers",
+                reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes", reasons_modes(g, b));
+}
+
+/* What such chances have meant so far, at each horizon. */
+static json_t *calibrations_json(const struct dog_group *g, const struct dog_belief *b)
+{
+        json_t *list = json_array();
+        for (int h = 0; h < DOG_HORIZONS; h++) {
+                json_t *row = reasons_calibration(&g->insight.reliability[h], (double)b->p_breach[h]);
+                if (json_is_object(row)) {
+                        json_object_set_new(row, "horizon_s",
+                                            json_real((double)g->policy.horizon_ns[h] / 1e9));
+                        json_object_set_new(row, "p", json_real((double)b->p_breach[h]));
+                }
+                json_array_append_new(list, row);
+        }
+        return list;
 }
 
 json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *g)
@@ -97,14 +111,11 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
                 json_object_set_new(d, "bad_without_ms", json_integer(row->bad_without_ns / DOG_MS));
                 json_object_set_new(d, "seen_ms", json_integer(row->seen_ns / DOG_MS));
         }
-        int bin = (int)(row->active_was.p_breach[0] * DOG_RELIABILITY_BINS);
-        char text[64];
-        if (bin >= 0 && bin <= DOG_RELIABILITY_BINS)
-                json_object_set_new(
-                        d, "calibration",
-                        json_string(dog_reliability_text(
-                                &g->insight.reliability,
-                                bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1, text)));
+        json_t *record = calibrations_json(g, &row->active_was);
+        const json_t *text = json_object_get(json_array_get(record, 0), "text");
+        if (text)
+                json_object_set(d, "calibration", (json_t *)(uintptr_t)text);
+        json_object_set_new(d, "calibrations", record);
         return d;
 }
 
@@ -202,14 +213,39 @@ static void say_belief(struct text *t, const char *who, const json_t *b)
                 say(t, " (model disarmed: persistence decides)");
 }
 
-static void say_drivers(struct text *t, const json_t *b)
+static void say_reasons(struct text *t, const json_t *b)
 {
+        char text[400];
         if (word(b, "hint")[0] && strcmp(word(b, "hint"), "-") != 0)
                 say(t, "; %s", word(b, "hint"));
+        if (word(b, "announced")[0] && strcmp(word(b, "announced"), "-") != 0)
+                say(t, "; %s: log-odds %+.1f", word(b, "announced"), number(b, "caution"));
+        reasons_drivers_text(json_object_get(b, "drivers"), text, sizeof(text));
+        if (text[0])
+                say(t, "\ndrivers   %s (%s, in log-odds)", text, word(b, "model"));
+        reasons_voices_text(json_object_get(b, "voices"), text, sizeof(text));
+        if (text[0])
+                say(t, "\nvoices    %s", text);
+        reasons_modes_text(json_object_get(b, "modes"), text, sizeof(text));
+        if (text[0])
+                say(t, "\nhow       %s", text);
+}
+
+/* "1 s: says 70 %, happens 68 %, n = 431; 5 s: ..." */
+static void say_record(struct text *t, const json_t *d)
+{
         size_t i;
-        const json_t *d;
-        json_array_foreach(json_object_get(b, "drivers"), i, d)
-                say(t, "%s%s %+.2f", i ? ", " : "; drivers: ", word(d, "feature"), number(d, "log_odds"));
+        const json_t *row;
+        unsigned said = 0;
+        json_array_foreach(json_object_get(d, "calibrations"), i, row)
+        {
+                if (json_is_object(row))
+                        say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ",
+                            number(row, "horizon_s"), word(row, "text"));
+        }
+        /* Of a decision that an earlier release wrote down. */
+        if (!said && json_object_get(d, "calibration"))
+                say(t, "\nrecord    at such a risk, %s", word(d, "calibration"));
 }
 
 static enum dog_reason reason_of(const char *name)
@@ -245,7 +281,7 @@ char *decision_text(const json_t *d)
         }
         say(&t, "\nwhy       %s: %s\nbecause   ", word(d, "why"), dog_reason_help(reason_of(word(d, "why"))));
         say_belief(&t, word(d, "from"), before);
-        say_drivers(&t, before);
+        say_reasons(&t, before);
         if (strcmp(word(d, "chosen"), word(d, "from")) != 0) {
                 say(&t, "\n%s ", weights ? "instead of" : has_moved ? "chosen   " : "copy     ");
                 say_belief(&t, word(d, "chosen"), chosen);
@@ -273,8 +309,7 @@ char *decision_text(const json_t *d)
                 say(&t, "%.0f ms of broken promise, %.0f ms without the decision, of %.0f ms judged -> %s",
                     number(d, "bad_with_ms"), number(d, "bad_without_ms"), number(d, "seen_ms"),
                     word(d, "grade"));
-        if (json_object_get(d, "calibration"))
-                say(&t, "; this model at this risk: %s", word(d, "calibration"));
+        say_record(&t, d);
         if (json_object_get(d, "refused"))
                 say(&t, "\nrefused   %s: %s", word(d, "refused"),
                     dog_reason_help(reason_of(word(d, "refused"))));

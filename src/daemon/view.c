@@ -1,6 +1,7 @@
 #include "daemon/view.h"
 
 #include "base/clock.h"
+#include "daemon/reasons.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
         bool is_usable = false;
         bool is_up = false;
         bool is_bad = false;
+        const char *announced = NULL;
         struct dog_group *g;
         carries[0] = 0;
         *why = "";
@@ -43,6 +45,7 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 is_usable |= m->is_usable;
                 is_up |= m->is_up;
                 is_bad |= m->belief.is_bad;
+                announced = m->belief.announced[0] ? m->belief.announced : announced;
                 if (carries_all || carries_copy)
                         snprintf(carries + strlen(carries), room - strlen(carries), "%s%s%s",
                                  carries[0] ? " " : "", carries_copy ? "copy:" : "", g->name);
@@ -55,6 +58,8 @@ static const char *path_state(const struct path_link *l, unsigned path, char *ca
                 *why = "does not answer probes";
         else if (is_bad)
                 *why = "breaks a promise now";
+        else if (announced && !**why)
+                *why = announced;
         return !is_usable ? "DEAD" : is_active ? "ACTIVE" : is_hot ? "HOT" : "READY";
 }
 
@@ -197,22 +202,34 @@ static struct path_class_tx class_sent(const struct view *v, const struct dog_gr
         return counted.tx;
 }
 
+/* Who forecasts, and what was disarmed on how many members: "trees+logistic", "logistic; disarmed on 1". */
+static void model_words(const struct dog_group *g, char *to, size_t room)
+{
+        unsigned disarmed = 0;
+        for (unsigned m = 0; m < g->members; m++) {
+                const struct dog_outlook *o = &g->member[m].outlook;
+                bool is_any = !dog_brier_is_armed(&o->brier);
+                for (int i = 0; i < DOG_EXPERT_MODELS; i++)
+                        is_any |= o->mix.is_disarmed[i];
+                disarmed += is_any;
+        }
+        snprintf(to, room, "%s", g->insight.trees ? "trees+logistic" : "logistic");
+        if (disarmed)
+                snprintf(to + strlen(to), room - strlen(to), ", disarmed on %u", disarmed);
+}
+
 static json_t *class_row(const struct view *v, const struct dog_group *g)
 {
         char promise[96];
         char carried[128] = "";
         promise_words(&g->promise, promise, sizeof(promise));
         snprintf(carried, sizeof(carried), "%s", g->members ? g->member[g->active].name : "-");
-        unsigned disarmed = 0;
-        for (unsigned m = 0; m < g->members; m++) {
-                disarmed += !dog_brier_is_armed(&g->member[m].outlook.brier);
+        for (unsigned m = 0; m < g->members; m++)
                 if (m != g->active && (g->hot & (1U << m)))
                         snprintf(carried + strlen(carried), sizeof(carried) - strlen(carried), "+%s",
                                  g->member[m].name);
-        }
-        char model[32] = "armed";
-        if (disarmed)
-                snprintf(model, sizeof(model), "disarmed on %u", disarmed);
+        char model[64];
+        model_words(g, model, sizeof(model));
         const struct dog_tally *t = &g->tally;
         double served = (double)t->served_ns;
         struct path_class_tx sent = class_sent(v, g);
@@ -267,6 +284,32 @@ static bool note_missing(const struct view *v, json_t *notes)
         return is_any;
 }
 
+/* Which model is not heard, and who speaks instead. */
+static void note_disarmed(const struct dog_group *g, const struct dog_member *m, json_t *notes)
+{
+        char text[300];
+        const struct dog_outlook *o = &m->outlook;
+        if (!dog_brier_is_armed(&o->brier)) {
+                snprintf(text, sizeof(text),
+                         "%s on %s: the forecast lost against persistence over 200 outcomes and is disarmed: "
+                         "what "
+                         "is, is taken for what will be",
+                         g->name, m->name);
+                json_array_append_new(notes, json_string(text));
+        }
+        for (int i = 0; i < DOG_EXPERT_MODELS; i++) {
+                if (!o->mix.is_disarmed[i])
+                        continue;
+                snprintf(text, sizeof(text),
+                         "%s on %s: %s lost against persistence over 200 outcomes (Brier score %.4f, %.4f) "
+                         "and "
+                         "is not heard until better",
+                         g->name, m->name, dog_expert_name(i), dog_brier_model(&o->mix.record[i]),
+                         dog_brier_persistence(&o->mix.record[i]));
+                json_array_append_new(notes, json_string(text));
+        }
+}
+
 json_t *view_status(const struct view *v, int64_t now_ns)
 {
         struct dog_tally all = {0};
@@ -295,15 +338,8 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                                  g->name);
                         json_array_append_new(notes, json_string(text));
                 }
-                for (unsigned m = 0; m < g->members; m++) {
-                        if (dog_brier_is_armed(&g->member[m].outlook.brier))
-                                continue;
-                        snprintf(text, sizeof(text),
-                                 "%s on %s: the risk model lost against persistence over 200 outcomes "
-                                 "and is disarmed",
-                                 g->name, g->member[m].name);
-                        json_array_append_new(notes, json_string(text));
-                }
+                for (unsigned m = 0; m < g->members; m++)
+                        note_disarmed(g, &g->member[m], notes);
         }
         is_degraded |= note_missing(v, notes);
         json_t *store = json_null();
@@ -320,71 +356,92 @@ json_t *view_status(const struct view *v, int64_t now_ns)
                         json_array_append_new(notes, json_string(text));
                 }
         }
-        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "version",
-                         SUNDOG_VERSION, "site", v->config->site, "up_s",
+        json_t *model = v->trees ? trees_json(v->trees) : json_null();
+        return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
+                         "version", SUNDOG_VERSION, "site", v->config->site, "up_s",
                          (double)(now_ns - v->started_ns) / 1e9, "decisions", (json_int_t)all.decisions,
                          "helped", (json_int_t)all.helped, "neutral", (json_int_t)all.neutral, "hurt",
                          (json_int_t)all.hurt, "saved_ms", (json_int_t)(all.bad_saved_ns / DOG_MS),
                          "is_degraded", (int)is_degraded, "paths", view_paths(v, now_ns), "classes", classes,
-                         "packets", drop_rows(v), "store", store, "notes", notes);
+                         "packets", drop_rows(v), "store", store, "notes", notes, "forecasters", model);
 }
 
 /* ---- forecast ---- */
 
-static void expect_words(const struct dog_expect *x, const char *unit, double scale, char *to, size_t room)
+static int digits_for(double v)
 {
-        if (isnan(x->mean))
-                snprintf(to, room, "-");
-        else
-                snprintf(to, room, "%.*f%s +-%.*f", scale * (double)x->mean < 10 ? 2 : 0,
-                         scale * (double)x->mean, unit, scale * (double)x->mean < 10 ? 2 : 0,
-                         scale * (double)x->spread);
+        return fabs(v) < 10 ? 2 : 0;
 }
 
-static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m)
+static void expect_words(const struct dog_expect *x, const char *unit, double scale, char *to, size_t room)
+{
+        double mean = scale * (double)x->mean;
+        double spread = scale * (double)x->spread;
+        if (isnan(mean))
+                snprintf(to, room, "-");
+        else
+                snprintf(to, room, "%.*f%s +-%.*f", digits_for(mean), mean, unit, digits_for(spread), spread);
+}
+
+static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_t now_ns)
 {
         const struct dog_belief *b = &g->member[m].belief;
-        char drivers[200] = "";
-        for (int i = 0; i < DOG_DRIVERS; i++)
-                if (b->driver[i].log_odds > 0.05F || b->driver[i].log_odds < -0.05F)
-                        snprintf(drivers + strlen(drivers), sizeof(drivers) - strlen(drivers), "%s%s %+.1f",
-                                 drivers[0] ? ", " : "", dog_risk_group_name(b->driver[i].feature),
-                                 (double)b->driver[i].log_odds);
+        struct dog_outlook_reasons r;
+        char rtt[32];
+        char jitter[32];
+        char loss[32];
+        char ahead[16];
+        char text[400];
+        dog_group_explain(g, m, h, now_ns, &r);
+        expect_words(&b->rtt_ms[h], "ms", 1, rtt, sizeof(rtt));
+        expect_words(&b->jitter_ms[h], "ms", 1, jitter, sizeof(jitter));
+        expect_words(&b->loss[h], "%", 100, loss, sizeof(loss));
+        snprintf(ahead, sizeof(ahead), "%.3gs", (double)g->policy.horizon_ns[h] / 1e9);
+        json_t *row = json_pack(
+                "{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, "
+                "s:s, s:f}",
+                "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
+                (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss", loss, "rtt_ms",
+                real((double)b->rtt_ms[h].mean), "rtt_spread_ms", real((double)b->rtt_ms[h].spread),
+                "jitter_ms", real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
+                real((double)b->jitter_ms[h].spread), "loss_ratio", real((double)b->loss[h].mean),
+                "loss_spread", real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
+                "score", real((double)b->score), "is_armed", (int)b->is_armed, "is_bad", (int)b->is_bad,
+                "hint", dog_hint_text(g, b->hint), "announced", h == 0 ? b->announced : "", "caution",
+                (double)b->caution);
+        if (!row)
+                return NULL;
+        json_t *drivers = reasons_drivers(r.driver);
+        reasons_drivers_text(drivers, text, sizeof(text));
+        json_object_set_new(row, "drivers", json_string(text));
+        json_object_set_new(row, "reasons", drivers);
+        json_object_set_new(row, "model", json_string(reasons_model(r.speaker)));
+        json_object_set_new(row, "voices", reasons_voices(r.voice));
+        json_object_set_new(row, "calibration",
+                            reasons_calibration(&g->insight.reliability[h], (double)b->p_breach[h]));
+        /* How it fails is said for the middle horizon alone. */
+        if (h == 1)
+                json_object_set_new(row, "modes", reasons_modes(g, b));
+        return row;
+}
+
+static void forecast_rows(json_t *rows, const struct dog_group *g, unsigned m, int64_t now_ns)
+{
         for (int h = 0; h < DOG_HORIZONS; h++) {
-                char rtt[32];
-                char jitter[32];
-                char loss[32];
-                char ahead[16];
-                expect_words(&b->rtt_ms[h], "ms", 1, rtt, sizeof(rtt));
-                expect_words(&b->jitter_ms[h], "ms", 1, jitter, sizeof(jitter));
-                expect_words(&b->loss[h], "%", 100, loss, sizeof(loss));
-                snprintf(ahead, sizeof(ahead), "%.3gs", (double)g->policy.horizon_ns[h] / 1e9);
-                json_array_append_new(
-                        rows,
-                        json_pack("{s:s, s:s, s:s, s:f, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-                                  "s:o, s:s, s:b}",
-                                  "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
-                                  (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss",
-                                  loss, "rtt_ms", real((double)b->rtt_ms[h].mean), "rtt_spread_ms",
-                                  real((double)b->rtt_ms[h].spread), "jitter_ms",
-                                  real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
-                                  real((double)b->jitter_ms[h].spread), "loss_ratio",
-                                  real((double)b->loss[h].mean), "loss_spread",
-                                  real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
-                                  "score", real((double)b->score), "drivers", h == 0 ? drivers : "",
-                                  "is_armed", (int)b->is_armed));
+                json_t *row = forecast_row(g, m, h, now_ns);
+                if (row)
+                        json_array_append_new(rows, row);
         }
 }
 
 json_t *view_forecast(const struct view *v, const char *path, int64_t now_ns)
 {
-        (void)now_ns;
         json_t *rows = json_array();
         for (size_t i = 0; i < dog_loop_groups(v->loop); i++) {
                 const struct dog_group *g = dog_loop_group(v->loop, i);
                 for (unsigned m = 0; g && m < g->members; m++)
                         if (!path || strcmp(path, g->member[m].name) == 0)
-                                forecast_rows(rows, g, m);
+                                forecast_rows(rows, g, m, now_ns);
         }
         return rows;
 }

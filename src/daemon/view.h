@@ -6,6 +6,7 @@
 #include "core/loop.h"
 #include "daemon/config.h"
 #include "daemon/radios.h"
+#include "daemon/trees.h"
 #include "kinds/path/link.h"
 #include "store/store.h"
 
@@ -18,6 +19,7 @@ struct view {
         size_t links;
         struct dog_store *store;     /**< may be NULL */
         const struct radios *radios; /**< NULL: no path has one */
+        const struct trees *trees;   /**< may be NULL */
         int64_t started_ns;          /**< monotonic */
         json_t *notes;               /**< array of sentences that an operator should see; borrowed */
 };

@@ -336,6 +336,8 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
                 why = dog_hint_text(s.group, b->hint);
         if (!*why && b && b->is_bad)
                 why = "breaks a promise now";
+        if (!*why && b && b->announced[0])
+                why = b->announced;
         if (!*why && s.leaving)
                 why = "its connections are carried over";
         if (!*why && strcmp(m.source, "agent") == 0 && !m.agent.is_heard)

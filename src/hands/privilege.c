@@ -4,6 +4,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
@@ -182,6 +183,9 @@ static const struct privilege_rule privilege_rules[] = {
         {"prctl", 0, SCMP_CMP_EQ, PR_GET_NO_NEW_PRIVS, 0},
         {"prctl", 0, SCMP_CMP_EQ, PR_CAPBSET_READ, 0},
         {"prctl", 0, SCMP_CMP_EQ, 0x53564d41 /* PR_SET_VMA: malloc names its arenas */, 0},
+        /* Background work may step back, never forward. */
+        {"sched_setscheduler", 1, SCMP_CMP_EQ, SCHED_IDLE, 0},
+        {"setpriority", 2, SCMP_CMP_EQ, 19, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIONREAD, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIONBIO, 0},
         {"ioctl", 1, SCMP_CMP_EQ, FIOCLEX, 0},
@@ -194,6 +198,49 @@ static const struct privilege_rule privilege_rules[] = {
 };
 
 static const char *const privilege_exec_calls[] = {"execve", "execveat", "clone", "vfork", "fork", "setpgid"};
+
+/*
+ * The process that fetches feeds (sources/feed_fetch.h), and its children. What TLS, name look-ups in a
+ * thread and fork need; libraries of the resolver are opened by it while it runs.
+ */
+static const char *const privilege_fetch_calls[] = {
+        "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "select", "pselect6",
+        "eventfd2", "nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time",
+        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "alarm",
+        "setitimer", "read", "write", "readv", "writev", "pread64", "lseek", "close", "dup", "fcntl", "pipe",
+        "pipe2", "socketpair",
+        /* bind: the resolver's netlink socket, which asks which addresses this machine has */
+        "bind", "connect", "shutdown", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto",
+        "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg", "stat", "fstat", "lstat", "newfstatat",
+        "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "getdents64", "getcwd", "readlink",
+        "readlinkat", "brk", "munmap", "mremap", "madvise", "mincore", "membarrier", "futex",
+        "set_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid", "getuid", "geteuid",
+        "getgid", "getegid", "getresuid", "getresgid", "sched_yield", "sched_getaffinity", "getcpu",
+        "getrlimit", "setrlimit", "prlimit64", "getrusage", "sysinfo", "uname", "arch_prctl", "tgkill",
+        "kill", "wait4", "waitid", "exit", "exit_group", "getrandom"};
+
+#define PRIVILEGE_NAMESPACES                                                                                 \
+        (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |        \
+         CLONE_NEWNET)
+
+static const struct privilege_rule privilege_fetch_rules[] = {
+        {"socket", 0, SCMP_CMP_EQ, AF_UNIX, 0},
+        {"socket", 0, SCMP_CMP_EQ, AF_INET, 0},
+        {"socket", 0, SCMP_CMP_EQ, AF_INET6, 0},
+        {"socket", 0, SCMP_CMP_EQ, AF_NETLINK, 0},
+        {"open", 1, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
+        {"openat", 2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
+        {"mmap", 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0},
+        {"mmap", 3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0},
+        {"mprotect", 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0},
+        {"prctl", 0, SCMP_CMP_EQ, PR_SET_NAME, 0},
+        {"prctl", 0, SCMP_CMP_EQ, PR_SET_PDEATHSIG, 0},
+        {"prctl", 0, SCMP_CMP_EQ, 0x53564d41, 0},
+        {"ioctl", 1, SCMP_CMP_EQ, FIONREAD, 0},
+        {"ioctl", 1, SCMP_CMP_EQ, FIONBIO, 0},
+        {"ioctl", 1, SCMP_CMP_EQ, TCGETS, 0},
+        {"clone", 0, SCMP_CMP_MASKED_EQ, PRIVILEGE_NAMESPACES, 0},
+};
 
 static int privilege_allow(scmp_filter_ctx filter, const char *call, unsigned n, struct scmp_arg_cmp compare)
 {
@@ -209,10 +256,15 @@ static int privilege_filter_fill(scmp_filter_ctx filter, enum dog_seccomp how)
 {
         const struct scmp_arg_cmp any = {0};
         int rc = 0;
-        for (size_t i = 0; i < ARRAY_SIZE(privilege_calls) && rc == 0; i++)
-                rc = privilege_allow(filter, privilege_calls[i], 0, any);
-        for (size_t i = 0; i < ARRAY_SIZE(privilege_rules) && rc == 0; i++) {
-                const struct privilege_rule *r = &privilege_rules[i];
+        bool fetches = how == DOG_SECCOMP_FETCH;
+        const char *const *call = fetches ? privilege_fetch_calls : privilege_calls;
+        size_t calls = fetches ? ARRAY_SIZE(privilege_fetch_calls) : ARRAY_SIZE(privilege_calls);
+        const struct privilege_rule *rule = fetches ? privilege_fetch_rules : privilege_rules;
+        size_t rules = fetches ? ARRAY_SIZE(privilege_fetch_rules) : ARRAY_SIZE(privilege_rules);
+        for (size_t i = 0; i < calls && rc == 0; i++)
+                rc = privilege_allow(filter, call[i], 0, any);
+        for (size_t i = 0; i < rules && rc == 0; i++) {
+                const struct privilege_rule *r = &rule[i];
                 struct scmp_arg_cmp compare = {r->argument, r->compare, r->a, r->b};
                 rc = privilege_allow(filter, r->call, 1, compare);
         }

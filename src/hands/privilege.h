@@ -30,13 +30,16 @@ int dog_privileges_keep_hands(struct dog_err *e);
 
 enum dog_seccomp {
         DOG_SECCOMP_STRICT = 0,
-        DOG_SECCOMP_EXEC = 1, /**< may also start other programs: operator's hooks */
+        DOG_SECCOMP_EXEC = 1,  /**< may also start other programs: operator's hooks */
+        DOG_SECCOMP_FETCH = 2, /**< a client of the network that reads files, and forks: no bpf, no writing of
+                                  files, no listening, no programs */
 };
 
 /**
  * Allow this process the system calls of an event loop with sockets, files, threads and a data
  * base, and no others; those fail with EPERM. bpf() is limited to reading and writing maps one
  * has, socket() to UNIX, IPv4, IPv6 and netlink; memory that is anonymous or was writable cannot
- * become executable. Requires no_new_privs (dog_privileges_drop).
+ * become executable. DOG_SECCOMP_FETCH has a list of its own, and a shorter one. Requires no_new_privs
+ * (dog_privileges_drop).
  */
 int dog_seccomp_enter(enum dog_seccomp how, struct dog_err *e);

@@ -180,7 +180,7 @@ int dog_gbt_trainer_new(struct dog_gbt_trainer **to, const struct dog_gbt_bins *
         t->usable = malloc(bins->features * sizeof(*t->usable));
         if (t->row && t->stop_row && t->said && t->usable) {
                 train_list_rows(t);
-                t->grower = t->rows ? gbt_grower_new(bins, params, t->rows) : NULL;
+                t->grower = t->rows ? gbt_grower_new(bins, &t->p, t->rows) : NULL;
         }
         if (!t->grower) {
                 rc = t->usable && t->said && t->row && t->stop_row && t->rows == 0
@@ -306,7 +306,10 @@ static void train_round_part(void *data, unsigned part, unsigned parts)
         }
 }
 
-/* How many steps 1 has, when the largest value has at most train_steps of them: a power of two. */
+/*
+ * How many steps 1 has, when the largest value has at most train_steps of them: a power of two. Derivatives
+ * that are all below 2^-36 are those of a model without any doubt left; they may round to nothing.
+ */
 static float train_steps_of(const float *most, unsigned parts)
 {
         float all = 0;
@@ -314,7 +317,7 @@ static float train_steps_of(const float *most, unsigned parts)
         for (unsigned i = 0; i < parts; i++)
                 all = fmaxf(all, most[i]);
         frexpf(all, &exponent);
-        return all > 0 ? ldexpf(train_steps, -exponent) : 1;
+        return all > 0 ? ldexpf(train_steps, exponent > -36 ? -exponent : 36) : 1;
 }
 
 static void train_make_slopes(const struct dog_gbt_trainer *t, size_t rows, double *unit_g, double *unit_h)
@@ -540,7 +543,7 @@ static uint64_t train_params_hash(const struct dog_gbt_params *p)
         return dog_sip_fini(&s);
 }
 
-static uint64_t train_bytes_hash(const uint8_t *bytes, size_t size)
+uint64_t dog_gbt_state_checksum(const uint8_t *bytes, size_t size)
 {
         struct dog_sip s;
         dog_sip_init(&s, train_key[0], ~train_key[1]);
@@ -577,7 +580,7 @@ int dog_gbt_trainer_save(const struct dog_gbt_trainer *t, uint8_t **bytes, size_
                 dog_write_u64(&out, loss);
                 dog_gbt_write(m, *bytes + TRAIN_STATE_HEAD);
                 out.at = *size - TRAIN_STATE_TAIL;
-                dog_write_u64(&out, train_bytes_hash(*bytes, out.at));
+                dog_write_u64(&out, dog_gbt_state_checksum(*bytes, out.at));
         } else {
                 rc = dog_err_set(e, -ENOMEM, "training: no memory for a state of %zu bytes", *size);
         }
@@ -618,7 +621,7 @@ static int train_read_state(struct dog_gbt_trainer *t, struct dog_bytes *in, con
                 return dog_err_set(e, -EINVAL, "training: this is not the state of a training; begin anew");
         struct dog_bytes tail = dog_bytes_in(bytes, size);
         tail.at = size - TRAIN_STATE_TAIL;
-        if (dog_read_u64(&tail) != train_bytes_hash(bytes, size - TRAIN_STATE_TAIL))
+        if (dog_read_u64(&tail) != dog_gbt_state_checksum(bytes, size - TRAIN_STATE_TAIL))
                 return dog_err_set(e, -EINVAL, "training: the state is damaged or cut off; begin anew");
         if (dog_read_u64(in) != t->b->fingerprint)
                 return dog_err_set(e, -EINVAL, "training: the state is of other data; begin anew");

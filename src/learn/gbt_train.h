@@ -95,6 +95,8 @@ int dog_gbt_trainer_model(const struct dog_gbt_trainer *t, struct dog_gbt **to, 
  */
 int dog_gbt_trainer_save(const struct dog_gbt_trainer *t, uint8_t **bytes, size_t *size, struct dog_err *e);
 int dog_gbt_trainer_resume(struct dog_gbt_trainer *t, const uint8_t *bytes, size_t size, struct dog_err *e);
+/** The checksum of a state's first `size` bytes: all but its last eight. */
+uint64_t dog_gbt_state_checksum(const uint8_t *bytes, size_t size);
 
 /** Called after each round; false stops the training with -ECANCELED. */
 typedef bool dog_gbt_watch_fn(void *data, const struct dog_gbt_progress *progress);

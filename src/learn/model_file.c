@@ -237,7 +237,7 @@ int dog_model_check_features(const struct dog_model *m, const char *const *featu
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-static uint64_t model_hash(const uint8_t *bytes, size_t size)
+uint64_t dog_model_checksum(const uint8_t *bytes, size_t size)
 {
         struct dog_sip s;
         struct dog_bytes in = dog_bytes_in(bytes, size);
@@ -326,7 +326,7 @@ int dog_model_encode(const struct dog_model *m, uint8_t **bytes, size_t *size, s
         *size = out.at + MODEL_TAIL;
         struct dog_bytes head = dog_bytes_of(*bytes + 12, 8);
         dog_write_u64(&head, *size);
-        dog_write_u64(&out, model_hash(*bytes, out.at));
+        dog_write_u64(&out, dog_model_checksum(*bytes, out.at));
         return 0;
 }
 
@@ -481,7 +481,7 @@ static int model_check_frame(const uint8_t *bytes, size_t size, struct dog_err *
         if (size < MODEL_HEAD + MODEL_TAIL)
                 return dog_err_set(e, -EINVAL, "it is too short: %zu bytes", size);
         in.at = size - MODEL_TAIL;
-        if (dog_read_u64(&in) != model_hash(bytes, size - MODEL_TAIL))
+        if (dog_read_u64(&in) != dog_model_checksum(bytes, size - MODEL_TAIL))
                 return dog_err_set(
                         e, -EINVAL,
                         "it is damaged: its checksum does not hold; copy it again or train it again");

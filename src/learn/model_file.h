@@ -118,6 +118,9 @@ int dog_model_encode(const struct dog_model *m, uint8_t **bytes, size_t *size, s
 /** -EINVAL with what is wrong: not a model, another version, cut off, too long, damaged, counts that lie. */
 int dog_model_decode(struct dog_model **to, const uint8_t *bytes, size_t size, struct dog_err *e);
 
+/** The checksum of a file's first `size` bytes: all but its last eight. */
+uint64_t dog_model_checksum(const uint8_t *bytes, size_t size);
+
 /** Write the file: whole or not at all, also when power fails. Negative errno of the file system. */
 int dog_model_write(const struct dog_model *m, const char *path, struct dog_err *e);
 int dog_model_read(struct dog_model **to, const char *path, struct dog_err *e);

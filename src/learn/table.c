@@ -126,12 +126,13 @@ static int table_check(const struct dog_table *t, const struct dog_table_row *ro
                                            "table \"%s\", row %zu: %s is %d; a label is -1, 0 or 1", t->name,
                                            t->rows, t->target_name[i], row->label[i]);
         for (unsigned i = 0; row->number && i < t->targets; i++)
-                if (t->target_kind[i] == DOG_TARGET_NUMBER && isinf(row->number[i]))
-                        return dog_err_set(e, -EINVAL, "table \"%s\", row %zu: %s is infinite", t->name,
-                                           t->rows, t->target_name[i]);
-        if (!(row->weight >= 0) || isinf(row->weight))
-                return dog_err_set(e, -EINVAL, "table \"%s\", row %zu: a weight of %g; it is finite and >= 0",
-                                   t->name, t->rows, (double)row->weight);
+                if (t->target_kind[i] == DOG_TARGET_NUMBER && fabsf(row->number[i]) > DOG_TABLE_NUMBER_MAX)
+                        return dog_err_set(e, -EINVAL, "table \"%s\", row %zu: %s is %g; at most %g", t->name,
+                                           t->rows, t->target_name[i], (double)row->number[i],
+                                           (double)DOG_TABLE_NUMBER_MAX);
+        if (!(row->weight >= 0 && row->weight <= DOG_TABLE_WEIGHT_MAX))
+                return dog_err_set(e, -EINVAL, "table \"%s\", row %zu: a weight of %g; it is 0..%g", t->name,
+                                   t->rows, (double)row->weight, (double)DOG_TABLE_WEIGHT_MAX);
         return 0;
 }
 

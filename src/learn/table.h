@@ -24,6 +24,10 @@ enum {
         DOG_TABLE_NAME_SIZE = 64, /**< of a table, a feature or a target, with its final zero */
 };
 
+/** So that a weight times a number stays a number. */
+#define DOG_TABLE_WEIGHT_MAX 1e6F
+#define DOG_TABLE_NUMBER_MAX 1e30F
+
 /** The record ends, or has a gap, before it is known what happened. */
 #define DOG_LABEL_UNKNOWN (-1)
 
@@ -43,7 +47,7 @@ struct dog_table {
         float *x;        /**< rows x features, a row after the other */
         int8_t *label;   /**< rows x targets: 0, 1 or DOG_LABEL_UNKNOWN */
         float *number;   /**< rows x targets; NULL while no target is a number */
-        float *weight;   /**< per row, >= 0 */
+        float *weight;   /**< per row, 0..DOG_TABLE_WEIGHT_MAX */
         uint32_t *block; /**< per row */
         uint64_t *id;    /**< per row: free for the reader of the data, to find the row's origin again */
         size_t room;     /**< rows that fit before the table grows */
@@ -54,7 +58,7 @@ struct dog_table_row {
         const float *x;      /**< `features` numbers; an infinite one is refused */
         const int8_t *label; /**< `targets` labels; NULL: all unknown */
         const float *number; /**< `targets` numbers, read for targets of that kind; NULL: all unknown */
-        float weight;        /**< finite, >= 0; 1 is ordinary */
+        float weight;        /**< 0..DOG_TABLE_WEIGHT_MAX; 1 is ordinary */
         uint32_t block;
         uint64_t id;
 };

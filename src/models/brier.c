@@ -7,7 +7,8 @@
 /*
  * A model is worse when the difference is more than a hundredth of a percent an outcome (being
  * always right is persistence's to win, and no harm) and more than chance: two standard errors
- * over the blocks of the window.
+ * over the blocks of the window, and two of what the model itself would expect. With d = (p-y)^2 - (q-y)^2
+ * and y = 1 with chance p, the variance of d is 4 (p-q)^2 p (1-p).
  */
 static const double brier_least = 0.0001;
 static const double brier_errors = 2;
@@ -39,6 +40,7 @@ static bool brier_is_worse(const struct dog_brier *b)
         }
         double variance =
                 (squares - sum * sum / DOG_BRIER_BLOCKS) * DOG_BRIER_BLOCKS / (DOG_BRIER_BLOCKS - 1);
+        variance = fmax(variance, brier_sum(b->chance));
         return sum > brier_least * b->in_window && sum > brier_errors * sqrt(fmax(variance, 0));
 }
 
@@ -70,9 +72,12 @@ enum dog_brier_change dog_brier_learn(struct dog_brier *b, double p_model, doubl
                         b->in_window = (uint8_t)(b->in_window - DOG_BRIER_BLOCK);
                 b->model[b->block] = 0;
                 b->persistence[b->block] = 0;
+                b->chance[b->block] = 0;
         }
         b->model[b->block] += (float)((p_model - y) * (p_model - y));
         b->persistence[b->block] += (float)((p_persistence - y) * (p_persistence - y));
+        double apart = p_model - p_persistence;
+        b->chance[b->block] += (float)(4 * apart * apart * p_model * (1 - p_model));
         b->in_block++;
         b->in_window++;
         b->count += b->count < UINT32_MAX;

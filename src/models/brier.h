@@ -16,6 +16,7 @@ enum { DOG_BRIER_BLOCKS = 25, DOG_BRIER_BLOCK = 8, DOG_BRIER_WINDOW = DOG_BRIER_
 struct dog_brier {
         float model[DOG_BRIER_BLOCKS]; /**< sums of squares */
         float persistence[DOG_BRIER_BLOCKS];
+        float chance[DOG_BRIER_BLOCKS]; /**< variance of the difference, if the model is right */
         uint32_t count; /**< outcomes ever (saturates) */
         uint8_t block;  /**< being filled */
         uint8_t in_block;
@@ -29,7 +30,8 @@ enum dog_brier_change { DOG_BRIER_SAME, DOG_BRIER_DISARMED, DOG_BRIER_REARMED };
 void dog_brier_init(struct dog_brier *b);
 /**
  * Count one outcome. Disarms when, over a full window, the model's score is worse than
- * persistence's by more than chance (two standard errors); re-arms when it is better again by more than 2 %
+ * persistence's by more than chance (two standard errors, as the blocks differ and as the model itself
+ * expects: a model that says 2 % is not refuted by 200 quiet outcomes); re-arms when it is better again by more than 2 %
  * of persistence's.
  */
 enum dog_brier_change dog_brier_learn(struct dog_brier *b, double p_model, double p_persistence,

@@ -265,10 +265,11 @@ void dog_gbt_write(const struct dog_gbt *m, void *to)
 
 static void gbt_double(const float *x, unsigned features, float *both)
 {
+        /* A comparison with NaN is false: written so, this is the processor's maximum and minimum, and no
+         * jump. */
         for (unsigned f = 0; f < features; f++) {
-                bool is_missing = x[f] != x[f];
-                both[2 * f] = is_missing ? -INFINITY : x[f];
-                both[2 * f + 1] = is_missing ? INFINITY : x[f];
+                both[2 * f] = x[f] > -INFINITY ? x[f] : -INFINITY;
+                both[2 * f + 1] = x[f] < INFINITY ? x[f] : INFINITY;
         }
 }
 
@@ -282,27 +283,31 @@ static inline __attribute__((always_inline)) float gbt_sum(const struct dog_gbt_
 {
         const size_t leaves = (size_t)1 << depth;
         const size_t nodes = leaves - 1;
+        const struct dog_gbt_node *node = s->node;
+        const float *leaf = s->leaf;
         float sum = s->base;
         unsigned tree = 0;
         for (; tree + 4 <= s->trees; tree += 4) {
-                const struct dog_gbt_node *node = s->node + tree * nodes;
-                const float *leaf = s->leaf + tree * leaves;
                 size_t at[4] = {1, 1, 1, 1};
                 for (unsigned d = 0; d < depth; d++)
                         for (unsigned k = 0; k < 4; k++) {
-                                const struct dog_gbt_node *n = &node[k * nodes + at[k] - 1];
+                                const struct dog_gbt_node *n = node + at[k] + k * nodes - 1;
                                 at[k] = 2 * at[k] + (both[n->slot] > n->above);
                         }
                 for (unsigned k = 0; k < 4; k++)
-                        sum += leaf[k * leaves + at[k] - leaves];
+                        sum += leaf[at[k] + k * leaves - leaves];
+                node += 4 * nodes;
+                leaf += 4 * leaves;
         }
         for (; tree < s->trees; tree++) {
                 size_t at = 1;
                 for (unsigned d = 0; d < depth; d++) {
-                        const struct dog_gbt_node *n = &s->node[tree * nodes + at - 1];
+                        const struct dog_gbt_node *n = node + at - 1;
                         at = 2 * at + (both[n->slot] > n->above);
                 }
-                sum += s->leaf[tree * leaves + at - leaves];
+                sum += leaf[at - leaves];
+                node += nodes;
+                leaf += leaves;
         }
         return sum;
 }

@@ -155,6 +155,22 @@ void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                       const struct dog_risk_config *c, const struct dog_risk_peers *peers, int64_t now_ns,
                       struct dog_risk_belief *out);
 
+/**
+ * Log-odds that somebody with more features says of this very moment (models/path_risk.h), and what they
+ * count for against the logistic and its opinion: 0 nothing, 1 everything. Grading, calibration and online
+ * learning go on as without.
+ */
+struct dog_risk_second {
+        float log_odds[DOG_RISK_TARGETS], share[DOG_RISK_TARGETS];
+};
+/** The same with a second voice. @param second  NULL: none */
+void dog_risk_predict_with(const struct dog_risk *r, const struct dog_risk_model *m,
+                           const struct dog_risk_config *c, const struct dog_risk_peers *peers,
+                           const struct dog_risk_second *second, int64_t now_ns, struct dog_risk_belief *out);
+void dog_risk_step_with(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
+                        const struct dog_risk_peers *peers, const struct dog_risk_second *second,
+                        int64_t now_ns, struct dog_risk_belief *out);
+
 /** dog_risk_predict, and keep what was said until its outcome is known. Once after each observe. */
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
                    const struct dog_risk_peers *peers, int64_t now_ns, struct dog_risk_belief *out);

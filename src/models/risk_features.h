@@ -70,7 +70,8 @@
         X(PEERS, "how the alternatives fare")                                                                \
         X(MEASURE, "how it is measured")                                                                     \
         X(LOAD, "load of the member")                                                                        \
-        X(RADIO, "what the modem or dish says")
+        X(RADIO, "what the modem or dish says")                                                          \
+        X(OUTSIDE, "warnings from outside")
 
 enum dog_risk_group {
 #define X(id, words) DOG_RISK_G_##id,

@@ -53,6 +53,7 @@ struct dog_series_config dog_series_config_of(enum dog_series_signal signal)
                 .floor = 0,
                 .ceiling = signal == DOG_SERIES_OF_LOSS ? 1.0F : FLT_MAX,
                 .is_warming_up = true,
+                .is_fit_log = signal == DOG_SERIES_OF_LATENCY || signal == DOG_SERIES_OF_JITTER,
         };
         if (signal == DOG_SERIES_OF_OTHER)
                 c.floor = -FLT_MAX;
@@ -63,8 +64,11 @@ void dog_series_init(struct dog_series *s, const struct dog_series_config *c)
 {
         memset(s, 0, sizeof(*s));
         s->last_ns = INT64_MIN;
-        for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                s->made_ns[h] = INT64_MIN;
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                s->newest_ns[h] = INT64_MIN;
+                for (int k = 0; k < DOG_SERIES_PENDING; k++)
+                        s->made_ns[h][k] = INT64_MIN;
+        }
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
                 dog_series_models[m].init((char *)&s->state + dog_series_models[m].state_offset, c);
 }
@@ -99,12 +103,39 @@ void dog_series_weights(const struct dog_series *s, int horizon, float weight[DO
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
                 float ratio = (sum + common) / (s->abs_error[horizon][m] + common);
                 ratio *= ratio;
-                weight[m] = ratio * ratio;
+                weight[m] = ratio * ratio * ratio;
                 weight[m] = weight[m] < 1e12F ? weight[m] : 1e12F;
                 total += weight[m];
         }
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
                 weight[m] /= total;
+}
+
+/*
+ * The weighted mean and the weighted median of those who speak, half and half: the mean gains by errors that
+ * cancel, the median is not moved by one who is far off.
+ */
+static float series_mix(const float mean[DOG_SERIES_MODEL_COUNT], const float weight[DOG_SERIES_MODEL_COUNT])
+{
+        int order[DOG_SERIES_MODEL_COUNT];
+        int count = 0;
+        float sum = 0;
+        float total = 0;
+        for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
+                if (isnan(mean[m]))
+                        continue;
+                sum += weight[m] * mean[m];
+                total += weight[m];
+                int at = count++;
+                for (; at > 0 && mean[order[at - 1]] > mean[m]; at--)
+                        order[at] = order[at - 1];
+                order[at] = m;
+        }
+        float below = 0;
+        int at = 0;
+        while (at < count - 1 && (below += weight[order[at]]) < 0.5F * total)
+                at++;
+        return 0.5F * (sum / total + mean[order[at]]);
 }
 
 /* The means of every model and, last, of the ensemble: mean[horizon][model]. */
@@ -114,7 +145,8 @@ static void series_means(const struct dog_series *s, const struct dog_series_con
         float ahead_s[DOG_SERIES_HORIZONS];
         float one[DOG_SERIES_HORIZONS];
         float weight[DOG_SERIES_MODEL_COUNT];
-        struct dog_series_tick tick = {.t_ns = s->last_ns, .value = s->last, .step_s = s->step_s};
+        struct dog_series_tick tick = {
+                .t_ns = s->last_ns, .value = s->last, .step_s = s->step_s, .past = &s->past};
         float since_s = now_ns > s->last_ns ? series_seconds(now_ns, s->last_ns) : 0;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
                 ahead_s[h] = since_s + series_seconds(c->horizon_ns[h], 0);
@@ -122,18 +154,20 @@ static void series_means(const struct dog_series *s, const struct dog_series_con
                 const struct dog_series_model *model = &dog_series_models[m];
                 model->forecast((const char *)&s->state + model->state_offset, c, &tick, ahead_s, one);
                 for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                        mean[h][m] = series_bound(s, c, one[h]);
+                        mean[h][m] = isnan(one[h]) ? one[h] : series_bound(s, c, one[h]);
         }
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
-                float sum = 0;
                 dog_series_weights(s, h, weight);
+                mean[h][DOG_SERIES_ENSEMBLE] = series_bound(s, c, series_mix(mean[h], weight));
+                /* Who says nothing is taken to say what the others do: it neither gains nor loses. */
                 for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++)
-                        sum += weight[m] * mean[h][m];
-                mean[h][DOG_SERIES_MODEL_COUNT] = series_bound(s, c, sum);
+                        if (isnan(mean[h][m]))
+                                mean[h][m] = mean[h][DOG_SERIES_ENSEMBLE];
         }
 }
 
-static void series_grade(struct dog_series *s, const struct dog_series_config *c, int h, float value)
+static void series_grade(struct dog_series *s, const struct dog_series_config *c, int h,
+                         const float pending[DOG_SERIES_MODEL_COUNT + 1], float value)
 {
         s->graded[h] = (uint16_t)(s->graded[h] + (s->graded[h] < UINT16_MAX));
         /* The first outcomes count evenly; later ones fade with record_outcomes. */
@@ -141,7 +175,7 @@ static void series_grade(struct dog_series *s, const struct dog_series_config *c
         float least = 1.0F / (c->record_outcomes > 1.0F ? c->record_outcomes : 1.0F);
         gain = gain > least ? gain : least;
         for (int m = 0; m <= DOG_SERIES_MODEL_COUNT; m++) {
-                float error = value - s->pending[h][m];
+                float error = value - pending[m];
                 s->abs_error[h][m] += gain * (fabsf(error) - s->abs_error[h][m]);
                 s->square_error[h][m] += gain * (error * error - s->square_error[h][m]);
         }
@@ -153,16 +187,31 @@ static void series_settle(struct dog_series *s, const struct dog_series_config *
 {
         /* A sample half a step early still is the sample of that time: clocks jitter. */
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
-                if (s->made_ns[h] == INT64_MIN)
-                        continue;
-                float over_s =
-                        series_seconds(tick->t_ns, s->made_ns[h]) - series_seconds(c->horizon_ns[h], 0);
-                if (over_s < -0.5F * tick->step_s)
-                        continue;
-                if (over_s <= c->gap_steps * tick->step_s)
-                        series_grade(s, c, h, tick->value);
-                s->made_ns[h] = INT64_MIN;
+                for (int k = 0; k < DOG_SERIES_PENDING; k++) {
+                        if (s->made_ns[h][k] == INT64_MIN)
+                                continue;
+                        float over_s = series_seconds(tick->t_ns, s->made_ns[h][k]) -
+                                       series_seconds(c->horizon_ns[h], 0);
+                        if (over_s < -0.5F * tick->step_s)
+                                continue;
+                        if (over_s <= c->gap_steps * tick->step_s)
+                                series_grade(s, c, h, s->pending[h][k], tick->value);
+                        s->made_ns[h][k] = INT64_MIN;
+                }
         }
+}
+
+/* A place for a new forecast at this horizon, or -1: they are made evenly over the horizon. */
+static int series_place(const struct dog_series *s, const struct dog_series_config *c, int h, int64_t t_ns)
+{
+        if (s->newest_ns[h] != INT64_MIN && s->newest_ns[h] < t_ns &&
+            series_seconds(t_ns, s->newest_ns[h]) <
+                    series_seconds(c->horizon_ns[h], 0) / DOG_SERIES_PENDING - 0.5F * s->step_s)
+                return -1;
+        for (int k = 0; k < DOG_SERIES_PENDING; k++)
+                if (s->made_ns[h][k] == INT64_MIN)
+                        return k;
+        return -1;
 }
 
 static void series_range(struct dog_series *s, const struct dog_series_config *c,
@@ -187,9 +236,20 @@ static void series_range(struct dog_series *s, const struct dog_series_config *c
         s->high = tick->value > s->high ? tick->value : s->high;
 }
 
+static void series_remember(struct dog_series *s, const struct dog_series_tick *tick)
+{
+        struct dog_series_past *p = &s->past;
+        if (tick->dt_s > (float)DOG_SERIES_PAST * tick->step_s)
+                p->count = p->next = 0;
+        p->value[p->next] = tick->value;
+        p->next = (uint16_t)((p->next + 1) % DOG_SERIES_PAST);
+        p->count = (uint16_t)(p->count + (p->count < DOG_SERIES_PAST));
+}
+
 void dog_series_update(struct dog_series *s, const struct dog_series_config *c, double value, int64_t t_ns)
 {
         float mean[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
+        int place[DOG_SERIES_HORIZONS];
         bool is_wanted = false;
         if (!isfinite(value) || fabs(value) > 1e15)
                 return;
@@ -213,6 +273,8 @@ void dog_series_update(struct dog_series *s, const struct dog_series_config *c, 
                         tick.step_s *= 1.05F; /* a series that has become slower is no gap for ever */
                 s->step_s = tick.step_s;
         }
+        series_remember(s, &tick);
+        tick.past = &s->past;
         for (int m = 0; m < DOG_SERIES_MODEL_COUNT; m++) {
                 const struct dog_series_model *model = &dog_series_models[m];
                 model->update((char *)&s->state + model->state_offset, c, &tick);
@@ -221,19 +283,21 @@ void dog_series_update(struct dog_series *s, const struct dog_series_config *c, 
         s->last = tick.value;
         s->last_ns = t_ns;
         s->is_expected = false;
-        /* 3. Leave a forecast at every horizon that has none under way. */
-        for (int h = 0; h < DOG_SERIES_HORIZONS; h++)
-                is_wanted |= s->made_ns[h] == INT64_MIN;
+        /* 3. Leave a forecast at every horizon where it is time for one. */
+        for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
+                place[h] = series_place(s, c, h, t_ns);
+                is_wanted |= place[h] >= 0;
+        }
         if (!is_wanted)
                 return;
         series_means(s, c, t_ns, mean);
         s->is_expected = true;
         for (int h = 0; h < DOG_SERIES_HORIZONS; h++) {
                 s->expected[h] = mean[h][DOG_SERIES_ENSEMBLE];
-                if (s->made_ns[h] != INT64_MIN)
+                if (place[h] < 0)
                         continue;
-                s->made_ns[h] = t_ns;
-                memcpy(s->pending[h], mean[h], sizeof(s->pending[h]));
+                s->made_ns[h][place[h]] = s->newest_ns[h] = t_ns;
+                memcpy(s->pending[h][place[h]], mean[h], sizeof(s->pending[h][0]));
         }
 }
 

@@ -32,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DOG_SERIES_HORIZONS = 3 };
+enum { DOG_SERIES_HORIZONS = 3, DOG_SERIES_PENDING = 2 /**< forecasts under way at each horizon */ };
 
 /** What kind of number it is: sets units, bounds and memory in dog_series_config_of. */
 #define DOG_SERIES_SIGNALS(X)                                                                                \
@@ -57,7 +57,10 @@ enum dog_series_signal {
         X(LAST, last, "last value", "Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 5.2") \
         X(EWMA, ewma, "EWMA", "Brown, Statistical Forecasting for Inventory Control, 1959")                  \
         X(HOLT, holt, "Holt-Winters", "Winters, Management Science 6:3, 1960; damped: Gardner 1985")         \
-        X(AR, ar, "AR", "Levinson 1947, Durbin 1960, on exponentially weighted autocovariances")
+        X(AR, ar, "AR", "Levinson 1947, Durbin 1960, on exponentially weighted autocovariances")             \
+        X(ARIMA, arima, "ARIMA", "Box and Jenkins; Hannan and Rissanen 1982; see arima.h")                   \
+        X(ETS, ets, "ETS", "Hyndman, Koehler, Ord and Snyder 2008; see ets.h")                               \
+        X(MEDIAN, median, "recent median", "Tukey, Exploratory Data Analysis, 1977, ch. 7")
 
 enum dog_series_model_id {
 #define X(id, suffix, name, source) DOG_SERIES_##id,
@@ -86,6 +89,7 @@ struct dog_series_config {
         float floor;              /**< no forecast below this */
         float ceiling;            /**< nor above this */
         bool is_warming_up;       /**< Holt-Winters: the first gains are 1/n, not the final ones */
+        bool is_fit_log;          /**< ARIMA and ETS see logarithms: for values that are never below 0 */
 };
 
 /** The value at one horizon. A value. */
@@ -125,15 +129,17 @@ struct dog_series_states {
 
 /** A series. A value: no pointers. Read it through the functions. */
 struct dog_series {
-        int64_t last_ns;                          /**< time of the last value; INT64_MIN none */
-        int64_t made_ns[DOG_SERIES_HORIZONS];     /**< when the pending forecast was made; INT64_MIN none */
+        int64_t last_ns; /**< time of the last value; INT64_MIN none */
+        int64_t made_ns[DOG_SERIES_HORIZONS][DOG_SERIES_PENDING]; /**< when it was made; INT64_MIN none */
+        int64_t newest_ns[DOG_SERIES_HORIZONS];   /**< the newest of them, graded or not; INT64_MIN none */
         float last, step_s, low, high, mean, var; /**< low and high: range seen lately */
         uint32_t count, late;                 /**< values taken; samples dropped because time stood still */
         uint16_t graded[DOG_SERIES_HORIZONS]; /**< saturates */
         bool is_expected; /**< expected[] is the ensemble's forecast as of the last value */
         float expected[DOG_SERIES_HORIZONS];
+        struct dog_series_past past;
         struct dog_series_states state;
-        float pending[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
+        float pending[DOG_SERIES_HORIZONS][DOG_SERIES_PENDING][DOG_SERIES_MODEL_COUNT + 1];
         float abs_error[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
         float square_error[DOG_SERIES_HORIZONS][DOG_SERIES_MODEL_COUNT + 1];
 };

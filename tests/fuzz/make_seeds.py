@@ -180,7 +180,79 @@ def agent_host():
     put("agent_host", "config", b"\7name: a\nfronts: [10.0.0.1, '[fd00::1]:9']\nports: [80]\nperiod: 2s\nrate: 9\n")
 
 
+def siphash(k0, k1, blocks):
+    """SipHash-2-4 of 64-bit numbers."""
+    full = 2**64 - 1
+    v = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+
+    def turn(x, n):
+        return (x << n | x >> 64 - n) & full
+
+    def mix():
+        v[0] = v[0] + v[1] & full
+        v[1] = turn(v[1], 13) ^ v[0]
+        v[0] = turn(v[0], 32)
+        v[2] = v[2] + v[3] & full
+        v[3] = turn(v[3], 16) ^ v[2]
+        v[0] = v[0] + v[3] & full
+        v[3] = turn(v[3], 21) ^ v[0]
+        v[2] = v[2] + v[1] & full
+        v[1] = turn(v[1], 17) ^ v[2]
+        v[2] = turn(v[2], 32)
+
+    for block in blocks:
+        v[3] ^= block
+        mix()
+        mix()
+        v[0] ^= block
+    v[2] ^= 0xFF
+    for _ in range(4):
+        mix()
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def model():
+    def text(t):
+        return bytes([len(t)]) + t.encode()
+
+    def node(slot, above, mean):
+        return struct.pack(">Hff", slot, above, mean)
+
+    def names_hash(*names):
+        blocks = [len(names)]
+        for n in names:
+            blocks.append(len(n))
+            blocks += [int.from_bytes(n.encode()[i:i + 8], "little") for i in range(0, len(n), 8)]
+        return siphash(int.from_bytes(b"sundog t", "big"), ~int.from_bytes(b"ables\0\0\1", "big") & 2**64 - 1, blocks)
+
+    def sealed(body):
+        data = b"SUNDOGM\n" + struct.pack(">IQ", 1, 20 + len(body) + 8) + body
+        whole, rest = len(data) // 8 * 8, data[len(data) // 8 * 8:]
+        blocks = [int.from_bytes(data[i:i + 8], "big") for i in range(0, whole, 8)]
+        blocks.append((len(data) << 56 & 2**64 - 1) | int.from_bytes(rest, "little"))
+        return data + struct.pack(">Q", siphash(int.from_bytes(b"sundog m", "big"), int.from_bytes(b"odelfile", "big"), blocks))
+
+    leaves = struct.pack(">ff", -.5, .25)
+    trees = struct.pack(">HHIBfIBf", 2, 2, 2, 1, -1.5, 1, 2, .5)
+    trees += node(0, .5, 0) + leaves + node(3, float("inf"), 0) + leaves
+    trees += node(1, -1, .1) + node(2, 3e38, .1) + node(0, 0, .1) + leaves + leaves
+    about = struct.pack(">Bq", 0, 1700000000 * 10**9) + text("paths") + struct.pack(">QQQ", 7, 100, names_hash("a", "loss 1s"))
+    named = struct.pack(">H", 2) + text("a") + text("loss 1s")
+    named += struct.pack(">H", 2) + text("bad 1s") + struct.pack(">QQ", 90, 4) + text("next") + struct.pack(">QQ", 100, 0)
+    scores = struct.pack(">H", 1) + text("auroc") + struct.pack(">d", .9)
+    sections = struct.pack(">H", 2) + text("scales") + struct.pack(">I", 3) + b"abc"
+    sections += text("trees") + struct.pack(">I", len(trees)) + trees
+    put("model", "file", b"\0" + sealed(about + named + scores + sections))
+    put("model", "file-without-trees", b"\0" + sealed(about + named + scores + struct.pack(">H", 0)))
+    put("model", "trees", b"\1" + trees)
+    put("model", "trees-none", b"\1" + struct.pack(">HHIBf", 1, 1, 0, 1, 0))
+    one = struct.pack(">HHIBf", 1, 1, 1, 1, 0) + node(0, 3.5, 0) + leaves
+    head = struct.pack(">IQQQIIIIQ", 0x53444754, 0, 0, len(one), 0, 1, 1, 1, 0x7FF8000000000000)
+    put("model", "state", b"\2" + head + one + bytes(8))
+
+
 stamp()
+model()
 agent()
 exporter()
 agent_host()

@@ -274,6 +274,41 @@ def draining_empties_a_server_and_says_so():  # I8 I9 I10
     return told + "\n" + text
 
 
+def announced(*entries):
+    with open(lab.path("work.new"), "w") as f:
+        json.dump({"entries": list(entries)}, f)
+    os.rename(lab.path("work.new"), lab.path("work.json"))
+
+
+def work_on_a_rack_that_is_announced_empties_it_ahead():  # F3 I8 I9
+    announced()
+    fresh(extra=", fates: rack1", more="feeds:\n  - {name: noc, kind: events, file: %s, affects: [rack1, b], adds: 10, "
+                                       "interval: 1s, lead: 10s}\n" % lab.path("work.json"))
+    c = Client()
+    time.sleep(1)
+    at_a, start = lab.instance("a")["serves"], time.time() + 12
+    announced({"start": start, "end": start + 30, "where": "rack1", "words": "new power supply"})
+    wait_for(lambda: lab.instance("a")["state"] in ("AVOIDED", "LEAVING"), start - time.time(), "a is avoided")
+    ahead = start - time.time()
+    wait_for(lambda: lab.instance("a")["serves"] == 0, 10, "its %d connections are carried over" % at_a)
+    need(at_a > 0 and {lab.who() for _ in range(10)} == {"b"}, "new connections go to b")
+    rows = [r for r in lab.ask("forecast", "a")[1] if r["horizon_s"] == 1]
+    need("new power supply announced" in rows[0]["announced"] and rows[0]["p_breach"] > 0.9, str(rows))
+    lab.kill_server("a")
+    told = c.all_kept()
+    lab.serve("a")
+    # Whoever says doom for both stops nothing.
+    announced(*({"start": start - 100, "end": start + 600, "where": w, "words": "doom"} for w in ("rack1", "b")))
+    wait_for(lambda: lab.ask("feeds")[1][0]["entries"] == 2, 5, "both are doomed")
+    time.sleep(1)
+    need(all(lab.who() in ("a", "b") for _ in range(20)), "they serve")
+    need(all(lab.instance(n)["state"] != "DEAD" for n in "ab"), "nobody is dead by hearsay")
+    wait_for(lambda: lab.instance("a")["state"] not in ("DEAD", "REFUSING"), 15, "a is back: %s" % lab.instance("a"))
+    lab.kill_server("b")
+    wait_for(lambda: lab.who() == "a", 10, "what is measured counts: b is dead, and a serves though it is announced to fail")
+    return "%.1f s ahead: %s" % (ahead, told)
+
+
 def promote_moves_what_it_says():  # I9
     fresh()
     c = Client(12)
@@ -575,7 +610,8 @@ def remove_takes_the_front_off():
 
 
 STATEMENTS = (vips_conns_and_instances_show_what_is_there, killing_a_server_loses_no_connection,
-              a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so, promote_moves_what_it_says,
+              a_lost_carrier_is_acted_on_at_once, draining_empties_a_server_and_says_so,
+              work_on_a_rack_that_is_announced_empties_it_ahead, promote_moves_what_it_says,
               the_decider_may_die, a_restart_moves_nothing, an_instance_can_be_added, an_instance_that_is_not_there_is_waited_for,
               the_agent_of_a_server_is_heard_and_answered,
               an_agent_that_lies_is_flagged_and_not_believed, an_agent_with_a_wrong_key_is_counted_and_said,

@@ -80,12 +80,13 @@ static void a_prior_is_learned_and_learned_the_same_twice(void)
         struct dog_err e = {0};
         folder_make(folder);
         for (int i = 0; i < 2; i++) {
-                struct traces traces;
+                struct dog_path_traces traces;
                 struct risk_rows rows;
-                NEED(traces_load(&traces, folder, NULL, &e) == 0, "%s", e.text);
+                NEED(dog_path_traces_load(&traces, folder, NULL, &e) == 0, "%s", e.text);
                 NEED(traces.count == 2 && traces.points == 4000, "%d traces, %ld samples", traces.count,
                      traces.points);
-                NEED(traces_thin(&traces, 5, &e) == 0 && traces.count == 12, "thinned: %d", traces.count);
+                NEED(dog_path_traces_thin(&traces, 5, &e) == 0 && traces.count == 12, "thinned: %d",
+                     traces.count);
                 OK(traces.list[2].step_ms == 1000 && traces.list[2].length <= 201, "a fifth of it");
                 NEED(risk_rows_make(&rows, &traces, &o, &e) == 0, "%s", e.text);
                 NEED(risk_fit(&prior[i], &rows, &traces, &o, &e) == 0, "%s", e.text);
@@ -106,7 +107,7 @@ static void a_prior_is_learned_and_learned_the_same_twice(void)
                         OK(square < 0.85 * flat, "Brier %g of the base rate's", square / flat);
                 }
                 risk_rows_free(&rows);
-                traces_free(&traces);
+                dog_path_traces_free(&traces);
         }
         OK(memcmp(&prior[0], &prior[1], sizeof(prior[0])) == 0, "the same folder, the same weights");
         folder_remove(folder);
@@ -119,11 +120,11 @@ static void a_day_left_out_teaches_nothing(void)
         static struct risk_prior some;
         const char *skip[] = {"day2", NULL};
         struct risk_fit_options o = {.horizon_ns = {DOG_S, 5 * DOG_S, 12 * DOG_S}, .ridge = 100};
-        struct traces traces;
+        struct dog_path_traces traces;
         struct risk_rows rows;
         struct dog_err e = {0};
         folder_make(folder);
-        NEED(traces_load(&traces, folder, NULL, &e) == 0, "%s", e.text);
+        NEED(dog_path_traces_load(&traces, folder, NULL, &e) == 0, "%s", e.text);
         NEED(risk_rows_make(&rows, &traces, &o, &e) == 0, "%s", e.text);
         NEED(risk_fit(&all, &rows, &traces, &o, &e) == 0, "%s", e.text);
         o.skip_dates = skip;
@@ -131,7 +132,7 @@ static void a_day_left_out_teaches_nothing(void)
         OK(some.rows[0] * 2 == all.rows[0], "half of the rows: %zu of %zu", some.rows[0], all.rows[0]);
         OK(memcmp(&some, &all, sizeof(all)) != 0, "another prior");
         risk_rows_free(&rows);
-        traces_free(&traces);
+        dog_path_traces_free(&traces);
         folder_remove(folder);
 }
 
@@ -146,7 +147,9 @@ static void a_bad_folder_gets_one_sentence(void)
                 {"a step of nothing", "a,made,0,x,1,10,50,,CC0,here,day1,\n", "", -EINVAL},
                 {"a row with too few fields", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "0,x,5\n", -EINVAL},
                 {"a path nobody named", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "0,z,5,0,\n", -EINVAL},
-                {"a time past the end", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "90000,x,5,0,\n", -EINVAL},
+                {"one sample alone", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "90000,x,5,0,\n", -ENODATA},
+                {"a time past every trace", "a,made,1,x,1,10,50,,CC0,here,day1,\n", "90000000,x,5,0,\n",
+                 -EINVAL},
                 {"a time before the start", "a,made,200,x,1,10,50,,CC0,here,day1,\n", "-400,x,5,0,\n",
                  -EINVAL},
                 {"no trace at all", "", NULL, -ENODATA},
@@ -154,7 +157,7 @@ static void a_bad_folder_gets_one_sentence(void)
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 char folder[] = "/tmp/test_fit_XXXXXX";
                 char text[1000];
-                struct traces traces;
+                struct dog_path_traces traces;
                 struct dog_err e = {0};
                 NEED(mkdtemp(folder) != NULL, "a folder");
                 snprintf(text, sizeof(text), "%s%s", head, row[i].list);
@@ -164,13 +167,14 @@ static void a_bad_folder_gets_one_sentence(void)
                         gzputs(f, row[i].rows);
                         gzclose(f);
                 }
-                int rc = traces_load(&traces, folder, NULL, &e);
+                int rc = dog_path_traces_load(&traces, folder, NULL, &e);
                 OK(rc == row[i].rc && e.text[0], "%s: %d, \"%s\"", row[i].say, rc, e.text);
                 folder_remove(folder);
         }
-        struct traces traces;
+        struct dog_path_traces traces;
         struct dog_err e = {0};
-        OK(traces_load(&traces, "/nowhere", NULL, &e) == -ENOENT && strstr(e.text, "--data"), "%s", e.text);
+        OK(dog_path_traces_load(&traces, "/nowhere", NULL, &e) == -ENOENT && strstr(e.text, "--data"), "%s",
+           e.text);
 }
 
 int main(void)

@@ -535,7 +535,10 @@ static void a_training_that_was_stopped_goes_on_bit_for_bit(void)
         struct dog_gbt_params p = dog_gbt_params_default();
         p.rounds = 30;
         p.min_child = 1;
-        p.patience = 20;
+        p.patience = 5;
+        p.learn_rate = 0.7F; /* soon it learns by heart, and patience ends it */
+        p.lambda = 1;
+        p.column_share = 1;
         struct dog_gbt_bins *b;
         struct dog_gbt_trainer *tr;
         struct dog_gbt *straight;
@@ -547,7 +550,9 @@ static void a_training_that_was_stopped_goes_on_bit_for_bit(void)
         NEED(dog_gbt_trainer_model(tr, &straight, &e) == 0, "%s", e.text);
         const struct dog_gbt_progress end = dog_gbt_trainer_progress(tr);
         dog_gbt_trainer_free(tr);
-        for (unsigned stop = 0; stop <= 30; stop += 6) {
+        OK(end.best > 0 && end.done > end.best + 2 && end.done < p.rounds,
+           "ended by patience: round %u, best %u", end.done, end.best);
+        for (unsigned stop = 0; stop <= end.done; stop += 2) {
                 uint8_t *state;
                 size_t size;
                 struct dog_gbt *m;

@@ -302,7 +302,7 @@ static void drivers_tell_why_and_add_up(void)
         }
         dog_risk_predict(&r.risk, &r.model, &r.config, NULL, 30 * DOG_S, &b);
         int n = dog_risk_drivers(&r.model, &b, DOG_RISK_H0, all, DOG_RISK_GROUPS);
-        NEED(n == DOG_RISK_GROUPS - 2, "all of them but load and radio, which are not measured: %d", n);
+        NEED(n == DOG_RISK_G_LOAD, "all of them but load, which is not measured: %d", n);
         struct dog_risk nobody;
         struct dog_risk_belief ordinary;
         dog_risk_init(&nobody);
@@ -481,8 +481,7 @@ static void load_by_itself_is_a_hint_and_grows_old(void)
                 OK(factor >= row[i].least && factor <= row[i].most, "%s: the odds times %.2f", row[i].say,
                    factor);
                 struct dog_driver all[DOG_RISK_GROUPS];
-                OK(dog_risk_drivers(&r.model, &with, DOG_RISK_H0, all, DOG_RISK_GROUPS) ==
-                           DOG_RISK_GROUPS - 1,
+                OK(dog_risk_drivers(&r.model, &with, DOG_RISK_H0, all, DOG_RISK_GROUPS) == DOG_RISK_G_LOAD + 1,
                    "and it can be named as a reason");
         }
 }

@@ -102,7 +102,7 @@ _Static_assert(sizeof(struct instance_pick_pair) == 8, "instance_pick_pair is pa
 #define INSTANCE_SERVER_DEAD 0x2 /* its connections are their standby's from the next packet on */
 #define INSTANCE_SERVER_LEAVING                                                                              \
         0x4 /* planned: a connection changes over when the client has all of its bytes */
-#define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it serves nobody's copy any more; evict */
+#define INSTANCE_SERVER_UNFIT   0x8  /* as a standby: it is to hold nobody's copy any more; evict */
 #define INSTANCE_SERVER_ALIGNED 0x10 /* its host runs the shim */
 #define INSTANCE_SERVER_GATED   0x20 /* ... and gates and reflects by itself */
 #define INSTANCE_SERVER_XDP     0x40 /* its device takes frames from XDP: ndo_xdp_xmit, and a peer that can */
@@ -266,7 +266,7 @@ enum instance_order { INSTANCE_ORDER_PROMOTE = 1, INSTANCE_ORDER_LEAVE, INSTANCE
         X(EVICTED_CONTENT, "evicted-content", "the standby's answer differs")                                \
         X(EVICTED_RESET, "evicted-reset", "the standby ended or reset the connection, A goes on")            \
         X(EVICTED_CLASS, "evicted-class", "requests of this class are known not to be replayable")           \
-        X(EVICTED_UNFIT, "evicted-unfit", "the standby is not healthy any more")                             \
+        X(EVICTED_UNFIT, "evicted-unfit", "the standby is dead, or is to be empty")                             \
         X(TAKEN, "taken-over", "the other balancer's connection goes on through this one")                   \
         X(TABLE_FULL, "table-full", "no room for another protected connection")
 

@@ -63,8 +63,15 @@ static int kind_steer(struct dog_group *g, const struct dog_plan *plan, struct d
                         instance_front_back(s->front, seat->number);
                 if (plan->dead & bit || (!is_out && s->machine[a->plan.seat[k].machine].is_answering))
                         seat->is_dead = plan->dead & bit;
+                /*
+                 * New connections get their standby from the table, which leaves out whoever is not well. A
+                 * copy that exists is given up when the operator wants the server empty, or for what it does:
+                 * it dies, lags, or differs. One on a server that only looks ill still protects; without it
+                 * the connection ends with its own server for certain.
+                 */
                 if (a->plan.set.protect != INSTANCE_PROTECT_NEVER)
-                        instance_front_unfit(s->front, seat->number, plan->standby[k] == 0);
+                        instance_front_unfit(s->front, seat->number,
+                                             plan->standby[k] == 0 && g->member[k].is_drained);
         }
         if (s->settings.hurry)
                 s->settings.hurry(s->settings.user); /* the front wakes what waits at its next timer */
@@ -127,6 +134,11 @@ static void kind_forecast(struct dog_group *g, int64_t now_ns)
                         belief_raise(b, fminf(0.9F, b->p_breach[0] + 0.2F), INSTANCE_HINT_DOUBTED);
                 if (m->told_ns && now_ns - m->told_ns < TOLD_NS && m->told_health < TOLD_LEAST)
                         belief_raise(b, (float)(1 - m->told_health / 100), INSTANCE_HINT_TOLD);
+        }
+        if (a->service->settings.caution) {
+                struct dog_caution c[DOG_MEMBERS_MAX] = {0};
+                a->service->settings.caution(a->service->settings.user, g, now_ns, c);
+                dog_caution_apply(g, c);
         }
 }
 

@@ -275,20 +275,6 @@ static void probe_good(struct instance_probe *p, unsigned number, double rtt_ms,
                 probe_say(p, number, true, INSTANCE_PROBE_ANSWERS, now_ns);
 }
 
-static void probe_missed(struct instance_probe *p, unsigned number, int64_t sent_ns, int64_t now_ns)
-{
-        struct probe_server *s = &p->server[number];
-        s->n_missed++;
-        s->goods = 0;
-        /* It spoke after it was asked: whatever became of the echo, it lives. */
-        if (p->is.heard_ns && p->is.heard_ns(p->is.user, number) > sent_ns) {
-                s->misses = 0;
-                return;
-        }
-        if (++s->misses >= p->is.misses)
-                probe_say(p, number, false, INSTANCE_PROBE_SILENT, now_ns);
-}
-
 /* An answer may take so long: what this server's answers take (RFC 6298, 2.3), at least half the interval
  * (a whole one as long as nothing is known of it), and for a connection its own slower interval. */
 static int64_t probe_patience(const struct instance_probe *p, const struct probe_server *s)
@@ -299,6 +285,40 @@ static int64_t probe_patience(const struct instance_probe *p, const struct probe
                               : is_known ? p->is.interval_ns / 2
                                          : p->is.interval_ns;
         return usual_ns > patience_ns ? usual_ns : patience_ns;
+}
+
+/*
+ * Does another living server owe an answer, too? Then this host is more likely late than both are dead: where
+ * softirqs wait for a busy processor, all of them fall silent at once.
+ */
+static bool probe_in_company(const struct instance_probe *p, unsigned number, int64_t now_ns)
+{
+        for (unsigned i = 0; i < INSTANCE_SERVERS_MAX; i++) {
+                const struct probe_server *s = &p->server[i];
+                if (i == number || !s->is_set || s->is_tcp || !s->is_up || s->socket < 0)
+                        continue;
+                if (s->misses > 0)
+                        return true;
+                for (unsigned k = 0; k < PROBE_FLYING; k++)
+                        if (s->flight[k].is_open && now_ns - s->flight[k].sent_ns > probe_patience(p, s))
+                                return true;
+        }
+        return false;
+}
+
+static void probe_missed(struct instance_probe *p, unsigned number, int64_t sent_ns, int64_t now_ns)
+{
+        struct probe_server *s = &p->server[number];
+        s->n_missed++;
+        s->goods = 0;
+        /* It spoke after it was asked: whatever became of the echo, it lives. */
+        if (p->is.heard_ns && p->is.heard_ns(p->is.user, number) > sent_ns) {
+                s->misses = 0;
+                return;
+        }
+        if (++s->misses >= 2 * p->is.misses ||
+            (s->misses >= p->is.misses && !probe_in_company(p, number, now_ns)))
+                probe_say(p, number, false, INSTANCE_PROBE_SILENT, now_ns);
 }
 
 static void probe_sample(struct instance_probe *p, unsigned number, int64_t now_ns)
@@ -454,7 +474,7 @@ static void probe_echo_judge(struct instance_probe *p, unsigned number, int64_t 
 static int64_t probe_echo_judge_ns(const struct instance_probe *p, const struct probe_server *s)
 {
         int64_t oldest_ns = INT64_MAX;
-        if (s->is_tcp || s->socket < 0 || s->misses + 1 < p->is.misses)
+        if (s->is_tcp || s->socket < 0 || s->misses + 1 < p->is.misses || !s->is_up)
                 return INT64_MAX;
         for (unsigned i = 0; i < PROBE_FLYING; i++)
                 if (s->flight[i].is_open && s->flight[i].sent_ns < oldest_ns)

@@ -42,8 +42,9 @@ struct instance_probe_settings {
         int64_t interval_ns;       /**< between echoes to one server; 0: 5 ms */
         int64_t check_interval_ns; /**< between TCP connections to one; 0: 100 ms */
         int64_t sample_ns;         /**< a sample sums up so long; 0: 100 ms */
-        unsigned misses;           /**< in a row: down; 0: 3 */
-        unsigned goods;            /**< in a row, of one that was down: up; 0: 10 */
+        /** In a row: down; 0: 3. Twice as many while another living server owes an answer as well. */
+        unsigned misses;
+        unsigned goods; /**< in a row, of one that was down: up; 0: 10 */
         /** It is down, or up; the first verdict on each is told too. */
         void (*change)(void *user, unsigned server, bool is_up, enum instance_probe_why why, int64_t now_ns);
         /** RTT, jitter and loss of the last sample_ns; RTT is NaN when nothing came back. May be NULL. */
@@ -61,8 +62,8 @@ int instance_probe_open(struct instance_probe **p, const struct instance_probe_s
 void instance_probe_close(struct instance_probe *p);
 
 /**
- * Begin to ask server `number`, or change how. More than 2,000 echoes a second in all, or as many connections,
- * are spread out: with many servers the interval grows.
+ * Begin to ask server `number`, or change how. More than 2,000 echoes a second in all, or as many
+ * connections, are spread out: with many servers the interval grows.
  * @param port  for TCP; 0: none, then only ICMP is possible
  * @return 0; -EINVAL; or what hands said of the socket
  */

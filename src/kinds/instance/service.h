@@ -7,6 +7,7 @@
  * The service knows no event loop. Its owner polls the descriptors that it is told of by `watch` and calls
  * instance_service_on_ready for each, and instance_service_on_timer at the time that was returned.
  */
+#include "core/caution.h"
 #include "core/loop.h"
 #include "kinds/instance/front.h"
 #include "kinds/instance/pair.h"
@@ -109,6 +110,11 @@ struct instance_service_settings {
         void (*news)(void *user, const struct instance_news *n);
         /** Call _on_timer, and the loop, at once: something has happened that should not wait. */
         void (*hurry)(void *user);
+        /**
+         * What is announced for the members of this group from outside: fill c, one for each, all zero
+         * before. Asked in `forecast`; may be NULL.
+         */
+        void (*caution)(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[]);
         void *user;
 };
 

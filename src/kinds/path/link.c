@@ -166,6 +166,13 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                 float p_overdue = (float)fmin(0.95, OVERDUE_LEAST + (0.95 - OVERDUE_LEAST) * share);
                 belief_raise(b, p_overdue, PATH_HINT_OVERDUE);
         }
+        /* An announcement last: it is no hint of a failure that has begun, and asks for a move in good time.
+         */
+        if (m->link->settings.caution) {
+                struct dog_caution c[DOG_MEMBERS_MAX] = {0};
+                m->link->settings.caution(m->link->settings.user, g, now_ns, c);
+                dog_caution_apply(g, c);
+        }
 }
 
 static void path_close(struct dog_group *g)

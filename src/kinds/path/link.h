@@ -7,6 +7,7 @@
  * The link does not know an event loop. Its owner polls the descriptors that it is told of by `watch` and
  * calls path_link_on_readable for each, and path_link_on_timer at the time that was returned.
  */
+#include "core/caution.h"
 #include "core/loop.h"
 #include "kinds/path/tunnel.h"
 #include "sources/stamp.h"
@@ -50,6 +51,11 @@ struct path_link_settings {
          * come and go with their devices; a descriptor is closed right after it was told off.
          */
         void (*watch)(void *user, struct path_link *l, int fd, bool is_on);
+        /**
+         * What is announced for the members of this group from outside: fill c, one for each, all zero
+         * before. Asked in `forecast`; may be NULL.
+         */
+        void (*caution)(void *user, const struct dog_group *g, int64_t now_ns, struct dog_caution c[]);
         void *user;
 };
 

@@ -1,0 +1,114 @@
+/* sundog backtest: any forecaster on recorded telemetry, and what it was worth. No daemon, no root. */
+#include "ctl/backtest.h"
+
+#include "base/array.h"
+#include "base/clock.h"
+#include "learn/model_file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct option_row option_backtest[] = {
+        {"model", "NAME", OPTION_TEXT, offsetof(struct backtest_args, model),
+         "a file that sundog train wrote, default, logistic, persistence or ewma; several with commas "
+         "(default)"},
+        {"data", "DIR", OPTION_TEXT, offsetof(struct backtest_args, data), "folder of recorded telemetry"},
+        {"store", "FILE", OPTION_TEXT, offsetof(struct backtest_args, store),
+         "the daemon's own telemetry instead: its store, or the folder it is in (path)"},
+        {"since", "TIME", OPTION_TIME, offsetof(struct backtest_args, since_ns),
+         "of the store, the last TIME (7d)"},
+        {"kind", "KIND", OPTION_TEXT, offsetof(struct backtest_args, kind),
+         "path, node or overload (that of the model file, else path)"},
+        {"family", "NAME", OPTION_TEXT, offsetof(struct backtest_args, family),
+         "only this family of traces, or this data set of nodes"},
+        {"predictions", "FILE", OPTION_TEXT, offsetof(struct backtest_args, predictions),
+         "write what the first model said, as CSV"},
+        {"policy-predictions", "FILE", OPTION_TEXT, offsetof(struct backtest_args, policy_predictions),
+         "write what it steers by, in the place of the chance at 1 s (path)"},
+        {"plot", "DIR", OPTION_TEXT, offsetof(struct backtest_args, plot),
+         "write pictures: calibration and the trade-off of copies against broken promises (SVG)"},
+        {"steer-by", "TARGET", OPTION_TEXT, offsetof(struct backtest_args, steer_by),
+         "policies go by the chance of the next second, 1s, or of the next sample, next (1s)"},
+        {"power", "N", OPTION_NUMBER, offsetof(struct backtest_args, power),
+         "steering goes by p to the power N: 0.5 makes the hysteresis fine where p is small (1)"},
+        {"hysteresis", "N", OPTION_NUMBER, offsetof(struct backtest_args, hysteresis),
+         "a move must gain so much of that (0.02)"},
+        {"delay", "TIME", OPTION_TIME, offsetof(struct backtest_args, delay_ns),
+         "from a sample until a decision made of it acts (200ms)"},
+        {NULL, NULL, OPTION_FLAG, 0, NULL},
+};
+
+/* Write a file that a person named: the sentence says which, and a full disk is noticed. */
+int output_open(FILE **to, const char *name, const char *what)
+{
+        *to = fopen(name, "w");
+        return *to ? EXIT_FINE
+                   : ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name, strerror(errno));
+}
+
+int output_close(FILE *to, const char *name, const char *what, int code)
+{
+        int failed = ferror(to);
+        errno = 0;
+        if ((fflush(to) != 0 || failed) && code == EXIT_FINE)
+                code = ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name,
+                                errno ? strerror(errno) : "the file did not take all of it");
+        fclose(to);
+        return code;
+}
+
+json_t *number_or_null(double value)
+{
+        return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* The kind that the first model of the list is for; what is no model file is about paths. */
+static int backtest_kind(const char *model)
+{
+        char name[4096];
+        struct dog_model *file = NULL;
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(model, ","), model);
+        int kind = DOG_MODEL_PATH;
+        if (dog_model_read(&file, name, NULL) == 0)
+                kind = file->kind;
+        dog_model_free(file);
+        return kind;
+}
+
+int command_backtest(struct ctl *ctl, int argc, char **argv)
+{
+        struct dog_backtest_options o = dog_backtest_default();
+        struct backtest_args a = {.model = "default",
+                                  .steer_by = "1s",
+                                  .power = o.power,
+                                  .hysteresis = o.hysteresis,
+                                  .delay_ns = o.delay_ms * DOG_MS,
+                                  .since_ns = 7 * 24 * 3600 * DOG_S};
+        int words = options_take(ctl, &a, argc, argv);
+        if (words < 0)
+                return EXIT_USAGE;
+        if (words > 0)
+                return ctl_fail(EXIT_USAGE, "backtest takes no words (\"%s\"): give the folder with --data",
+                                argv[0]);
+        if (!a.data)
+                return ctl_fail(EXIT_USAGE,
+                                "backtest on what? Give a folder of recorded telemetry with --data");
+        if (strcmp(a.steer_by, "1s") != 0 && strcmp(a.steer_by, "next") != 0)
+                return ctl_fail(EXIT_USAGE, "--steer-by %s: write 1s or next", a.steer_by);
+        if (!(a.power > 0 && a.power <= 10) || !(a.hysteresis >= 0 && a.hysteresis <= 1))
+                return ctl_fail(EXIT_USAGE, "--power is above 0 and at most 10, --hysteresis from 0 to 1");
+        if (a.since_ns <= 0)
+                return ctl_fail(EXIT_USAGE, "--since is above 0");
+        if (a.delay_ns < 0 || a.delay_ns > 60 * DOG_S)
+                return ctl_fail(EXIT_USAGE, "--delay is from 0 to 60 s");
+        int kind = a.kind ? dog_model_kind_of(a.kind) : backtest_kind(a.model);
+        if (kind < 0)
+                return ctl_fail(EXIT_USAGE, "--kind %s: write path, node or overload", a.kind);
+        if (kind == DOG_MODEL_PATH)
+                return backtest_paths(ctl, &a);
+        if (a.store || a.policy_predictions)
+                return ctl_fail(EXIT_USAGE, "--store and --policy-predictions are for --kind path");
+        return backtest_nodes(ctl, &a, kind);
+}

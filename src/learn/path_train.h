@@ -1,0 +1,66 @@
+#pragma once
+/**
+ * Training the model of path risk (models/path_risk.h) from recorded traces, with its own examination.
+ *
+ * For each regime that the traces hold (round trips, rates) and each target (1, 5, 30 s, the next sample, and
+ * pairs: "bad here and good there") boosted trees are trained: one set on everything, which is what ships,
+ * and one for each fold without the days of that fold. What the latter say about the days they never saw
+ * decides how much the trees weigh against the logistic, corrects what a stated log-odds means (isotonic, by
+ * pooling adjacent violators: Ayer et al., Ann. Math. Stat. 26, 1955), and gives the model's scores, by the
+ * same backtest that judges any other model. Share and correction are chosen on all folds together: of a few
+ * dozen numbers the scores know a little, of the trees nothing.
+ *
+ * Same traces, same options, same bytes, on any number of threads, stopped and resumed or not. One thread at
+ * a time.
+ */
+#include "learn/backtest_paths.h"
+#include "learn/model_file.h"
+
+struct dog_path_train_options {
+        unsigned threads; /**< 1..16 */
+        unsigned folds;   /**< at most so many; of days, or of traces when all are of one day; 0 or 1: none */
+        double effort;    /**< rounds of boosting, as a share of the recipe's: 1; tests take less */
+        uint64_t seed;
+};
+/** One thread, 4 folds, effort 1. */
+struct dog_path_train_options dog_path_train_default(void);
+
+struct dog_path_train;
+/**
+ * Begin. Rows are made at once, training waits for dog_path_train_step.
+ * @param traces  borrowed until the end; for rates, copies with other promises are added to it
+ * @return 0; -ENODATA when there is too little to learn from: under 200 samples, or under 10 that were
+ * followed by a broken promise; -EINVAL, -ENOMEM
+ */
+int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *traces,
+                       const struct dog_path_train_options *o, struct dog_err *e);
+void dog_path_train_free(struct dog_path_train *t);
+/** One round of one tree. @return 1: there is more to do; 0: all is trained; a negative error */
+int dog_path_train_step(struct dog_path_train *t, struct dog_err *e);
+
+struct dog_path_train_progress {
+        unsigned done, of; /**< rounds */
+        const char *regime, *target;
+        int fold; /**< which is left out; -1: none */
+};
+struct dog_path_train_progress dog_path_train_progress(const struct dog_path_train *t);
+
+/**
+ * Where the training stands, as bytes; free(*bytes). Resuming needs the same traces and options (threads may
+ * differ). @return 0; -EINVAL for what is damaged or belongs to another training; -ENOMEM
+ */
+int dog_path_train_save(const struct dog_path_train *t, uint8_t **bytes, size_t *size, struct dog_err *e);
+int dog_path_train_resume(struct dog_path_train *t, const uint8_t *bytes, size_t size, struct dog_err *e);
+
+/** After the last step: examine, and make the model. Its scores are named "FAMILY onset auroc 1s", "FAMILY
+ * V(0)". */
+int dog_path_train_finish(struct dog_path_train *t, int64_t made_wall_ns, struct dog_model **to,
+                          struct dog_err *e);
+
+/** A model file made ready to be asked. It holds a copy of all that it needs. */
+struct dog_path_trained;
+/** @return 0; -EINVAL for a model of another kind, with other features, or whose sections make no sense;
+ * -ENOMEM */
+int dog_path_trained_new(struct dog_path_trained **to, const struct dog_model *file, struct dog_err *e);
+const struct dog_path_model *dog_path_trained_model(const struct dog_path_trained *t);
+void dog_path_trained_free(struct dog_path_trained *t);

@@ -1,0 +1,416 @@
+#include "wire/ical.h"
+
+#include <errno.h>
+#include <libical/ical.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+        ICAL_DEPTH = 4,            /* VCALENDAR, VEVENT, VALARM, and one that we do not know */
+        ICAL_COMPONENT = 64 << 10, /* octets of one component */
+        ICAL_ZONES = 64,           /* VTIMEZONEs of one calendar */
+        ICAL_EXCEPTIONS = 4096,    /* repetitions that were moved or cancelled one by one */
+        ICAL_EXDATES = 512,        /* of one event */
+        ICAL_STEPS = 20000,        /* of one rule: daily since 1970 */
+        ICAL_STEPS_ALL = 1000000,  /* of all rules together */
+        ICAL_DAY = 86400,
+};
+
+/* A repetition that stands for itself: of this event, instead of the one at this time. */
+struct ical_exception {
+        uint64_t uid;
+        int64_t at_s;
+};
+
+struct ical {
+        struct dog_feed_reader *r;
+        const icaltimezone *zone;
+        icalcomponent *calendar; /* holds the zones, and the event that is being read */
+        unsigned zones;
+        struct ical_exception *exception;
+        size_t exceptions;
+        unsigned steps;
+        struct dog_err *err;
+};
+
+/* A component cut out of the text. */
+struct ical_part {
+        const char *text;
+        size_t size;
+        const char *name; /* behind "BEGIN:" */
+        size_t name_size;
+};
+
+/* ---- cutting ---- */
+
+struct ical_lines {
+        const char *at, *end;
+};
+
+static bool ical_line(struct ical_lines *l, const char **line, size_t *size)
+{
+        if (l->at >= l->end)
+                return false;
+        const char *stop = memchr(l->at, '\n', (size_t)(l->end - l->at));
+        *line = l->at;
+        *size = (size_t)((stop ? stop : l->end) - l->at);
+        l->at = stop ? stop + 1 : l->end;
+        while (*size && ((*line)[*size - 1] == '\r' || (*line)[*size - 1] == ' '))
+                --*size;
+        return true;
+}
+
+static bool ical_begins(const char *line, size_t size, const char *with)
+{
+        size_t n = strlen(with);
+        return size >= n && strncasecmp(line, with, n) == 0;
+}
+
+static bool ical_part_is(const struct ical_part *p, const char *name)
+{
+        return p->name_size == strlen(name) && strncasecmp(p->name, name, p->name_size) == 0;
+}
+
+/*
+ * The next component inside a VCALENDAR. Whole ones only: an end that is missing ends the reading, since what
+ * comes behind it may be part of anything.
+ * @return 1: there it is; 0: no more; -EINVAL
+ */
+static int ical_part_next(struct ical_lines *l, struct ical_part *p, struct dog_err *e)
+{
+        const char *line;
+        size_t size;
+        unsigned depth = 0;
+        while (ical_line(l, &line, &size)) {
+                if (ical_begins(line, size, "BEGIN:VCALENDAR") || ical_begins(line, size, "END:VCALENDAR")) {
+                        if (depth)
+                                return dog_err_set(e, -EINVAL, "a %.*s has no end", (int)p->name_size,
+                                                   p->name);
+                } else if (ical_begins(line, size, "BEGIN:")) {
+                        if (depth == 0)
+                                *p = (struct ical_part){
+                                        .text = line, .name = line + 6, .name_size = size - 6};
+                        if (++depth > ICAL_DEPTH)
+                                return dog_err_set(e, -EINVAL, "components are nested more than %d deep",
+                                                   ICAL_DEPTH);
+                } else if (ical_begins(line, size, "END:") && depth && --depth == 0) {
+                        p->size = (size_t)(l->at - p->text);
+                        return 1;
+                }
+        }
+        if (depth)
+                return dog_err_set(e, -EINVAL, "it ends within a %.*s",
+                                   p->name_size > 40 ? 40 : (int)p->name_size, p->name);
+        return 0;
+}
+
+/* libical's view of it; NULL: too long, or not understood. The caller frees it. */
+static icalcomponent *ical_parse(const struct ical_part *p)
+{
+        if (p->size > ICAL_COMPONENT)
+                return NULL;
+        char *copy = strndup(p->text, p->size);
+        icalcomponent *c = copy ? icalparser_parse_string(copy) : NULL;
+        free(copy);
+        return c;
+}
+
+/* ---- times ---- */
+
+static uint64_t ical_hash(const char *s)
+{
+        uint64_t h = 14695981039346656037U; /* FNV-1a; a collision costs one wrong repetition */
+        for (; s && *s; s++)
+                h = (h ^ (unsigned char)*s) * 1099511628211U;
+        return h;
+}
+
+/*
+ * The time of a property in seconds. @return 1: known; 0: no time; -1: a zone that nobody knows, and then the
+ * time would be off by hours: it is not guessed.
+ */
+static int ical_time(const struct ical *x, icalproperty *p, struct icaltimetype *t, int64_t *at_s)
+{
+        *t = icalproperty_get_datetime_with_component(p, x->calendar);
+        if (icaltime_is_null_time(*t) || !icaltime_is_valid_time(*t) || t->year < 1900 || t->year > 2200)
+                return 0;
+        if (icalproperty_get_first_parameter(p, ICAL_TZID_PARAMETER) && !t->zone && !t->is_date)
+                return -1;
+        if (!t->zone)
+                t->zone = x->zone;
+        *at_s = icaltime_as_timet_with_zone(*t, t->zone);
+        return 1;
+}
+
+static bool ical_has(icalcomponent *c, icalproperty_kind kind)
+{
+        return icalcomponent_get_first_property(c, kind) != NULL;
+}
+
+static void ical_words(icalcomponent *c, struct dog_feed_entry *to)
+{
+        const char *summary = icalcomponent_get_summary(c);
+        const char *location = icalcomponent_get_location(c);
+        dog_feed_words(to->words, sizeof(to->words), summary ? summary : "");
+        dog_feed_words(to->where, sizeof(to->where), location ? location : "");
+}
+
+/* ---- repetitions ---- */
+
+static bool ical_is_excepted(const struct ical *x, uint64_t uid, int64_t at_s)
+{
+        for (size_t i = 0; i < x->exceptions; i++)
+                if (x->exception[i].uid == uid && x->exception[i].at_s == at_s)
+                        return true;
+        return false;
+}
+
+/* The times at which an event does not repeat; a date stands for its whole day. */
+struct ical_exdates {
+        int64_t from_s[ICAL_EXDATES];
+        bool is_day[ICAL_EXDATES];
+        unsigned n;
+};
+
+static void ical_exdates_read(const struct ical *x, icalcomponent *c, struct ical_exdates *to)
+{
+        to->n = 0;
+        for (icalproperty *p = icalcomponent_get_first_property(c, ICAL_EXDATE_PROPERTY);
+             p && to->n < ICAL_EXDATES; p = icalcomponent_get_next_property(c, ICAL_EXDATE_PROPERTY)) {
+                struct icaltimetype t;
+                if (ical_time(x, p, &t, &to->from_s[to->n]) == 1)
+                        to->is_day[to->n++] = t.is_date;
+        }
+}
+
+static bool ical_is_exdate(const struct ical_exdates *d, int64_t at_s)
+{
+        for (unsigned i = 0; i < d->n; i++)
+                if (at_s == d->from_s[i] ||
+                    (d->is_day[i] && at_s > d->from_s[i] && at_s < d->from_s[i] + ICAL_DAY))
+                        return true;
+        return false;
+}
+
+/*
+ * Is there a day that the rule can mean? For one on the 30th of February libical looks at every day of the
+ * next thousand years, each time.
+ */
+static bool ical_rule_has_a_day(const struct icalrecurrencetype *rule)
+{
+        static const int longest[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+        if (rule->by_month[0] == ICAL_RECURRENCE_ARRAY_MAX ||
+            rule->by_month_day[0] == ICAL_RECURRENCE_ARRAY_MAX)
+                return true;
+        for (int m = 0; m < ICAL_BY_MONTH_SIZE && rule->by_month[m] != ICAL_RECURRENCE_ARRAY_MAX; m++) {
+                int month = icalrecurrencetype_month_month(rule->by_month[m]);
+                for (int d = 0;
+                     d < ICAL_BY_MONTHDAY_SIZE && rule->by_month_day[d] != ICAL_RECURRENCE_ARRAY_MAX; d++)
+                        if (month >= 1 && month <= 12 && abs(rule->by_month_day[d]) <= longest[month - 1])
+                                return true;
+        }
+        return false;
+}
+
+/* Rules by hour or faster would be thousands of windows and mean "always". */
+static bool ical_rule_is_fine(const struct icalrecurrencetype *rule)
+{
+        if (!ical_rule_has_a_day(rule))
+                return false;
+        return rule->freq == ICAL_DAILY_RECURRENCE || rule->freq == ICAL_WEEKLY_RECURRENCE ||
+               rule->freq == ICAL_MONTHLY_RECURRENCE || rule->freq == ICAL_YEARLY_RECURRENCE;
+}
+
+static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype start, int64_t lasts_s,
+                        struct dog_feed_entry *entry)
+{
+        icalproperty *p = icalcomponent_get_first_property(c, ICAL_RRULE_PROPERTY);
+        struct icalrecurrencetype rule = icalproperty_get_rrule(p);
+        uint64_t uid = ical_hash(icalcomponent_get_uid(c));
+        static struct ical_exdates exdates; /* too large for a stack; one calendar is read at a time */
+        if (!ical_rule_is_fine(&rule) || icalcomponent_count_properties(c, ICAL_RRULE_PROPERTY) != 1) {
+                dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+                return;
+        }
+        ical_exdates_read(x, c, &exdates);
+        icalrecur_iterator *i = icalrecur_iterator_new(rule, start);
+        if (!i) {
+                dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+                return;
+        }
+        for (unsigned steps = 0;; steps++, x->steps++) {
+                struct icaltimetype t = icalrecur_iterator_next(i);
+                if (icaltime_is_null_time(t))
+                        break;
+                if (steps == ICAL_STEPS || x->steps >= ICAL_STEPS_ALL) {
+                        dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+                        break;
+                }
+                t.zone = start.zone;
+                entry->start_s = icaltime_as_timet_with_zone(t, t.zone);
+                entry->end_s = entry->start_s + lasts_s;
+                if (entry->start_s >= x->r->until_s)
+                        break;
+                /* Repetitions that are over are no news: a weekly event of ten years is not 500 drops. */
+                if (entry->end_s <= x->r->now_s || ical_is_exdate(&exdates, entry->start_s) ||
+                    ical_is_excepted(x, uid, entry->start_s))
+                        continue;
+                dog_feed_take(x->r, entry);
+        }
+        icalrecur_iterator_free(i);
+}
+
+/* ---- events ---- */
+
+/* How long it lasts: DTEND, DURATION, or by RFC 5545 3.6.1 a day for dates and nothing for times. */
+static bool ical_lasts(const struct ical *x, icalcomponent *c, const struct icaltimetype *start,
+                       int64_t start_s, int64_t *lasts_s)
+{
+        icalproperty *end = icalcomponent_get_first_property(c, ICAL_DTEND_PROPERTY);
+        icalproperty *duration = icalcomponent_get_first_property(c, ICAL_DURATION_PROPERTY);
+        struct icaltimetype t;
+        *lasts_s = start->is_date ? ICAL_DAY : 0;
+        if (end) {
+                int64_t end_s;
+                if (ical_time(x, end, &t, &end_s) != 1)
+                        return false;
+                *lasts_s = end_s - start_s;
+        } else if (duration) {
+                struct icaldurationtype d = icalproperty_get_duration(duration);
+                if (icaldurationtype_is_bad_duration(d) || d.is_neg)
+                        return false;
+                *lasts_s = ((int64_t)d.weeks * 7 + d.days) * ICAL_DAY + (int64_t)d.hours * 3600 +
+                           (int64_t)d.minutes * 60 + d.seconds;
+        }
+        return *lasts_s > 0;
+}
+
+static void ical_event(struct ical *x, icalcomponent *c)
+{
+        struct dog_feed_entry entry = {.severity = 1};
+        struct icaltimetype start;
+        int64_t start_s, lasts_s;
+        icalproperty *p = icalcomponent_get_first_property(c, ICAL_DTSTART_PROPERTY);
+        icalproperty *transparent = icalcomponent_get_first_property(c, ICAL_TRANSP_PROPERTY);
+        int known = p ? ical_time(x, p, &start, &start_s) : 0;
+        if (icalcomponent_get_status(c) == ICAL_STATUS_CANCELLED)
+                dog_feed_drop(x->r, DOG_FEED_DROP_CANCELLED);
+        else if (transparent && icalproperty_get_transp(transparent) == ICAL_TRANSP_TRANSPARENT)
+                dog_feed_drop(x->r, DOG_FEED_DROP_FREE);
+        else if (known < 0)
+                dog_feed_drop(x->r, DOG_FEED_DROP_ZONE);
+        else if (known == 0 || !ical_lasts(x, c, &start, start_s, &lasts_s))
+                dog_feed_drop(x->r, DOG_FEED_DROP_TIME);
+        else {
+                ical_words(c, &entry);
+                if (ical_has(c, ICAL_RDATE_PROPERTY) || ical_has(c, ICAL_EXRULE_PROPERTY))
+                        dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+                if (ical_has(c, ICAL_RRULE_PROPERTY) && !ical_has(c, ICAL_RECURRENCEID_PROPERTY)) {
+                        ical_repeat(x, c, start, lasts_s, &entry);
+                        return;
+                }
+                entry.start_s = start_s;
+                entry.end_s = start_s + lasts_s;
+                dog_feed_take(x->r, &entry);
+        }
+}
+
+static void ical_exception_note(struct ical *x, icalcomponent *c)
+{
+        icalproperty *p = icalcomponent_get_first_property(c, ICAL_RECURRENCEID_PROPERTY);
+        struct icaltimetype t;
+        int64_t at_s;
+        if (!p || x->exceptions == ICAL_EXCEPTIONS || ical_time(x, p, &t, &at_s) != 1)
+                return;
+        x->exception[x->exceptions++] =
+                (struct ical_exception){.uid = ical_hash(icalcomponent_get_uid(c)), .at_s = at_s};
+}
+
+static bool ical_mentions(const struct ical_part *p, const char *word)
+{
+        return memmem(p->text, p->size, word, strlen(word)) != NULL;
+}
+
+/* Zones and exceptions first: an event may stand before what it rests on. */
+static void ical_first_pass(struct ical *x, const struct ical_part *p)
+{
+        bool is_zone = ical_part_is(p, "VTIMEZONE") && x->zones < ICAL_ZONES;
+        bool is_exception = ical_part_is(p, "VEVENT") && ical_mentions(p, "RECURRENCE-ID");
+        icalcomponent *c = is_zone || is_exception ? ical_parse(p) : NULL;
+        if (!c)
+                return;
+        if (is_zone && icalcomponent_isa(c) == ICAL_VTIMEZONE_COMPONENT) {
+                icalcomponent_add_component(x->calendar, c);
+                x->zones++;
+                return;
+        }
+        if (icalcomponent_isa(c) == ICAL_VEVENT_COMPONENT)
+                ical_exception_note(x, c);
+        icalcomponent_free(c);
+}
+
+static void ical_second_pass(struct ical *x, const struct ical_part *p)
+{
+        if (!ical_part_is(p, "VEVENT"))
+                return;
+        icalcomponent *c = x->r->dropped[DOG_FEED_DROP_MANY] < x->r->most ? ical_parse(p) : NULL;
+        if (x->r->dropped[DOG_FEED_DROP_MANY] >= x->r->most)
+                dog_feed_drop(x->r, DOG_FEED_DROP_MANY); /* not even parsed: somebody means to keep us busy */
+        else if (!c || icalcomponent_isa(c) != ICAL_VEVENT_COMPONENT)
+                dog_feed_drop(x->r, DOG_FEED_DROP_SHAPE);
+        else
+                ical_event(x, c);
+        if (c)
+                icalcomponent_free(c);
+}
+
+static int ical_pass(struct ical *x, const char *text, size_t size,
+                     void (*each)(struct ical *x, const struct ical_part *p))
+{
+        struct ical_lines lines = {text, text + size};
+        struct ical_part part = {0};
+        int rc;
+        while ((rc = ical_part_next(&lines, &part, x->err)) == 1)
+                each(x, &part);
+        return rc;
+}
+
+static void ical_quiet(void)
+{
+        icalerror_set_errors_are_fatal(0);
+        icaltimezone_set_builtin_tzdata(0);
+}
+
+int dog_ical_zone_exists(const char *zone)
+{
+        ical_quiet();
+        return strcasecmp(zone, "UTC") == 0 || icaltimezone_get_builtin_timezone(zone) != NULL;
+}
+
+int dog_ical_read(const char *text, size_t size, const char *zone, struct dog_feed_reader *r,
+                  struct dog_err *e)
+{
+        struct ical x = {.r = r, .err = e, .zone = icaltimezone_get_utc_timezone()};
+        size_t bom = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        ical_quiet();
+        if (!ical_begins(text + bom, size - bom, "BEGIN:VCALENDAR"))
+                return dog_err_set(e, -EINVAL, "it does not begin with BEGIN:VCALENDAR: no calendar");
+        if (memchr(text, 0, size))
+                return dog_err_set(e, -EINVAL, "there is a zero byte in it: no calendar");
+        if (zone && strcasecmp(zone, "UTC") != 0)
+                x.zone = icaltimezone_get_builtin_timezone(zone);
+        if (!x.zone)
+                return dog_err_set(e, -EINVAL, "there is no time zone \"%s\" on this system", zone);
+        x.calendar = icalcomponent_new_vcalendar();
+        x.exception = calloc(ICAL_EXCEPTIONS, sizeof(*x.exception));
+        int rc = x.calendar && x.exception ? 0 : dog_err_set(e, -ENOMEM, "no memory for the calendar");
+        if (rc == 0)
+                rc = ical_pass(&x, text + bom, size - bom, ical_first_pass);
+        if (rc == 0)
+                rc = ical_pass(&x, text + bom, size - bom, ical_second_pass);
+        if (x.calendar)
+                icalcomponent_free(x.calendar);
+        free(x.exception);
+        return rc;
+}
