@@ -84,8 +84,7 @@ float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alar
 {
         /* Where forecasts are bold, because they have earned it, an alarm must not drown among them. */
         float share = (float)grade_share(g), bold = share * share * share * share;
-        float most =
-                fminf(GRADE_ALARM_MOST, GRADE_ALARM_TIMES * dog_node_grade_base(g) + GRADE_ALARM_MOST * bold);
+        float most = fminf(GRADE_ALARM_MOST, GRADE_ALARM_TIMES * dog_node_grade_base(g) * (1 + bold));
         return fmaxf(p, most * alarm);
 }
 
