@@ -108,6 +108,15 @@ int dog_nodes_predict(const struct dog_nodes *n, enum dog_nodes_task task, const
                       struct dog_err *e);
 
 /**
+ * The calibration that a model of one task holds, for serving it live (models/node_risk.h, and
+ * instance_node_trees): m->trees and these shapes belong together.
+ * @param to  DOG_NODE_HORIZONS shapes
+ * @return 0; -EINVAL for a model with other features, or one without calibration
+ */
+int dog_nodes_serve(const struct dog_model *m, enum dog_nodes_task task, struct dog_node_shape *to,
+                    struct dog_err *e);
+
+/**
  * The header and one line of predictions as CSV, ended by a newline: "dataset,node,t_s,p5,p15,p60,health" and
  * "dataset,node,metric,t_s,p5,p15,p60". @return the length; `to` holds 512 octets
  */

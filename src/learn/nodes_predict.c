@@ -200,6 +200,22 @@ int dog_nodes_predict(const struct dog_nodes *n, enum dog_nodes_task task, const
         return rc;
 }
 
+int dog_nodes_serve(const struct dog_model *m, enum dog_nodes_task task, struct dog_node_shape *to,
+                    struct dog_err *e)
+{
+        static const char *const name[] = {"p5", "p15", "p60"};
+        const char *feature[DOG_NODE_FEATURE_COUNT + DOG_NODE_OVERLOAD_COUNT];
+        int rc = dog_model_check_features(m, feature, nodes_features(task, feature), e);
+        for (int h = 0; h < DOG_NODE_HORIZONS && rc == 0; h++)
+                /* node_risk asks for the targets by their place. */
+                if (dog_model_target(m, name[h]) != h || nodes_shape(m, name[h], &to[h]) < 0)
+                        rc = dog_err_set(e, -EINVAL,
+                                         "the model does not say how it judges %s: make it with sundog train "
+                                         "--kind %s",
+                                         name[h], task == DOG_NODES_OVERLOAD ? "overload" : "node");
+        return rc;
+}
+
 int dog_nodes_csv_header(enum dog_nodes_task task, char *to)
 {
         return snprintf(to, 512, "%s\n",

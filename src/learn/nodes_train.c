@@ -41,10 +41,18 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
 
 /* ---- calibration on nodes that were not learned from --------------------------------------------- */
 
+/*
+ * A model of failures is surer of other machines than it should be: it never gets more of its word than this.
+ * Crossings of limits are many and alike.
+ */
+#define TRAIN_SLOPE_FAILURE  0.8
+#define TRAIN_SLOPE_OVERLOAD 1.2
+
 /* The line log-odds = bias + slope x raw with the least logistic loss: Newton's method (Platt, 1999). */
-static void train_line(const struct dog_table *t, unsigned h, const float *raw, struct dog_node_shape *s)
+static void train_line(const struct dog_table *t, unsigned h, const float *raw, double most,
+                       struct dog_node_shape *s)
 {
-        double bias = 0, slope = 1;
+        double bias = 0, slope = 0.5;
         for (int round = 0; round < 30; round++) {
                 double g0 = 0, g1 = 0, h00 = 1e-3, h01 = 0, h11 = 1e-3;
                 for (size_t i = 0; i < t->rows; i++) {
@@ -63,6 +71,11 @@ static void train_line(const struct dog_table *t, unsigned h, const float *raw, 
                 if (!(fabs(det) > 1e-12))
                         break;
                 double d0 = (h11 * g0 - h01 * g1) / det, d1 = (h00 * g1 - h01 * g0) / det;
+                if (slope + d1 >= most) {
+                        /* At the edge only the bias is left to move. */
+                        d0 = g0 / h00;
+                        d1 = most - slope;
+                }
                 bias += fmax(-2, fmin(2, d0));
                 slope += fmax(-0.5, fmin(0.5, d1));
                 if (fabs(d0) + fabs(d1) < 1e-7)
@@ -111,7 +124,10 @@ static int train_shape(struct dog_model *m, const struct dog_nodes *n, const str
                         happened += label > 0 ? (double)t->weight[i] : 0;
                 }
                 struct dog_node_shape s = {.base = (float)((happened + 1) / (known + 2))};
-                train_line(t, h, raw, &s);
+                train_line(t, h, raw,
+                           m->kind == DOG_MODEL_OVERLOAD ? TRAIN_SLOPE_OVERLOAD : TRAIN_SLOPE_FAILURE, &s);
+                /* Given the benefit of the doubt while it is judged. */
+                s.skill = 1;
                 s.skill = s.slope > 0 ? train_skill(n, t, h, raw, &s, stride) : 0;
                 const struct {
                         const char *part;

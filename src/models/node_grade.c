@@ -82,7 +82,9 @@ float dog_node_grade_say(const struct dog_node_grade *g, float raw)
 
 float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm)
 {
-        float most = fminf(GRADE_ALARM_MOST, GRADE_ALARM_TIMES * dog_node_grade_base(g));
+        /* Where forecasts are bold, because they have earned it, an alarm must not drown among them. */
+        float share = (float)grade_share(g), bold = share * share * share * share;
+        float most = fminf(GRADE_ALARM_MOST, GRADE_ALARM_TIMES * dog_node_grade_base(g) * (1 + bold));
         return fmaxf(p, most * alarm);
 }
 

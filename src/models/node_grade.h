@@ -52,7 +52,8 @@ void dog_node_grade_init(struct dog_node_grade *g, const struct dog_node_shape *
 float dog_node_grade_say(const struct dog_node_grade *g, float raw);
 /**
  * The same when an alarm stands (dog_node_alarm): something may have begun that no forecast saw. Raises the
- * chance to at most fifteen times the base rate and never above a half; never lowers it.
+ * chance to at most fifteen times the base rate, or, where the model has earned all of its say, thirty, and
+ * never above a half; never lowers it.
  */
 float dog_node_grade_alarmed(const struct dog_node_grade *g, float p, float alarm);
 /** The node's base rate as far as it is known. */

@@ -387,6 +387,12 @@ static void a_job_at_the_same_time_each_day_is_foreseen_and_the_future_is_not_re
                 free(part.list);
         }
 
+        struct dog_node_shape shape[DOG_NODE_HORIZONS];
+        OK(dog_nodes_serve(m[1], DOG_NODES_OVERLOAD, shape, &e) == 0 && shape[2].slope > 0 &&
+                   shape[2].base > 0,
+           "it can be served live");
+        OK(dog_nodes_serve(m[1], DOG_NODES_FAILURE, shape, &e) == -EINVAL, "not as another kind: %s", e.text);
+
         /* A model of another kind is not asked. */
         struct dog_nodes_options options = {0};
         OK(dog_nodes_predict(whole, DOG_NODES_FAILURE, m[1], &options, said_take, &all[0], &e) == -EINVAL,
