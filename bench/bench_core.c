@@ -186,7 +186,7 @@ int main(int argc, char **argv)
         figure_print("core.members_per_core", "members", held, 1);
         spread_measure();
         char installed[4200];
-        trees_installed(installed, sizeof(installed));
+        trees_installed("path.model", installed, sizeof(installed));
         if (argc > 1 || installed[0])
                 trees_measure(argc > 1 ? argv[1] : installed);
         else

@@ -81,7 +81,7 @@ static int race_enter(struct race *r, const char *name)
                 /* What the daemon starts with: the model that is installed, or the logistic where there is
                  * none. */
                 char installed[PATH_MAX];
-                trees_installed(installed, sizeof(installed));
+                trees_installed("path.model", installed, sizeof(installed));
                 if (*installed) {
                         int code = entrant_read(n, installed);
                         snprintf(n->name, sizeof(n->name), "%s", name);

@@ -313,7 +313,7 @@ static int session_trees(struct session *s, const char *asked)
         if (asked)
                 snprintf(s->model, sizeof(s->model), "%s", asked);
         else
-                trees_installed(s->model, sizeof(s->model));
+                trees_installed("path.model", s->model, sizeof(s->model));
         if (!s->model[0])
                 return EXIT_FINE;
         if (trees_read(s->model, &s->trained, &e) == 0) {

@@ -28,7 +28,7 @@ static const struct config_key forecast_keys[] = {
          .help = "trained trees for paths, made by \"sundog train\"; a file that is not fit is told, and "
                  "the online logistic forecasts alone"},
         {"trees", CONFIG_CHOICE, AT(dog_config_forecast, has_trees), .preset = "yes", .choice = no_yes,
-         .help = "no: the online logistic alone"},
+         .help = "no: the online logistic alone, and base rates for instances"},
         {"retrain", CONFIG_CHOICE, AT(dog_config_forecast, has_retrain), .preset = "yes", .choice = no_yes,
          .help = "train trees on what the paths here have done; new ones serve only if they are better on "
                  "what was "

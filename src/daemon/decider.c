@@ -5,6 +5,7 @@
 #include "daemon/api.h"
 #include "daemon/decision.h"
 #include "daemon/feeds.h"
+#include "daemon/node_trees.h"
 #include "daemon/plan_config.h"
 #include "daemon/radios.h"
 #include "daemon/trees.h"
@@ -90,6 +91,7 @@ struct decider {
 
         uv_async_t trees_async;
         struct trees *trees;
+        struct node_trees node_trees;
         struct dog_loop *loop;
         struct path_host *host;
         struct path_link *link[LINKS_MAX];
@@ -999,6 +1001,9 @@ static int service_begin(struct decider *d, struct dog_err *e)
         s.hurry = service_hurry;
         s.caution = d->feeds ? service_caution : NULL;
         s.user = d;
+        if (d->config->forecast.has_trees)
+                node_trees_open(&d->node_trees, trees_note, d);
+        s.trees = &d->node_trees.trees;
         rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
         plan_service_fini(&s);
         if (rc < 0)
@@ -1076,6 +1081,7 @@ static void decider_end(struct decider *d)
         radios_close(d->radios);
         dog_loop_free(d->loop);
         trees_close(d->trees);
+        node_trees_close(&d->node_trees);
         instance_service_close(d->service);
         free(d->machine_track);
         for (size_t i = 0; i < d->links; i++)

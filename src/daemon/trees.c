@@ -62,11 +62,10 @@ static bool file_is_there(const char *path)
         return stat(path, &s) == 0;
 }
 
-void trees_installed(char *to, size_t room)
+void trees_installed(const char *name, char *to, size_t room)
 {
         /* Installed: bin and share are neighbours. In a source tree: build/sundog and data/. */
-        static const char *const place[] = {"/../share/sundog/path.model", "/../data/path.model",
-                                            "/../data/models/path.model"};
+        static const char *const place[] = {"/../share/sundog/", "/../data/models/"};
         char beside[PATH_MAX];
         ssize_t n = readlink("/proc/self/exe", beside, sizeof(beside) - 1);
         to[0] = 0;
@@ -75,7 +74,7 @@ void trees_installed(char *to, size_t room)
         beside[n] = 0;
         *strrchr(beside, '/') = 0;
         for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++) {
-                snprintf(to, room, "%s%s", beside, place[i]);
+                snprintf(to, room, "%s%s%s", beside, place[i], name);
                 if (file_is_there(to))
                         return;
         }
@@ -138,7 +137,7 @@ static void trees_find(struct trees *t, void (*note)(void *, const char *), void
                 trees_take(t, t->config->forecast.model, true, note, user);
                 return;
         }
-        trees_installed(installed, sizeof(installed));
+        trees_installed("path.model", installed, sizeof(installed));
         if (installed[0])
                 trees_take(t, installed, false, note, user);
 }

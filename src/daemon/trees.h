@@ -22,8 +22,8 @@
 
 struct trees;
 
-/** Where the installed model would be, seen from this program; "" when there is none. */
-void trees_installed(char *to, size_t room);
+/** Where the installed model of that file name is, seen from this program; "" when there is none. */
+void trees_installed(const char *name, char *to, size_t room);
 struct dog_path_trained;
 /** Read a model file and make it ready. 0, or the sentence of whoever refused it. Free with
  * dog_path_trained_free(). */

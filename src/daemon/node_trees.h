@@ -1,0 +1,17 @@
+#pragma once
+/**
+ * The trees that judge instances as nodes: overload and failure (models/node_risk.h), from the installed
+ * files node.model and overload.model. One that is missing or not fit leaves the base rate in its place.
+ */
+#include "kinds/instance/service.h"
+#include "learn/model_file.h"
+
+struct node_trees {
+        struct instance_node_trees trees; /**< for instance_service_settings */
+        struct dog_model *failure, *overload;
+};
+
+/** @param note  told what is not used, and why; may be NULL */
+void node_trees_open(struct node_trees *t, void (*note)(void *user, const char *text), void *user);
+/** After the service that uses them. */
+void node_trees_close(struct node_trees *t);
