@@ -629,8 +629,12 @@ static void of_a_protected_flow_both_servers_learn_of_it(void)
                 unsigned ports = v6 ? 102 : 62;
                 lab_up(lab);
                 struct instance_flow flow = {address(lab.is_v6, CLIENT), htons(40000), 3};
-                struct instance_conn c = {
-                        .primary = 20, .standby = 21, .delta = 0x01000000, .c_ack = 0x11220000};
+                struct instance_conn c = {.primary = 20,
+                                          .standby = 21,
+                                          .delta = 0x01000000,
+                                          .c_ack = 0x11220000,
+                                          .a_high = 0x11224000,
+                                          .b_high = 0x11224000};
                 NEED(!xdp_rig_conn(&rig, &flow, lab.is_v6, &c), "the connection");
                 struct made_flow sent = request(lab);
                 sent.src = VIP;
@@ -652,6 +656,17 @@ static void of_a_protected_flow_both_servers_learn_of_it(void)
                 NEED(run(&in, &out) == REDIRECT && caught().size == 0, "promoted: to one");
                 OK(icmp_is_sound(&out, v6) && word(&out, v6 ? 50 : 30, 4) == SERVERS + 1, "to B");
                 OK(word(&out, ports + 4, 4) == 0x12223344, "in B's numbers");
+                c.b_high = 0x11223344;
+                NEED(!xdp_rig_conn(&rig, &flow, lab.is_v6, &c), "the connection");
+                OK(run(&in, &out) == DROP, "about a byte that was never sent: forged");
+                c.flags = 0;
+                c.c_ack = 0x11223345;
+                NEED(!xdp_rig_conn(&rig, &flow, lab.is_v6, &c), "the connection");
+                OK(run(&in, &out) == DROP, "about one that has arrived: forged");
+                c.c_ack = 0x11220000;
+                NEED(!xdp_rig_conn(&rig, &flow, lab.is_v6, &c), "the connection");
+                in.bytes[(v6 ? 54 : 34) + 6] = 1;
+                OK(run(&in, &out) == DROP, "an MTU of 256: nobody is made to send fragments");
         }
 }
 

@@ -43,7 +43,8 @@ enum {
         INSTANCE_PROTO_FRAGMENT = 44,
         INSTANCE_PROTO_ICMP6 = 58,
         INSTANCE_ICMP_UNREACHABLE = 3,
-        INSTANCE_ICMP_NO_PORT = 3, /* its code */
+        INSTANCE_ICMP_NO_PORT = 3, /* its codes */
+        INSTANCE_ICMP_TOO_BIG = 4,
         INSTANCE_ICMP_EXCEEDED = 11,
         INSTANCE_ICMP_PROBLEM = 12,
         INSTANCE_ICMP6_UNREACHABLE = 1,
@@ -314,6 +315,26 @@ INSTANCE_INLINE _Bool instance_is_icmp_error(const struct instance_packet *p)
         return p->proto == INSTANCE_PROTO_ICMP &&
                (p->icmp_type == INSTANCE_ICMP_UNREACHABLE || p->icmp_type == INSTANCE_ICMP_EXCEEDED ||
                 p->icmp_type == INSTANCE_ICMP_PROBLEM);
+}
+
+/** The least MTU that a path may have: of IPv6 (RFC 8200, 5); below that of IPv4, Linux fragments (ip-sysctl,
+ * min_pmtu). */
+#define INSTANCE_MTU_LEAST4 552
+#define INSTANCE_MTU_LEAST6 1280
+
+/** The MTU that a "too big" tells (RFC 1191, 4; RFC 4443, 3.2). All ones: it is another error. */
+INSTANCE_INLINE __u32 instance_icmp_mtu(const void *data, const void *end, const struct instance_packet *p)
+{
+        const __u8 *at = data + (p->is_v6 ? INSTANCE_L4_IP6 : INSTANCE_L4_IP4);
+
+        if ((const void *)(at + 8) > end)
+                return 0xffffffff;
+        if (p->is_v6)
+                return p->icmp_type == INSTANCE_ICMP6_TOO_BIG ? bpf_ntohl(*(const __be32 *)(at + 4))
+                                                              : 0xffffffff;
+        if (p->icmp_type != INSTANCE_ICMP_UNREACHABLE || p->icmp_code != INSTANCE_ICMP_TOO_BIG)
+                return 0xffffffff;
+        return bpf_ntohs(*(const __be16 *)(at + 6));
 }
 
 /** The head of the packet that an ICMP error quotes. */

@@ -599,6 +599,11 @@ struct instance_concerned {
         _Bool b_has_seq;
 };
 
+INSTANCE_INLINE _Bool instance_is_between(__u32 seq, __u32 from, __u32 to)
+{
+        return (__s32)(seq - from) >= 0 && (__s32)(seq - to) < 0;
+}
+
 /*
  * A protected flow has two servers. A standby has nothing on its way, so it would take no number for one of
  * its own but that of the next byte; told of that one, it learns a smaller MTU before it needs it.
@@ -613,6 +618,10 @@ INSTANCE_INLINE struct instance_concerned instance_concerned_of(const struct ins
 
         if (vip->protect != INSTANCE_PROTECT_NEVER && q->proto == INSTANCE_PROTO_TCP) {
                 const struct instance_conn *c = instance_conn_of(&q->dst, q->dport, vip->number, p->is_v6);
+                /* About a byte that is on its way, or forged (RFC 5927, 4.1). */
+                if (c && !instance_is_between(q->seq, c->c_ack,
+                                              c->flags & INSTANCE_CONN_PROMOTED ? c->b_high : c->a_high))
+                        return who;
                 if (c && (c->flags & INSTANCE_CONN_PROMOTED)) {
                         who.a = instance_server_of(c->standby);
                         who.a_delta = c->delta;
@@ -683,6 +692,9 @@ static __noinline __attribute__((unused)) int instance_tc_icmp(struct __sk_buff 
         /* About this host's own packets, or nobody's: its stack knows. */
         if (role != INSTANCE_TO_VIP)
                 return INSTANCE_TC_PASS;
+        /* A server that believes in less would send fragments, which nobody here could translate. */
+        if (instance_icmp_mtu(data, end, &p) < (p.is_v6 ? INSTANCE_MTU_LEAST6 : INSTANCE_MTU_LEAST4))
+                return instance_leave(INSTANCE_DROP_ICMP, INSTANCE_TC_DROP);
         struct instance_concerned who = instance_concerned_of(f.vip, &p, &q);
         if (!who.a)
                 return instance_leave(INSTANCE_DROP_ICMP, INSTANCE_TC_DROP);
