@@ -110,8 +110,12 @@ static icalcomponent *ical_parse(const struct ical_part *p)
 {
         if (p->size > ICAL_COMPONENT)
                 return NULL;
-        char *copy = strndup(p->text, p->size);
-        icalcomponent *c = copy ? icalparser_parse_string(copy) : NULL;
+        char *copy = malloc(p->size + 1);
+        if (!copy)
+                return NULL;
+        memcpy(copy, p->text, p->size);
+        copy[p->size] = 0;
+        icalcomponent *c = icalparser_parse_string(copy);
         free(copy);
         return c;
 }
