@@ -43,7 +43,12 @@ def comes(lab, name, is_so, text):
 
 
 def told(lab, text):
-    return any(e["event"] == "radio" and text in e["text"] for e in lab.ask("a", "events")[1])
+    """An event may be written a moment after what it tells of is seen."""
+    try:
+        wait_for(lambda: any(e["event"] == "radio" and text in e["text"] for e in lab.ask("a", "events")[1]), 5, text)
+        return True
+    except Exception:
+        return False
 
 
 def at_work(lab, told_file, manager):
