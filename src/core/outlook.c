@@ -139,6 +139,10 @@ static void outlook_modes(struct dog_outlook *o, struct dog_insight *shared, con
         dog_modes_observe(&o->modes, &shared->modes, &in, policy->horizon_ns[1]);
 }
 
+#define X(id) _Static_assert((int)DOG_RADIO_X_##id == (int)DOG_PATH_X_##id, "one order of extras");
+DOG_RADIO_EXTRA_LIST(X)
+#undef X
+
 static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
 {
         float extra[DOG_PATH_EXTRAS];
@@ -153,14 +157,10 @@ static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
                                      .extra = extra};
         for (int i = 0; i < DOG_PATH_EXTRAS; i++)
                 extra[i] = NAN;
-        /* Of the radio what trees have a place for; it belongs to the sample of exactly its time. */
-        if (o->radio_ns && o->radio_ns == s->at_ns) {
-                extra[DOG_PATH_X_SIGNAL_DBM] = o->radio[DOG_RADIO_I_RSRP];
-                extra[DOG_PATH_X_SINR_DB] = o->radio[DOG_RADIO_I_SINR];
-                extra[DOG_PATH_X_HANDOVER_AGE_S] = o->radio[DOG_RADIO_I_SINCE_HANDOVER];
-                extra[DOG_PATH_X_OBSTRUCTED] = o->radio[DOG_RADIO_I_OBSTRUCTION];
-                extra[DOG_PATH_X_OBSTRUCTION_IN_S] = o->radio[DOG_RADIO_I_OBSTRUCTED_IN];
-        }
+        /* Of the radio what trees have a place for, the first of these; it belongs to the sample of exactly
+         * its time. */
+        if (o->radio_ns && o->radio_ns == s->at_ns)
+                dog_radio_extras(o->radio, extra);
         dog_path_track_observe(o->track, &in);
 }
 
@@ -350,9 +350,11 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
         if (o->is_fresh) {
                 outlook_ask_trees(o, shared, peers);
-                dog_risk_step(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
+                dog_risk_step(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns,
+                              &risk);
         } else {
-                dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
+                dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL,
+                                 now_ns, &risk);
         }
         outlook_said(o, &risk, said);
         if (o->is_fresh)
@@ -416,7 +418,8 @@ void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *
         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
         const struct dog_path_expert *expert = outlook_trees(o, shared);
         *out = (struct dog_outlook_reasons){.speaker = -1};
-        dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns, &risk);
+        dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns,
+                         &risk);
         outlook_said(o, &risk, said);
         dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
         for (int i = 0; i < DOG_EXPERTS; i++)

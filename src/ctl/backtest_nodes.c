@@ -303,36 +303,28 @@ static int run_model(struct nodes_run *r)
         return rc < 0 ? ctl_fail(EXIT_FAILED, "%s", *e.text ? e.text : "out of memory") : code;
 }
 
+/* Columns that failures and overloads have in common. */
+#define NODES_SCORES                                                                                         \
+        {.key = "dataset"}, {.key = "model"}, {.key = "ahead_min", .title = "AHEAD min", .is_right = true},  \
+                {.key = "n", .is_right = true}, {.key = "base", .unit = "%", .digits = 2, .is_right = true}, \
+                {.key = "auroc", .digits = 4, .is_right = true},                                             \
+                {.key = "ap", .digits = 4, .is_right = true},                                                \
+                {.key = "brier", .digits = 5, .is_right = true},                                             \
+                {.key = "skill", .digits = 4, .is_right = true},                                             \
+        {                                                                                                    \
+                .key = "ece", .digits = 4, .is_right = true                                                  \
+        }
+
 static void run_print(const struct nodes_run *r)
 {
         static const struct out_column failure[] = {
-                {.key = "dataset"},
-                {.key = "model"},
-                {.key = "ahead_min", .title = "AHEAD min", .is_right = true},
-                {.key = "n", .is_right = true},
-                {.key = "base", .unit = "%", .digits = 2, .is_right = true},
-                {.key = "auroc", .digits = 4, .is_right = true},
-                {.key = "ap", .digits = 4, .is_right = true},
-                {.key = "brier", .digits = 5, .is_right = true},
-                {.key = "skill", .digits = 4, .is_right = true},
-                {.key = "ece", .digits = 4, .is_right = true},
+                NODES_SCORES,
                 {.key = "recall", .unit = "%", .digits = 0, .is_right = true},
                 {.key = "lead_s", .title = "LEAD", .unit = "s", .digits = 0, .is_right = true},
                 {.key = "detect", .unit = "%", .digits = 0, .is_right = true},
                 {.key = "delay_s", .title = "DELAY", .unit = "s", .digits = 0, .is_right = true},
                 {.key = NULL}};
-        static const struct out_column overload[] = {
-                {.key = "dataset"},
-                {.key = "model"},
-                {.key = "ahead_min", .title = "AHEAD min", .is_right = true},
-                {.key = "n", .is_right = true},
-                {.key = "base", .unit = "%", .digits = 2, .is_right = true},
-                {.key = "auroc", .digits = 4, .is_right = true},
-                {.key = "ap", .digits = 4, .is_right = true},
-                {.key = "brier", .digits = 5, .is_right = true},
-                {.key = "skill", .digits = 4, .is_right = true},
-                {.key = "ece", .digits = 4, .is_right = true},
-                {.key = NULL}};
+        static const struct out_column overload[] = {NODES_SCORES, {.key = NULL}};
         static const struct out_column health[] = {
                 {.key = "dataset"},
                 {.key = "model"},

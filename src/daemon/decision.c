@@ -2,14 +2,10 @@
 
 #include "base/clock.h"
 #include "daemon/reasons.h"
+#include "daemon/say.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static json_t *real_or_null(double v)
-{
-        return isfinite(v) ? json_real(v) : json_null();
-}
 
 static const char *member_name(const struct dog_group *g, unsigned m)
 {
@@ -37,16 +33,16 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
-        return json_pack(
-                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "p_near",
-                real_or_null((double)b->p_breach[0]), "p_middle", real_or_null((double)b->p_breach[1]),
-                "p_far", real_or_null((double)b->p_breach[2]), "rtt_ms",
-                real_or_null((double)b->rtt_ms[0].mean), "rtt_spread_ms",
-                real_or_null((double)b->rtt_ms[0].spread), "loss", real_or_null((double)b->loss[0].mean),
-                "score", real_or_null((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced, "caution",
-                real_or_null((double)b->caution), "model", reasons_model(b->speaker), "drivers",
-                reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes", reasons_modes(g, b));
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}",
+                         "p_near", say_real((double)b->p_breach[0]), "p_middle",
+                         say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]),
+                         "rtt_ms", say_real((double)b->rtt_ms[0].mean), "rtt_spread_ms",
+                         say_real((double)b->rtt_ms[0].spread), "loss", say_real((double)b->loss[0].mean),
+                         "score", say_real((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
+                         (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced,
+                         "caution", say_real((double)b->caution), "model", reasons_model(b->speaker),
+                         "drivers", reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes",
+                         reasons_modes(g, b));
 }
 
 /* What such chances have meant so far, at each horizon. */
@@ -71,7 +67,7 @@ json_t *decision_json(const struct dog_ledger_row *row, const struct dog_group *
         json_t *others = json_array();
         for (unsigned m = 0; m < g->members; m++)
                 json_array_append_new(others, json_pack("{s:s, s:o, s:b}", "member", g->member[m].name,
-                                                        "p_near", real_or_null((double)row->p_member[m]),
+                                                        "p_near", say_real((double)row->p_member[m]),
                                                         "is_usable", (int)(row->usable >> m & 1)));
         json_t *d = json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:b}", "id",
                               (json_int_t)p->decision, "group", g->name, "at_ns", (json_int_t)p->at_ns, "act",

@@ -1,23 +1,8 @@
 #include "daemon/reasons.h"
+#include "daemon/say.h"
 
 #include <stdarg.h>
 #include <string.h>
-
-static json_t *real_or_null(double v)
-{
-        return isfinite(v) ? json_real(v) : json_null();
-}
-
-static void append(char *to, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void append(char *to, size_t room, const char *format, ...)
-{
-        size_t used = strlen(to);
-        va_list args;
-        va_start(args, format);
-        vsnprintf(to + used, room - used, format, args);
-        va_end(args);
-}
 
 json_t *reasons_drivers(const struct dog_reason_share driver[DOG_DRIVERS])
 {
@@ -44,7 +29,7 @@ json_t *reasons_voices(const struct dog_voice voice[DOG_EXPERTS])
                         break;
                 is_told[best] = true;
                 json_array_append_new(list, json_pack("{s:s, s:o, s:f}", "name", dog_expert_name(best), "p",
-                                                      real_or_null((double)voice[best].p), "weight",
+                                                      say_real((double)voice[best].p), "weight",
                                                       (double)voice[best].weight));
         }
         return list;
@@ -64,7 +49,7 @@ json_t *reasons_calibration(const struct dog_reliability *r, double p)
         bin = bin < DOG_RELIABILITY_BINS ? bin : DOG_RELIABILITY_BINS - 1;
         double n = r->count[bin];
         return json_pack("{s:s, s:o, s:o, s:I}", "text", dog_reliability_text(r, bin, text), "said",
-                         real_or_null(r->said[bin] / n), "happened", real_or_null(r->happened[bin] / n), "n",
+                         say_real(r->said[bin] / n), "happened", say_real(r->happened[bin] / n), "n",
                          (json_int_t)r->count[bin]);
 }
 
@@ -73,11 +58,11 @@ json_t *reasons_modes(const struct dog_group *g, const struct dog_belief *b)
         json_t *list = json_array();
         for (int i = 0; i < DOG_MODES; i++) {
                 const struct dog_mode_record *r = &g->insight.modes.of[i];
-                json_array_append_new(
-                        list, json_pack("{s:s, s:s, s:o, s:b, s:o, s:f}", "mode", dog_mode_word(i), "name",
-                                        dog_mode_name(i), "p", real_or_null((double)b->mode[i].p),
-                                        "has_skill", (int)b->mode[i].has_skill, "skill",
-                                        real_or_null(dog_mode_skill(r)), "events", (double)r->events));
+                json_array_append_new(list,
+                                      json_pack("{s:s, s:s, s:o, s:b, s:o, s:f}", "mode", dog_mode_word(i),
+                                                "name", dog_mode_name(i), "p", say_real((double)b->mode[i].p),
+                                                "has_skill", (int)b->mode[i].has_skill, "skill",
+                                                say_real(dog_mode_skill(r)), "events", (double)r->events));
         }
         return list;
 }
@@ -102,8 +87,8 @@ void reasons_drivers_text(const json_t *drivers, char *to, size_t room)
         const json_t *d;
         to[0] = 0;
         json_array_foreach(drivers, i, d)
-                append(to, room, "%s%s %+.1f", i ? ", " : "",
-                       json_string_value(json_object_get(d, "feature")), number(d, "log_odds"));
+                say_append(to, room, "%s%s %+.1f", i ? ", " : "",
+                           json_string_value(json_object_get(d, "feature")), number(d, "log_odds"));
 }
 
 void reasons_voices_text(const json_t *voices, char *to, size_t room)
@@ -112,8 +97,8 @@ void reasons_voices_text(const json_t *voices, char *to, size_t room)
         const json_t *v;
         to[0] = 0;
         json_array_foreach(voices, i, v)
-                append(to, room, "%s%s %.0f %%", i ? ", " : "", json_string_value(json_object_get(v, "name")),
-                       100 * number(v, "weight"));
+                say_append(to, room, "%s%s %.0f %%", i ? ", " : "",
+                           json_string_value(json_object_get(v, "name")), 100 * number(v, "weight"));
 }
 
 void reasons_modes_text(const json_t *modes, char *to, size_t room)
@@ -126,11 +111,11 @@ void reasons_modes_text(const json_t *modes, char *to, size_t room)
         {
                 const char *name = json_string_value(json_object_get(m, "name"));
                 double p = number(m, "p");
-                append(to, room, "%s%s ", said++ ? ", " : "", name);
+                say_append(to, room, "%s%s ", said++ ? ", " : "", name);
                 if (isnan(p))
-                        append(to, room, "not measured");
+                        say_append(to, room, "not measured");
                 else
-                        append(to, room, "%.*f %%%s", digits_of(p), 100 * p,
-                               json_is_true(json_object_get(m, "has_skill")) ? "" : " (base rate)");
+                        say_append(to, room, "%.*f %%%s", digits_of(p), 100 * p,
+                                   json_is_true(json_object_get(m, "has_skill")) ? "" : " (base rate)");
         }
 }

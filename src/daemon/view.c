@@ -2,15 +2,11 @@
 
 #include "base/clock.h"
 #include "daemon/reasons.h"
+#include "daemon/say.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static json_t *real(double v)
-{
-        return isfinite(v) ? json_real(v) : json_null();
-}
 
 const char *view_tunnel_of(const struct view *v, const struct dog_group *g)
 {
@@ -96,14 +92,15 @@ static void path_radio(const struct view *v, size_t tunnel, unsigned path, int64
         json_object_set_new(row, "technology",
                             r.technology ? json_string(dog_radio_technology_word(r.technology))
                                          : json_null());
-#define X(field, word, unit, least, most, help) json_object_set_new(row, word, real((double)r.field));
+#define X(field, word, unit, least, most, help) json_object_set_new(row, word, say_real((double)r.field));
         DOG_RADIO_VALUES(X)
 #undef X
         json_object_set_new(row, "outage", r.has_outage ? json_boolean(r.is_outage) : json_null());
         json_object_set_new(row, "since_handover_s",
-                            real(is_known ? (double)in[DOG_RADIO_I_SINCE_HANDOVER] : (double)NAN));
-        json_object_set_new(row, "slot_s", real(is_known ? (double)in[DOG_RADIO_I_SLOT] : (double)NAN));
-        json_object_set_new(row, "radio_age_s", real(is_known ? (double)in[DOG_RADIO_I_AGE] : (double)NAN));
+                            say_real(is_known ? (double)in[DOG_RADIO_I_SINCE_HANDOVER] : (double)NAN));
+        json_object_set_new(row, "slot_s", say_real(is_known ? (double)in[DOG_RADIO_I_SLOT] : (double)NAN));
+        json_object_set_new(row, "radio_age_s",
+                            say_real(is_known ? (double)in[DOG_RADIO_I_AGE] : (double)NAN));
         json_object_set_new(row, "radio_readings", json_integer((json_int_t)stats->readings));
         json_object_set_new(row, "radio_failed", json_integer((json_int_t)stats->failed));
         json_object_set_new(row, "radio_impossible", json_integer((json_int_t)stats->impossible));
@@ -129,15 +126,15 @@ static json_t *path_row(const struct view *v, struct path_link *l, unsigned path
         if (!row || !b || !o)
                 return row;
         const double *now = o->newest.value;
-        json_object_set_new(row, "rtt_ms", real(o->has_sample ? now[DOG_SIGNAL_RTT] : (double)NAN));
-        json_object_set_new(row, "jitter_ms", real(o->has_sample ? now[DOG_SIGNAL_JITTER] : (double)NAN));
-        json_object_set_new(row, "loss", real(o->has_sample ? now[DOG_SIGNAL_LOSS] : (double)NAN));
-        json_object_set_new(row, "delay_ms", real(seen.delay_ms));
-        json_object_set_new(row, "rtt_next_ms", real((double)b->rtt_ms[0].mean));
-        json_object_set_new(row, "p_near", real((double)b->p_breach[0]));
-        json_object_set_new(row, "p_middle", real((double)b->p_breach[1]));
-        json_object_set_new(row, "p_far", real((double)b->p_breach[2]));
-        json_object_set_new(row, "score", real((double)b->score));
+        json_object_set_new(row, "rtt_ms", say_real(o->has_sample ? now[DOG_SIGNAL_RTT] : (double)NAN));
+        json_object_set_new(row, "jitter_ms", say_real(o->has_sample ? now[DOG_SIGNAL_JITTER] : (double)NAN));
+        json_object_set_new(row, "loss", say_real(o->has_sample ? now[DOG_SIGNAL_LOSS] : (double)NAN));
+        json_object_set_new(row, "delay_ms", say_real(seen.delay_ms));
+        json_object_set_new(row, "rtt_next_ms", say_real((double)b->rtt_ms[0].mean));
+        json_object_set_new(row, "p_near", say_real((double)b->p_breach[0]));
+        json_object_set_new(row, "p_middle", say_real((double)b->p_breach[1]));
+        json_object_set_new(row, "p_far", say_real((double)b->p_breach[2]));
+        json_object_set_new(row, "score", say_real((double)b->score));
         json_object_set_new(row, "is_armed", json_boolean(b->is_armed));
         json_object_set_new(row, "sent_packets", json_integer((json_int_t)counted.path[path].sent_packets));
         json_object_set_new(row, "sent_bytes", json_integer((json_int_t)counted.path[path].sent_bytes));
@@ -147,7 +144,7 @@ static json_t *path_row(const struct view *v, struct path_link *l, unsigned path
         json_object_set_new(row, "duplicate", json_integer((json_int_t)counted.path[path].rx.duplicate));
         json_object_set_new(row, "stale", json_integer((json_int_t)counted.path[path].rx.stale));
         json_object_set_new(row, "bad_tag", json_integer((json_int_t)counted.path[path].rx.bad_tag));
-        json_object_set_new(row, "user_loss", real(seen.passive_loss));
+        json_object_set_new(row, "user_loss", say_real(seen.passive_loss));
         if (seen.probe) {
                 json_object_set_new(row, "probes_sent", json_integer((json_int_t)seen.probe->sent));
                 json_object_set_new(row, "probes_lost", json_integer((json_int_t)seen.probe->lost));
@@ -238,8 +235,8 @@ static json_t *class_row(const struct view *v, const struct dog_group *g)
                          "sent_copies", (json_int_t)sent.copies, "class", g->name, "tunnel",
                          view_tunnel_of(v, g), "state", dog_state_name(g->state), "carried_by", carried,
                          "promise", promise, "kept",
-                         real(served > 0 ? 1 - (double)t->bad_ns / served : (double)NAN), "copies",
-                         real(served > 0 ? (double)t->copied_ns / served : (double)NAN), "decisions",
+                         say_real(served > 0 ? 1 - (double)t->bad_ns / served : (double)NAN), "copies",
+                         say_real(served > 0 ? (double)t->copied_ns / served : (double)NAN), "decisions",
                          (json_int_t)t->decisions, "helped", (json_int_t)t->helped, "neutral",
                          (json_int_t)t->neutral, "hurt", (json_int_t)t->hurt, "saved_ms",
                          (json_int_t)(t->bad_saved_ns / DOG_MS), "model", model);
@@ -402,13 +399,13 @@ static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_
                 "s:s, s:f}",
                 "path", g->member[m].name, "class", g->name, "horizon", ahead, "horizon_s",
                 (double)g->policy.horizon_ns[h] / 1e9, "rtt", rtt, "jitter", jitter, "loss", loss, "rtt_ms",
-                real((double)b->rtt_ms[h].mean), "rtt_spread_ms", real((double)b->rtt_ms[h].spread),
-                "jitter_ms", real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
-                real((double)b->jitter_ms[h].spread), "loss_ratio", real((double)b->loss[h].mean),
-                "loss_spread", real((double)b->loss[h].spread), "p_breach", real((double)b->p_breach[h]),
-                "score", real((double)b->score), "is_armed", (int)b->is_armed, "is_bad", (int)b->is_bad,
-                "hint", dog_hint_text(g, b->hint), "announced", h == 0 ? b->announced : "", "caution",
-                (double)b->caution);
+                say_real((double)b->rtt_ms[h].mean), "rtt_spread_ms", say_real((double)b->rtt_ms[h].spread),
+                "jitter_ms", say_real((double)b->jitter_ms[h].mean), "jitter_spread_ms",
+                say_real((double)b->jitter_ms[h].spread), "loss_ratio", say_real((double)b->loss[h].mean),
+                "loss_spread", say_real((double)b->loss[h].spread), "p_breach",
+                say_real((double)b->p_breach[h]), "score", say_real((double)b->score), "is_armed",
+                (int)b->is_armed, "is_bad", (int)b->is_bad, "hint", dog_hint_text(g, b->hint), "announced",
+                h == 0 ? b->announced : "", "caution", (double)b->caution);
         if (!row)
                 return NULL;
         json_t *drivers = reasons_drivers(r.driver);

@@ -1,6 +1,7 @@
 #include "daemon/view_instance.h"
 
 #include "base/clock.h"
+#include "daemon/say.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,22 +12,6 @@
 #include <string.h>
 
 enum { CONNS_MOST = 10000, CONNS_PRESET = 50 };
-
-static json_t *real(double v)
-{
-        return isfinite(v) ? json_real(v) : json_null();
-}
-
-static void append(char *to, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void append(char *to, size_t room, const char *format, ...)
-{
-        size_t used = strlen(to);
-        va_list args;
-        va_start(args, format);
-        vsnprintf(to + used, room - used, format, args);
-        va_end(args);
-}
 
 /* ---- vips ---- */
 
@@ -76,8 +61,8 @@ static json_t *weights_row(const struct dog_group *g, char *words, size_t room)
                 double part = sum > 0 ? g->member[m].weight / sum : 0;
                 json_object_set_new(o, g->member[m].name, json_real(part));
                 if (part > 0)
-                        append(words, room, "%s%s %.0f%%", words[0] ? " " : "", g->member[m].name,
-                               100 * part);
+                        say_append(words, room, "%s%s %.0f%%", words[0] ? " " : "", g->member[m].name,
+                                   100 * part);
         }
         if (!words[0])
                 snprintf(words, room, "nobody");
@@ -130,11 +115,11 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
                   sizeof(address));
         snprintf(at, sizeof(at), set->address.version == 6 ? "[%s]" : "%s", address);
         if (set->port)
-                append(at, sizeof(at), ":%lld", (long long)set->port);
+                say_append(at, sizeof(at), ":%lld", (long long)set->port);
         else
-                append(at, sizeof(at), ":any");
+                say_append(at, sizeof(at), ":any");
         if (set->protocol)
-                append(at, sizeof(at), "/udp");
+                say_append(at, sizeof(at), "/udp");
         json_t *weights = weights_row(g, words, sizeof(words));
         double served = (double)g->tally.served_ns;
         uint64_t kept = c.protected_now + c.alone_now;
@@ -152,7 +137,8 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_object_set_new(row, "connections", json_integer((json_int_t)kept));
         json_object_set_new(row, "protected", json_integer((json_int_t)c.protected_now));
         json_object_set_new(row, "alone", json_integer((json_int_t)c.alone_now));
-        json_object_set_new(row, "safe", real(kept ? (double)c.protected_now / (double)kept : (double)NAN));
+        json_object_set_new(row, "safe",
+                            say_real(kept ? (double)c.protected_now / (double)kept : (double)NAN));
         json_object_set_new(row, "promoted",
                             json_integer((json_int_t)events_of(&c, INSTANCE_EVENT_PROMOTED_FIN,
                                                                INSTANCE_EVENT_PROMOTED_PLAN)));
@@ -162,8 +148,8 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_object_set_new(row, "unprotected",
                             json_integer((json_int_t)(c.sum.event[INSTANCE_EVENT_BARE] +
                                                       c.sum.event[INSTANCE_EVENT_TABLE_FULL])));
-        json_object_set_new(row, "lag_p50_bytes", real(lag_quantile(&c, 0.5)));
-        json_object_set_new(row, "lag_p99_bytes", real(lag_quantile(&c, 0.99)));
+        json_object_set_new(row, "lag_p50_bytes", say_real(lag_quantile(&c, 0.5)));
+        json_object_set_new(row, "lag_p99_bytes", say_real(lag_quantile(&c, 0.99)));
         json_object_set_new(row, "to_servers_packets", json_integer((json_int_t)c.sum.to_servers));
         json_object_set_new(row, "to_clients_packets", json_integer((json_int_t)c.sum.to_clients));
         json_object_set_new(row, "to_servers_bytes", json_integer((json_int_t)c.sum.to_servers_bytes));
@@ -172,7 +158,7 @@ static json_t *vip_row(const struct view_instance *v, unsigned i)
         json_object_set_new(row, "reflected", json_integer((json_int_t)c.sum.reflected));
         json_object_set_new(row, "protected_share", json_real((double)g->share / DOG_SHARE_ONE));
         json_object_set_new(row, "kept",
-                            real(served > 0 ? 1 - (double)g->tally.bad_ns / served : (double)NAN));
+                            say_real(served > 0 ? 1 - (double)g->tally.bad_ns / served : (double)NAN));
         json_object_set_new(row, "not_replayable", json_integer(barred_count(v, i)));
         json_object_set_new(row, "decisions", json_integer((json_int_t)g->tally.decisions));
         json_object_set_new(row, "helped", json_integer((json_int_t)g->tally.helped));
@@ -278,14 +264,14 @@ static void instance_vitals(json_t *row, const struct instance_machine_view *m)
         double stall = (double)NAN;
         for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
                 double value = m->has_vitals ? m->vitals.value[map[i].vital] : (double)NAN;
-                json_object_set_new(row, map[i].key, real(value));
+                json_object_set_new(row, map[i].key, say_real(value));
                 bool is_stall = map[i].vital >= DOG_VITAL_STALL_CPU && map[i].vital <= DOG_VITAL_STALL_IO;
                 if (is_stall && !(value <= stall))
                         stall = isnan(value) ? stall : value;
         }
-        json_object_set_new(row, "stall", real(stall));
+        json_object_set_new(row, "stall", say_real(stall));
         json_object_set_new(row, "vitals_age_s",
-                            real(m->has_vitals ? (double)m->vitals_age_ns / 1e9 : (double)NAN));
+                            say_real(m->has_vitals ? (double)m->vitals_age_ns / 1e9 : (double)NAN));
         json_object_set_new(row, "is_doubted", json_boolean(m->is_doubted));
         json_object_set_new(row, "source", json_string(m->source));
         if (strcmp(m->source, "agent") == 0)
@@ -307,19 +293,19 @@ static json_t *instance_node(const struct instance_machine_view *m)
                *failure_skill = json_array();
         json_t *modes = json_array();
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
-                json_array_append_new(overload, real((double)w->overload[h]));
-                json_array_append_new(failure, real((double)w->failure[h]));
+                json_array_append_new(overload, say_real((double)w->overload[h]));
+                json_array_append_new(failure, say_real((double)w->failure[h]));
                 json_array_append_new(overload_skill, json_boolean(w->has_overload_skill[h]));
                 json_array_append_new(failure_skill, json_boolean(w->has_failure_skill[h]));
         }
         for (int i = 0; i < DOG_NODE_MODE_COUNT; i++)
                 json_array_append_new(modes, json_pack("{s:s, s:o, s:b}", "mode",
                                                        dog_node_mode_word((enum dog_node_mode)i), "p_15min",
-                                                       real((double)w->mode[i]), "has_skill",
+                                                       say_real((double)w->mode[i]), "has_skill",
                                                        (int)w->has_mode_skill[i]));
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "overload", overload, "overload_has_skill",
                          overload_skill, "failure", failure, "failure_has_skill", failure_skill, "health",
-                         real((double)w->health), "modes", modes, "text", m->node_text);
+                         say_real((double)w->health), "modes", modes, "text", m->node_text);
 }
 
 static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t now_ns)
@@ -348,18 +334,18 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
                                 "device", set->device, "state", instance_state(&m, &s), "why", why);
         /* Who cannot be reached has no health, whatever was believed a moment ago. */
         double health = is_there && s.worst->is_usable ? (double)b->health : is_there ? 0 : (double)NAN;
-        json_object_set_new(row, "health", real(health));
-        json_object_set_new(row, "score", real(is_there ? (double)b->score : (double)NAN));
+        json_object_set_new(row, "health", say_real(health));
+        json_object_set_new(row, "score", say_real(is_there ? (double)b->score : (double)NAN));
         static const char *const p[] = {"p_near", "p_middle", "p_far"};
         for (int h = 0; h < DOG_HORIZONS; h++)
                 json_object_set_new(row, p[h],
-                                    real(!is_there            ? (double)NAN
-                                         : s.worst->is_usable ? (double)b->p_breach[h]
-                                                              : 1));
-        json_object_set_new(row, "rtt_ms", real(m.rtt_ms));
-        json_object_set_new(row, "loss", real(m.loss));
-        json_object_set_new(row, "response_ms", real(m.response_ms));
-        json_object_set_new(row, "response_most_ms", real(m.response_most_ms));
+                                    say_real(!is_there            ? (double)NAN
+                                             : s.worst->is_usable ? (double)b->p_breach[h]
+                                                                  : 1));
+        json_object_set_new(row, "rtt_ms", say_real(m.rtt_ms));
+        json_object_set_new(row, "loss", say_real(m.loss));
+        json_object_set_new(row, "response_ms", say_real(m.response_ms));
+        json_object_set_new(row, "response_most_ms", say_real(m.response_most_ms));
         json_object_set_new(row, "answers", json_integer((json_int_t)m.answers));
         json_object_set_new(row, "weight", json_real(s.weight));
         json_object_set_new(row, "serves", json_integer(m.serves));
@@ -373,7 +359,7 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         json_object_set_new(row, "retransmitted", json_integer((json_int_t)s.retransmitted));
         json_object_set_new(row, "probes_sent", json_integer((json_int_t)m.probes_sent));
         json_object_set_new(row, "probes_lost", json_integer((json_int_t)m.probes_lost));
-        json_object_set_new(row, "told_health", real(m.told_health));
+        json_object_set_new(row, "told_health", say_real(m.told_health));
         instance_vitals(row, &m);
         json_object_set_new(row, "node", instance_node(&m));
         return row;

@@ -489,8 +489,9 @@ int64_t instance_service_on_timer(struct instance_service *s, int64_t now_ns)
         /* The front first: its connections may be waiting to be woken. */
         if (now_ns >= s->front_ns)
                 s->front_ns = instance_front_on_timer(s->front, now_ns);
+        int64_t front_ns = s->front_ns;
         int64_t due_ns = measure_on_timer(s, now_ns);
-        if (now_ns >= s->front_ns) /* one was found dead just now */
+        if (s->front_ns != front_ns) /* one was found dead just now */
                 s->front_ns = instance_front_on_timer(s->front, now_ns);
         due_ns = earlier(due_ns, instance_digest_on_timer(&s->digest, now_ns));
         due_ns = earlier(due_ns, pairing_on_timer(s, now_ns));
