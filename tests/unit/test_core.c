@@ -489,8 +489,8 @@ static void a_model_that_loses_to_persistence_disarms_itself(void)
                 world_sample(&w, 0, t, 30, 0);
                 if (t == 200 * DOG_S) /* a model gone wrong */
                         for (int i = 0; i < DOG_RISK_FEATURES; i++)
-                                w.g->insight.model.weight[DOG_RISK_H0][i] =
-                                        w.g->insight.model.prior[DOG_RISK_H0][i] = i == 0 ? 9 : 0;
+                                w.g->insight.risk.logistic.weight[DOG_RISK_H0][i] =
+                                        w.g->insight.risk.logistic.prior[DOG_RISK_H0][i] = i == 0 ? 9 : 0;
                 dog_loop_step(w.loop, t);
         }
         OK(w.events[DOG_EVENT_DISARMED] == 1, "%u times", w.events[DOG_EVENT_DISARMED]);

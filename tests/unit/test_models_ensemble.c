@@ -45,7 +45,7 @@ static void world_second(struct world *w, float logistic, float trees)
         w->t_ns += DOG_S;
         dog_ensemble_observe(&w->e, &w->c, w->t_ns, is_bad, &news);
         for (int i = 0; i < news.outcomes; i++) {
-                if (news.outcome[i].horizon != 0)
+                if (news.outcome[i].target != 0)
                         continue;
                 double y = news.outcome[i].is_bad;
                 w->square += ((double)news.outcome[i].p - y) * ((double)news.outcome[i].p - y);
@@ -53,8 +53,8 @@ static void world_second(struct world *w, float logistic, float trees)
         }
         w->disarmed |= news.disarmed;
         w->rearmed |= news.rearmed;
-        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 said[DOG_EXPERT_LOGISTIC][h] = logistic == RIGHT ? world_chance(w) : logistic;
                 said[DOG_EXPERT_TREES][h] = trees == RIGHT ? world_chance(w) : trees;
         }
