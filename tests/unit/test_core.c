@@ -445,7 +445,7 @@ static void what_a_radio_tells_belongs_to_its_sample(void)
                 dog_outlook_radio(&with, i < 10 ? in : NULL, s.at_ns - (i < 5));
                 dog_outlook_observe(&with, &a, &promise, &policy, &s);
                 dog_outlook_observe(&without, &b, &promise, &policy, &s);
-                bool is_heard = with.risk.radios.has_radio && with.risk.radios.seen_ns == s.at_ns;
+                bool is_heard = with.risk.risk.radios.has_radio && with.risk.risk.radios.seen_ns == s.at_ns;
                 OK(is_heard == (i >= 5 && i < 10), "sample %d: %d", i, is_heard);
                 struct dog_belief x = dog_outlook_believe(&with, &a, &promise, &policy, NULL, s.at_ns);
                 struct dog_belief y = dog_outlook_believe(&without, &b, &promise, &policy, NULL, s.at_ns);
