@@ -112,7 +112,8 @@ int main(int argc, char **argv)
                         us[i][round] = (double)ns[i] * 1e-3 / (double)(STEPS * GROUPS * PATHS);
         }
         fprintf(stderr, "%d groups of %d paths, %zu octets a path, %zu of them the logistic (%g)\n", GROUPS,
-                PATHS, sizeof(struct dog_path_risk) + sizeof(struct dog_path_track), sizeof(struct dog_risk), sink);
+                PATHS, sizeof(struct dog_path_risk) + sizeof(struct dog_path_track), sizeof(struct dog_risk),
+                sink);
         figure_print("forecast.path_step_us", "us", us[0], ROUNDS);
         figure_print("forecast.path_features_us", "us", us[1], ROUNDS);
         dog_path_trained_free(trained);

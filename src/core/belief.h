@@ -40,10 +40,10 @@ struct dog_belief {
         struct dog_expect jitter_ms[DOG_HORIZONS];
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
-        float p_next; /**< ... that it is broken at the next sample, that is, until it can be decided again;
-                         NaN: no model that was trained for that speaks of this member */
-        float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
-        float health;                 /**< 0..100: dog_belief_health(), after the kind has had its say */
+        float p_next;  /**< ... that it is broken at the next sample, that is, until it can be decided again;
+                          NaN: no model that was trained for that speaks of this member */
+        float score;   /**< 0..100: forecast and live signals against the promise, weighted */
+        float health;  /**< 0..100: dog_belief_health(), after the kind has had its say */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */
         uint8_t hint;  /**< what a kind knew that raised the chances above the model's; DOG_HINT_NONE */

@@ -297,8 +297,8 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 b.p_breach[h] = b.is_armed ? mixed->p[h] : (float)b.is_bad;
         /* Of who has not been measured yet the trees know as little as of the near horizon: no reason to give
          * up on the others. */
-        bool is_next_known = mixed->weight[DOG_RISK_NEXT][DOG_EXPERT_TREES] > 0 ||
-                             (shared->risk.model && !o->has_sample);
+        bool is_next_known =
+                mixed->weight[DOG_RISK_NEXT][DOG_EXPERT_TREES] > 0 || (shared->risk.model && !o->has_sample);
         b.p_next = !is_next_known ? NAN : b.is_armed ? mixed->p[DOG_RISK_NEXT] : (float)b.is_bad;
         b.speaker = (int8_t)dog_ensemble_speaker(mixed, 0);
         for (int i = 0; i < DOG_EXPERTS; i++)
@@ -329,6 +329,6 @@ void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *
         int drivers = dog_path_drivers(&o->risk, &shared->risk, peers, &all, (enum dog_risk_target)horizon,
                                        driver, DOG_DRIVERS);
         for (int i = 0; i < drivers; i++)
-                out->driver[i] = (struct dog_reason_share){.feature = driver[i].group,
-                                                           .log_odds = driver[i].log_odds};
+                out->driver[i] =
+                        (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
 }

@@ -12,7 +12,8 @@ static uint16_t bit(unsigned member)
         return (uint16_t)(1U << member);
 }
 
-/* The chance of a broken promise until it can be decided again; of the near horizon where nobody knows that. */
+/* The chance of a broken promise until it can be decided again; of the near horizon where nobody knows that.
+ */
 static double member_risk(const struct dog_group *g, const struct dog_member *m)
 {
         if (!m->is_usable)

@@ -133,7 +133,8 @@ static void member_model_news(struct dog_loop *l, struct dog_group *g, uint16_t 
         struct dog_outlook *o = &g->member[m].outlook;
         for (int i = 0; i < DOG_EXPERT_MODELS; i++)
                 if ((o->disarmed | o->rearmed) & (1U << i))
-                        dog_stage_event(l, g, o->risk.mix.is_disarmed[i] ? DOG_EVENT_DISARMED : DOG_EVENT_REARMED,
+                        dog_stage_event(l, g,
+                                        o->risk.mix.is_disarmed[i] ? DOG_EVENT_DISARMED : DOG_EVENT_REARMED,
                                         m, dog_expert_name(i), now_ns);
         if (o->has_news)
                 dog_stage_event(l, g, dog_brier_is_armed(&o->brier) ? DOG_EVENT_REARMED : DOG_EVENT_DISARMED,

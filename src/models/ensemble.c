@@ -290,8 +290,7 @@ int dog_ensemble_speaker(const struct dog_ensemble_belief *b, int target)
 {
         int best = -1;
         for (int m = 0; m < DOG_EXPERT_MODELS; m++)
-                if (b->weight[target][m] > 0 &&
-                    (best < 0 || b->weight[target][m] > b->weight[target][best]))
+                if (b->weight[target][m] > 0 && (best < 0 || b->weight[target][m] > b->weight[target][best]))
                         best = m;
         return best;
 }

@@ -2,12 +2,13 @@
 /**
  * Several forecasters of one thing, weighed by their own record.
  *
- * Each horizon, and the next sample, has its own weights. When an outcome is known, each forecaster's weight is multiplied by what
- * it had given to what happened, to the power `rate` (exponentially weighted average forecaster under the
- * logarithmic loss: Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006, 2.1 and 9.2), and a small
- * share of all weight goes back to where it started, so that who was bad yesterday can be heard today (fixed
- * share: Herbster and Warmuth, Machine Learning 32, 1998). One that says nothing (NaN) neither gains nor
- * loses, and the others share out its part (specialists: Freund, Schapire, Singer, Warmuth, STOC 1997).
+ * Each horizon, and the next sample, has its own weights. When an outcome is known, each forecaster's weight
+ * is multiplied by what it had given to what happened, to the power `rate` (exponentially weighted average
+ * forecaster under the logarithmic loss: Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006, 2.1
+ * and 9.2), and a small share of all weight goes back to where it started, so that who was bad yesterday can
+ * be heard today (fixed share: Herbster and Warmuth, Machine Learning 32, 1998). One that says nothing (NaN)
+ * neither gains nor loses, and the others share out its part (specialists: Freund, Schapire, Singer, Warmuth,
+ * STOC 1997).
  *
  * Two of the forecasters need no model and live here: persistence, which has counted what followed a broken
  * and what followed a kept promise, and the base rate. The mixture is therefore never much worse than they
@@ -76,10 +77,10 @@ struct dog_ensemble {
         float step_s; /**< typical distance of samples */
         uint32_t count;
         bool is_bad;
-        bool is_disarmed[DOG_EXPERT_MODELS];              /**< silenced by its record at the near horizon */
-        float start[DOG_ENSEMBLE_TARGETS][DOG_EXPERTS];   /**< where weights begin, and return to */
-        float weight[DOG_ENSEMBLE_TARGETS][DOG_EXPERTS];  /**< each row sums to 1 */
-        float happened[DOG_ENSEMBLE_TARGETS][2];          /**< after a kept, after a broken promise; fading */
+        bool is_disarmed[DOG_EXPERT_MODELS];             /**< silenced by its record at the near horizon */
+        float start[DOG_ENSEMBLE_TARGETS][DOG_EXPERTS];  /**< where weights begin, and return to */
+        float weight[DOG_ENSEMBLE_TARGETS][DOG_EXPERTS]; /**< each row sums to 1 */
+        float happened[DOG_ENSEMBLE_TARGETS][2];         /**< after a kept, after a broken promise; fading */
         float counted[DOG_ENSEMBLE_TARGETS][2];
         struct dog_calib calib[DOG_ENSEMBLE_TARGETS];
         struct dog_brier record[DOG_EXPERT_MODELS];
@@ -93,7 +94,7 @@ struct dog_ensemble_outcome {
         float p_persistence;   /**< 1 if it was bad then, else 0 */
         float of[DOG_EXPERTS]; /**< what each had said; NaN: was silent */
         bool is_bad;           /**< what happened */
-        uint8_t target; /**< a horizon, or DOG_ENSEMBLE_NEXT */
+        uint8_t target;        /**< a horizon, or DOG_ENSEMBLE_NEXT */
 };
 
 /** What a step brought besides outcomes. */

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-_Static_assert((int)DOG_RISK_TARGETS == (int)DOG_ENSEMBLE_TARGETS && (int)DOG_RISK_NEXT == (int)DOG_ENSEMBLE_NEXT,
+_Static_assert((int)DOG_RISK_TARGETS == (int)DOG_ENSEMBLE_TARGETS &&
+                       (int)DOG_RISK_NEXT == (int)DOG_ENSEMBLE_NEXT,
                "the logistic and the mixture speak of the same targets");
 
 const char *dog_path_regime_name(int regime)

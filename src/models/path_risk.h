@@ -50,7 +50,7 @@ struct dog_path_model {
         struct dog_path_expert {
                 const struct dog_gbt *trees;     /**< of DOG_PATH_FEATURES; NULL: left to the logistic */
                 int8_t target[DOG_RISK_TARGETS]; /**< which of their targets; -1: left to the logistic */
-                float share[DOG_RISK_TARGETS];   /**< of the trees, against the logistic, at the start: 0..1 */
+                float share[DOG_RISK_TARGETS]; /**< of the trees, against the logistic, at the start: 0..1 */
                 struct dog_path_iso iso[DOG_RISK_TARGETS];
                 const struct dog_gbt *pairs; /**< of DOG_PATH_JOINT_FEATURES, one target; NULL: the product */
                 struct dog_path_iso pairs_iso;
@@ -74,10 +74,10 @@ void dog_path_shared_init(struct dog_path_shared *s, const struct dog_risk_confi
 /** One member's state. */
 struct dog_path_risk {
         struct dog_risk risk;
-        struct dog_ensemble mix;        /**< of enum dog_risk_target */
-        struct dog_path_track *track;   /**< what trees look at, 9 KB; NULL: they are not asked; borrowed */
-        float trees[DOG_RISK_TARGETS];  /**< what they said at the newest sample; NaN: nothing */
-        int8_t regime;                  /**< whose trees the mixture began with; -1: none yet */
+        struct dog_ensemble mix;       /**< of enum dog_risk_target */
+        struct dog_path_track *track;  /**< what trees look at, 9 KB; NULL: they are not asked; borrowed */
+        float trees[DOG_RISK_TARGETS]; /**< what they said at the newest sample; NaN: nothing */
+        int8_t regime;                 /**< whose trees the mixture began with; -1: none yet */
 };
 void dog_path_risk_init(struct dog_path_risk *r, struct dog_path_track *track);
 /**
@@ -140,9 +140,10 @@ int dog_path_drivers(const struct dog_path_risk *r, const struct dog_path_shared
         X(BAD_NOW)                                                                                           \
         X(BAD_1S)                                                                                            \
         X(BAD_8S)                                                                                            \
-        X(BAD_64S) X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30) X(MEAN_5)   \
-                X(MEAN_30) X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT) X(FALL_1S)  \
-                        X(FALL_5S) X(BEAT_1) X(BEAT_MOST) X(AGE)
+        X(BAD_64S)                                                                                           \
+        X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30) X(MEAN_5) X(MEAN_30)   \
+                X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT) X(FALL_1S) X(FALL_5S)  \
+                        X(BEAT_1) X(BEAT_MOST) X(AGE)
 enum dog_path_pair_feature {
 #define X(id) DOG_PATH_P_##id,
         DOG_PATH_PAIR_LIST(X)

@@ -433,7 +433,8 @@ static void trees_begin_with_the_share_that_training_chose(void)
                         m.model.expert[DOG_PATH_PING].share[g] = shares[i];
                 asked_play(&a, &t.list[0], &m.model);
                 const float *start = a.member[0].mix.start[DOG_RISK_NEXT];
-                float share = start[DOG_EXPERT_TREES] / (start[DOG_EXPERT_TREES] + start[DOG_EXPERT_LOGISTIC]);
+                float share =
+                        start[DOG_EXPERT_TREES] / (start[DOG_EXPERT_TREES] + start[DOG_EXPERT_LOGISTIC]);
                 OK(NEAR(share, fminf(shares[i], 0.95F), 1e-4F), "%g of what models count: %g",
                    (double)shares[i], (double)share);
         }
