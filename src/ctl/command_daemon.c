@@ -5,24 +5,13 @@
 #include "base/units.h"
 #include "daemon/decision.h"
 #include "daemon/reasons.h"
+#include "daemon/say.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static const char *word(const json_t *o, const char *key)
-{
-        const char *s = json_string_value(json_object_get(o, key));
-        return s ? s : "-";
-}
-
-static double number(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
 
 /* ---- paths ---- */
 
@@ -33,21 +22,6 @@ static const char *cell_ms(double v, char *to)
         else
                 snprintf(to, 16, v < 10 ? "%.1fms" : "%.0fms", v);
         return to;
-}
-
-void ctl_risk_bars(const json_t *row, char *to, size_t room)
-{
-        static const char *const bar[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-        static const char *const key[] = {"p_near", "p_middle", "p_far"};
-        to[0] = 0;
-        for (int i = 0; i < 3; i++) {
-                double p = number(row, key[i]);
-                int at = isnan(p) ? 0 : (int)(p * 7.999);
-                snprintf(to + strlen(to), room - strlen(to), "%s", bar[at < 0 ? 0 : at > 7 ? 7 : at]);
-        }
-        double p = number(row, "p_near");
-        if (!isnan(p))
-                snprintf(to + strlen(to), room - strlen(to), " %.0f%%", 100 * p);
 }
 
 /* "lte -97 dBm 4.5 dB", "satellite obstructed 1.2%"; "-" when a radio that is configured tells nothing. */
@@ -63,7 +37,7 @@ static void radio_words(const json_t *row, char *to, size_t room)
         snprintf(to, room, "%s", technology ? technology : "");
         bool has_power = false;
         for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
-                double value = number(row, part[i].key);
+                double value = say_number(row, part[i].key);
                 if (isnan(value) || (i == 1 && has_power))
                         continue;
                 has_power |= i == 0;
@@ -87,13 +61,13 @@ static json_t *paths_for_people(const json_t *rows)
                 char next[24];
                 char a[16];
                 char b[16];
-                double loss = number(row, "loss");
-                snprintf(now, sizeof(now), "%s %s %.*f%%", cell_ms(number(row, "rtt_ms"), a),
-                         cell_ms(number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
+                double loss = say_number(row, "loss");
+                snprintf(now, sizeof(now), "%s %s %.*f%%", cell_ms(say_number(row, "rtt_ms"), a),
+                         cell_ms(say_number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
                          isnan(loss) ? 0 : 100 * loss);
                 char risk[64];
-                ctl_risk_bars(row, risk, sizeof(risk));
-                snprintf(next, sizeof(next), "%s", cell_ms(number(row, "rtt_next_ms"), a));
+                out_risk_bars(row, risk, sizeof(risk));
+                snprintf(next, sizeof(next), "%s", cell_ms(say_number(row, "rtt_next_ms"), a));
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "now", json_string(now));
                 json_object_set_new(copy, "next", json_string(next));
@@ -176,9 +150,10 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
         bool is_alive = json_is_true(json_object_get(p, "alive"));
         bool is_equal = json_is_true(json_object_get(p, "equal"));
         const char *how = !is_alive ? "silent" : is_equal ? "alive, equal" : "alive, serves something else";
-        fprintf(o->to, "\npair %s  %s%s%s  changes told %.0f, waiting %.0f, taken %.0f\n", word(p, "peer"),
-                out_colour(o, is_alive && is_equal ? "green" : "yellow"), how, out_colour(o, "plain"),
-                number(p, "told"), number(p, "waiting"), number(p, "taken"));
+        fprintf(o->to, "\npair %s  %s%s%s  changes told %.0f, waiting %.0f, taken %.0f\n",
+                say_word(p, "peer"), out_colour(o, is_alive && is_equal ? "green" : "yellow"), how,
+                out_colour(o, "plain"), say_number(p, "told"), say_number(p, "waiting"),
+                say_number(p, "taken"));
 }
 
 /* "2026-11-21 12:24" */
@@ -198,10 +173,10 @@ static void forecasters_print(const struct out *o, const json_t *f)
         char time[32];
         if (!json_is_object(f))
                 return;
-        snprintf(text, sizeof(text), "%s", word(f, "in_force"));
+        snprintf(text, sizeof(text), "%s", say_word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
                 snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)",
-                         word(f, "data"), date_text(f, "made_wall_ns", time));
+                         say_word(f, "data"), date_text(f, "made_wall_ns", time));
         fputs("\nforecast  ", o->to);
         out_wrapped(o, text, 10);
         if (!json_is_true(json_object_get(f, "retrains")))
@@ -210,7 +185,8 @@ static void forecasters_print(const struct out *o, const json_t *f)
         if (json_is_true(json_object_get(f, "is_training")))
                 snprintf(text, sizeof(text), "going on, in the background");
         else if (json_object_get(f, "last"))
-                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time), word(f, "last"));
+                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time),
+                         say_word(f, "last"));
         else
                 snprintf(text, sizeof(text), "not yet, on what is measured here");
         out_wrapped(o, text, 10);
@@ -241,10 +217,10 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         fprintf(o->to,
                 "%ssundog %s%s  %s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)   saved %s "
                 "of broken promise\n\n",
-                out_colour(o, "bold"), word(s, "version"), out_colour(o, "plain"), word(s, "site"),
-                dog_units_time_text((int64_t)(number(s, "up_s") * 1e9), up), number(s, "decisions"),
-                number(s, "helped"), number(s, "neutral"), number(s, "hurt"),
-                dog_units_time_text((int64_t)(fmax(0, number(s, "saved_ms")) * 1e6), saved));
+                out_colour(o, "bold"), say_word(s, "version"), out_colour(o, "plain"), say_word(s, "site"),
+                dog_units_time_text((int64_t)(say_number(s, "up_s") * 1e9), up), say_number(s, "decisions"),
+                say_number(s, "helped"), say_number(s, "neutral"), say_number(s, "hurt"),
+                dog_units_time_text((int64_t)(fmax(0, say_number(s, "saved_ms")) * 1e6), saved));
         const json_t *vips = json_object_get(s, "vips");
         bool has_paths = json_array_size(json_object_get(s, "paths")) > 0;
         if (has_paths || !vips) {
@@ -316,24 +292,25 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
 {
         const json_t *near = json_array_get(rows, at);
         char text[500];
-        fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), word(near, "path"), out_colour(o, "plain"),
-                word(near, "class"));
-        if (isfinite(number(near, "score")))
-                fprintf(o->to, "   score %.0f", number(near, "score"));
+        fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), say_word(near, "path"), out_colour(o, "plain"),
+                say_word(near, "class"));
+        if (isfinite(say_number(near, "score")))
+                fprintf(o->to, "   score %.0f", say_number(near, "score"));
         fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
-                word(near, "hint")[0] ? "   " : "", word(near, "hint"));
+                say_word(near, "hint")[0] ? "   " : "", say_word(near, "hint"));
         fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
                 "SUCH CHANCES SO FAR", "RTT", "LOSS", out_colour(o, "plain"));
         for (size_t h = at; h < at + horizons; h++) {
                 const json_t *row = json_array_get(rows, h);
-                double p = number(row, "p_breach");
-                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p),
-                        100 * p, out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"),
-                        word(row, "rtt"), word(row, "loss"));
+                double p = say_number(row, "p_breach");
+                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", say_word(row, "horizon"),
+                        risk_colour(o, p), 100 * p, out_colour(o, "plain"),
+                        say_word(json_object_get(row, "calibration"), "text"), say_word(row, "rtt"),
+                        say_word(row, "loss"));
         }
-        snprintf(text, sizeof(text), "%s", word(near, "drivers"));
-        if (text[0] && strcmp(word(near, "model"), "none") != 0)
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", word(near, "model"));
+        snprintf(text, sizeof(text), "%s", say_word(near, "drivers"));
+        if (text[0] && strcmp(say_word(near, "model"), "none") != 0)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", say_word(near, "model"));
         forecast_line(o, "because", text);
         reasons_voices_text(json_object_get(near, "voices"), text, sizeof(text));
         if (!json_is_true(json_object_get(near, "is_armed")))
@@ -356,8 +333,8 @@ static void forecast_print(const struct ctl *ctl, const json_t *rows)
                 const json_t *first = json_array_get(rows, at);
                 size_t end = at + 1;
                 while (end < count &&
-                       strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
-                       strcmp(word(json_array_get(rows, end), "class"), word(first, "class")) == 0)
+                       strcmp(say_word(json_array_get(rows, end), "path"), say_word(first, "path")) == 0 &&
+                       strcmp(say_word(json_array_get(rows, end), "class"), say_word(first, "class")) == 0)
                         end++;
                 if (at)
                         fputc('\n', o->to);
@@ -385,8 +362,8 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
                 char text[400];
                 if (ctl->out.format != OUT_TABLE || !announced || !*announced)
                         continue;
-                snprintf(text, sizeof(text), "%s %+.1f%s%s", announced, number(row, "caution"),
-                         word(row, "drivers")[0] ? ", " : "", word(row, "drivers"));
+                snprintf(text, sizeof(text), "%s %+.1f%s%s", announced, say_number(row, "caution"),
+                         say_word(row, "drivers")[0] ? ", " : "", say_word(row, "drivers"));
                 json_object_set_new(row, "drivers", json_string(text));
         }
         if (rows && words > 0 && json_array_size(rows) == 0)
@@ -406,16 +383,16 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
 static void feed_next_words(const json_t *row, char *to, size_t room)
 {
         char in[16];
-        double start = number(row, "next_start_s"), end = number(row, "next_end_s");
+        double start = say_number(row, "next_start_s"), end = say_number(row, "next_end_s");
         double now = (double)time(NULL);
         if (isnan(start))
                 snprintf(to, room, "-");
         else if (start <= now)
                 snprintf(to, room, "now, for %s: %s", dog_units_time_text((int64_t)((end - now) * 1e9), in),
-                         word(row, "next"));
+                         say_word(row, "next"));
         else
                 snprintf(to, room, "in %s: %s", dog_units_time_text((int64_t)((start - now) * 1e9), in),
-                         word(row, "next"));
+                         say_word(row, "next"));
 }
 
 int command_feeds(struct ctl *ctl, int argc, char **argv)
@@ -441,8 +418,9 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
         json_array_foreach(rows, i, row)
         {
                 char text[200];
-                double age = number(row, "age_s");
-                if (strcmp(word(row, "state"), "fresh") != 0 && strcmp(word(row, "state"), "new") != 0)
+                double age = say_number(row, "age_s");
+                if (strcmp(say_word(row, "state"), "fresh") != 0 &&
+                    strcmp(say_word(row, "state"), "new") != 0)
                         code = EXIT_DEGRADED;
                 feed_next_words(row, text, sizeof(text));
                 json_object_set_new(row, "coming", json_string(text));
@@ -454,9 +432,9 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                 fprintf(ctl->out.to, "no feeds are configured; see \"feeds\" in sundog.conf(5)\n");
         else
                 out_rows(&ctl->out, rows, column);
-        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "trouble")[0])
+        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && say_word(row, "trouble")[0])
                 fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
-                        out_colour(&ctl->out, "plain"), word(row, "feed"), word(row, "trouble"));
+                        out_colour(&ctl->out, "plain"), say_word(row, "feed"), say_word(row, "trouble"));
         json_decref(rows);
         return code;
 }
@@ -536,17 +514,17 @@ static void event_print(const struct ctl *ctl, const json_t *e)
                 return;
         }
         char time[32];
-        const char *grade = word(e, "grade");
+        const char *grade = say_word(e, "grade");
         const char *colour = strcmp(grade, "helped") == 0 ? "green"
                              : strcmp(grade, "hurt") == 0 ? "red"
                                                           : "plain";
-        if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0 ||
-            strcmp(word(e, "event"), "silent") == 0 || strncmp(word(e, "event"), "evicted", 7) == 0)
+        if (strcmp(say_word(e, "event"), "alert") == 0 || strcmp(say_word(e, "event"), "dead") == 0 ||
+            strcmp(say_word(e, "event"), "silent") == 0 || strncmp(say_word(e, "event"), "evicted", 7) == 0)
                 colour = "yellow";
         ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time);
-        int begin = fprintf(o->to, "%s %-13s ", time, word(e, "event"));
+        int begin = fprintf(o->to, "%s %-13s ", time, say_word(e, "event"));
         fputs(out_colour(o, colour), o->to);
-        out_wrapped(o, word(e, "text"), begin > 0 ? (size_t)begin : 0);
+        out_wrapped(o, say_word(e, "text"), begin > 0 ? (size_t)begin : 0);
         fputs(out_colour(o, "plain"), o->to);
         fflush(o->to);
 }
