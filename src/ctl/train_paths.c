@@ -6,6 +6,7 @@
 #include "learn/path_train.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
