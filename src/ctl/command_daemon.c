@@ -395,6 +395,16 @@ static void feed_next_words(const json_t *row, char *to, size_t room)
                          say_word(row, "next"));
 }
 
+/* Every row says it: one process fetches them all. */
+static void feeds_deaths_tell(const struct out *o, const json_t *row)
+{
+        double deaths = say_number(row, "fetcher_deaths");
+        if (o->format == OUT_TABLE && deaths > 0)
+                fprintf(o->to,
+                        "%s!%s the process that fetches them has died %.0f time%s and was started again\n",
+                        out_colour(o, "yellow"), out_colour(o, "plain"), deaths, deaths > 1 ? "s" : "");
+}
+
 int command_feeds(struct ctl *ctl, int argc, char **argv)
 {
         static const struct out_column column[] = {{.key = "feed"},
@@ -435,6 +445,7 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
         json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && say_word(row, "trouble")[0])
                 fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
                         out_colour(&ctl->out, "plain"), say_word(row, "feed"), say_word(row, "trouble"));
+        feeds_deaths_tell(&ctl->out, json_array_get(rows, 0));
         json_decref(rows);
         return code;
 }

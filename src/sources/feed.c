@@ -231,9 +231,14 @@ void dog_feeds_lost(struct dog_feeds *f, int64_t now_ns)
 {
         f->is_lost = true;
         for (unsigned i = 0; i < f->n; i++)
-                feed_failed(f, &f->feed[i], DOG_FEED_FAULT_READER,
-                            "the process that fetches feeds is gone until the service is restarted", 0,
-                            now_ns);
+                if (f->feed[i].until_ns)
+                        feed_failed(f, &f->feed[i], DOG_FEED_FAULT_READER, "the process that fetches feeds",
+                                    0, now_ns);
+}
+
+void dog_feeds_found(struct dog_feeds *f)
+{
+        f->is_lost = false;
 }
 
 /* ---- what came ---- */

@@ -272,6 +272,15 @@ def a_stale_feed_says_nothing_any_more():  # F3
     need(len(told("is stale")) == 1, "once")
 
 
+def processes():
+    """(the decider, the one that fetches), both children of the one with privileges"""
+    of = {}
+    for pid in process_tree(lab.daemon["a"].process.pid)[1:]:
+        with open("/proc/%d/comm" % pid) as f:
+            of.setdefault(f.read().strip(), pid)
+    return of["sundogd"], of["sundog-feeds"]
+
+
 def the_process_that_fetches_can_do_little_and_may_die():  # F3, and privileges
     now = time.time()
     calendar(event("work on p0", now - 60, now + 600))
@@ -284,14 +293,9 @@ def the_process_that_fetches_can_do_little_and_may_die():  # F3, and privileges
     lab.configure("a", change={"classes:\n": "feeds:\n" + noc() + "classes:\n"})
     lab.sundogd("a")
     wait_for(lambda: feeds()["noc"]["state"] == "fresh", 10, "it is read")
-    tree = process_tree(lab.daemon["a"].process.pid)
-    names = {}
-    for pid in tree:
-        with open("/proc/%d/comm" % pid) as f:
-            names[f.read().strip()] = pid
-    fetcher = names["sundog-feeds"]
+    decider, fetcher = processes()
     state = {}
-    for pid in (fetcher, tree[1]):
+    for pid in (fetcher, decider):
         with open("/proc/%d/status" % pid) as f:
             state[pid] = dict(line.rstrip().split(":\t", 1) for line in f if ":\t" in line)
     for s in state.values():
@@ -300,22 +304,24 @@ def the_process_that_fetches_can_do_little_and_may_die():  # F3, and privileges
         need("0" not in s["Uid"].split(), "not root")
     held = sorted(os.readlink("/proc/%d/fd/%s" % (fetcher, n)) for n in os.listdir("/proc/%d/fd" % fetcher) if int(n) > 2)
     need(len(held) == 1 and held[0].startswith("socket:"), "it holds one socket and nothing else: %s" % held)
-    os.kill(fetcher, signal.SIGKILL)
-    wait_for(lambda: told("is gone"), 5, "its death is told")
+    # Killed twice: each time another one is there, with a word, a count and a pause, and nothing goes stale.
+    for death in (1, 2):
+        fetches = feeds()["noc"]["fetches"]
+        os.kill(processes()[1], signal.SIGKILL)
+        wait_for(lambda: feeds()["noc"]["fetcher_deaths"] == death, 5, "death %d is counted" % death)
+        wait_for(lambda: told("has died, %d time" % death), 5, "and told")
+        wait_for(lambda: feeds()["noc"]["fetches"] > fetches + 1 and feeds()["noc"]["state"] == "fresh", 10,
+                 "another one fetches: %s" % feeds()["noc"])
+    need(len(told("another process fetches feeds now")) == 2, str(told("another process")))
+    need(processes()[0] == decider and processes()[1] != fetcher, "the decider is the same, the other is not")
+    need(not told("is stale"), "nothing went stale")
+    need("died 2 times" in lab.sundog("--socket", lab.socket("a"), "feeds")[1], "the table tells it")
     lab.alive()
-    wait_for(lambda: told("is stale"), 15, "and the feed goes stale")
-    need(feeds()["noc"]["state"] == "lost", str(feeds()["noc"]))
-    lab.restart("a")
-    wait_for(lambda: feeds()["noc"]["state"] == "fresh", 10, "a restart brings it back")
     # A decider that dies takes its process along, and the next one starts another.
-    tree = process_tree(lab.daemon["a"].process.pid)
-    os.kill(tree[1], signal.SIGKILL)
-    wait_for(lambda: not any(os.path.exists("/proc/%d" % p) for p in tree[1:]), 5, "all of %s are gone" % tree[1:])
-    wait_for(lambda: lab.ask("a", "feeds")[0] == 0 and feeds()["noc"]["state"] == "fresh", 15, "and it is read again")
-    # When the daemon ends, nothing is left.
-    tree = process_tree(lab.daemon["a"].process.pid)
-    need(lab.stop("a") == 0, "it ends in good order")
+    tree = process_tree(decider) + process_tree(processes()[1])
+    os.kill(decider, signal.SIGKILL)
     wait_for(lambda: not any(os.path.exists("/proc/%d" % p) for p in tree), 5, "all of %s are gone" % tree)
+    wait_for(lambda: lab.ask("a", "feeds")[0] == 0 and feeds()["noc"]["state"] == "fresh", 15, "and it is read again")
 
 
 def a_file_is_a_feed_too():  # F3 G3

@@ -767,6 +767,8 @@ static void an_announcement_counts_from_its_lead_to_its_end_and_goes_stale(void)
         dog_feeds_lost(f, now_ns);
         OK(!dog_feeds_next(f, now_ns + 3600 * DOG_S, &q, &due_ns), "without the process nothing is fetched");
         OK(!dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c), "and it goes stale");
+        dog_feeds_found(f);
+        OK(dog_feeds_next(f, now_ns + 3600 * DOG_S, &q, &due_ns), "with another one it is");
         dog_feeds_free(f);
 }
 
