@@ -89,25 +89,32 @@ static bool is_radio_told(const json_t *rows)
         return false;
 }
 
+/* What a person should look at, below a table. */
+static void note_print(const struct out *o, const char *text)
+{
+        fprintf(o->to, "%s!%s ", out_colour(o, "yellow"), out_colour(o, "plain"));
+        out_wrapped(o, text, 2);
+}
+
 static void paths_print(const struct ctl *ctl, const json_t *rows)
 {
         struct out_column column[] = {
                 {.key = "path"},
-                {.key = "tunnel"},
+                {.key = "tunnel", .spare = 4},
                 {.key = "state"},
                 {.key = "now", .title = "NOW rtt/jitter/loss"},
-                {.key = "next", .title = "NEXT", .is_right = true},
+                {.key = "next", .title = "NEXT", .is_right = true, .spare = 2},
                 {.key = "risk", .title = "p(bad) 1/5/30 s"},
-                {.key = "score", .digits = 0, .is_right = true},
+                {.key = "score", .digits = 0, .is_right = true, .spare = 1},
                 {.key = "carries"},
-                {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true},
+                {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true, .spare = 3},
                 {.key = "why"},
                 {.key = NULL},
                 {.key = NULL}};
         const size_t why = sizeof(column) / sizeof(column[0]) - 3;
         if (is_radio_told(rows)) {
                 column[why + 1] = column[why];
-                column[why] = (struct out_column){.key = "radio"};
+                column[why] = (struct out_column){.key = "radio", .spare = 5};
         }
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
@@ -116,6 +123,18 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
         json_t *list = paths_for_people(rows);
         out_rows(&ctl->out, list, column);
         json_decref(list);
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                const char *why_silent = json_string_value(json_object_get(row, "radio_why"));
+                if (!why_silent || !*why_silent || json_is_number(json_object_get(row, "radio_age_s")))
+                        continue;
+                char text[400];
+                snprintf(text, sizeof(text), "%s: nothing is known of its radio: %s", say_word(row, "path"),
+                         why_silent);
+                note_print(&ctl->out, text);
+        }
 }
 
 int command_paths(struct ctl *ctl, int argc, char **argv)
@@ -196,16 +215,16 @@ static void status_print(const struct ctl *ctl, const json_t *s)
 {
         static const struct out_column class_column[] = {
                 {.key = "class"},
-                {.key = "tunnel"},
+                {.key = "tunnel", .spare = 4},
                 {.key = "state"},
                 {.key = "carried_by", .title = "CARRIED BY"},
                 {.key = "promise"},
                 {.key = "kept", .unit = "%", .digits = 2, .is_right = true},
                 {.key = "copies", .title = "COPIES", .unit = "%", .digits = 1, .is_right = true},
                 {.key = "helped", .is_right = true},
-                {.key = "neutral", .is_right = true},
-                {.key = "hurt", .is_right = true},
-                {.key = "model"},
+                {.key = "neutral", .is_right = true, .spare = 2},
+                {.key = "hurt", .is_right = true, .spare = 1},
+                {.key = "model", .spare = 3},
                 {.key = NULL}};
         const struct out *o = &ctl->out;
         if (o->format != OUT_TABLE) {
@@ -214,13 +233,17 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         }
         char up[16];
         char saved[16];
-        fprintf(o->to,
-                "%ssundog %s%s  %s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)   saved %s "
-                "of broken promise\n\n",
-                out_colour(o, "bold"), say_word(s, "version"), out_colour(o, "plain"), say_word(s, "site"),
-                dog_units_time_text((int64_t)(say_number(s, "up_s") * 1e9), up), say_number(s, "decisions"),
-                say_number(s, "helped"), say_number(s, "neutral"), say_number(s, "hurt"),
-                dog_units_time_text((int64_t)(fmax(0, say_number(s, "saved_ms")) * 1e6), saved));
+        char text[300];
+        int begin = fprintf(o->to, "sundog %s  ", say_word(s, "version"));
+        snprintf(text, sizeof(text),
+                 "%s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)  saved %s of broken "
+                 "promise",
+                 say_word(s, "site"), dog_units_time_text((int64_t)(say_number(s, "up_s") * 1e9), up),
+                 say_number(s, "decisions"), say_number(s, "helped"), say_number(s, "neutral"),
+                 say_number(s, "hurt"),
+                 dog_units_time_text((int64_t)(fmax(0, say_number(s, "saved_ms")) * 1e6), saved));
+        out_wrapped(o, text, (size_t)begin);
+        fputc('\n', o->to);
         const json_t *vips = json_object_get(s, "vips");
         bool has_paths = json_array_size(json_object_get(s, "paths")) > 0;
         if (has_paths || !vips) {
@@ -241,9 +264,7 @@ static void status_print(const struct ctl *ctl, const json_t *s)
                 forecasters_print(o, json_object_get(s, "forecasters"));
         size_t i;
         const json_t *note;
-        json_array_foreach(json_object_get(s, "notes"), i, note)
-                fprintf(o->to, "%s!%s %s\n", out_colour(o, "yellow"), out_colour(o, "plain"),
-                        json_string_value(note));
+        json_array_foreach(json_object_get(s, "notes"), i, note) note_print(o, json_string_value(note));
 }
 
 int command_status(struct ctl *ctl, int argc, char **argv)
@@ -287,26 +308,34 @@ static const char *risk_colour(const struct out *o, double p)
         return out_colour(o, p >= 0.5 ? "red" : p >= 0.1 ? "yellow" : "plain");
 }
 
-/* One path for one class: its horizons as rows, and below them why. */
-static void forecast_block(const struct out *o, const json_t *rows, size_t at, size_t horizons)
+/* A text in a column of so many places: a character is not a byte. */
+static void forecast_cell(const struct out *o, const char *text, int places)
+{
+        fprintf(o->to, "%s%*s", text, places - (int)out_width(text), "");
+}
+
+/* One path for some classes: its horizons as rows, and below them why. */
+static void forecast_block(const struct out *o, const json_t *rows, size_t at, size_t horizons,
+                           const char *classes)
 {
         const json_t *near = json_array_get(rows, at);
         char text[500];
         fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), say_word(near, "path"), out_colour(o, "plain"),
-                say_word(near, "class"));
+                classes);
         if (isfinite(say_number(near, "score")))
                 fprintf(o->to, "   score %.0f", say_number(near, "score"));
         fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
                 say_word(near, "hint")[0] ? "   " : "", say_word(near, "hint"));
-        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
+        fprintf(o->to, "  %s%5s %7s  %-33s  %-13s  %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
                 "SUCH CHANCES SO FAR", "RTT", "LOSS", out_colour(o, "plain"));
         for (size_t h = at; h < at + horizons; h++) {
                 const json_t *row = json_array_get(rows, h);
                 double p = say_number(row, "p_breach");
-                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", say_word(row, "horizon"),
-                        risk_colour(o, p), 100 * p, out_colour(o, "plain"),
-                        say_word(json_object_get(row, "calibration"), "text"), say_word(row, "rtt"),
-                        say_word(row, "loss"));
+                fprintf(o->to, "  %5s %s%6.1f%%%s  ", say_word(row, "horizon"), risk_colour(o, p), 100 * p,
+                        out_colour(o, "plain"));
+                forecast_cell(o, say_word(json_object_get(row, "calibration"), "text"), 35);
+                forecast_cell(o, say_word(row, "rtt"), 15);
+                fprintf(o->to, "%s\n", say_word(row, "loss"));
         }
         snprintf(text, sizeof(text), "%s", say_word(near, "drivers"));
         if (text[0] && strcmp(say_word(near, "model"), "none") != 0)
@@ -325,21 +354,54 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
         }
 }
 
+static bool forecast_is_of(const json_t *row, const json_t *first, const char *key)
+{
+        return strcmp(say_word(row, key), say_word(first, key)) == 0;
+}
+
+/* Rows from `at` that are about one path and one class. */
+static size_t forecast_horizons(const json_t *rows, size_t at)
+{
+        const json_t *first = json_array_get(rows, at);
+        size_t end = at + 1;
+        while (end < json_array_size(rows) && forecast_is_of(json_array_get(rows, end), first, "path") &&
+               forecast_is_of(json_array_get(rows, end), first, "class"))
+                end++;
+        return end - at;
+}
+
+/* Do both blocks say the same, whatever class they are for? Classes with one promise do. */
+static bool forecast_is_same(const json_t *rows, size_t one, size_t other, size_t horizons)
+{
+        bool is_same = forecast_horizons(rows, other) == horizons;
+        for (size_t h = 0; h < horizons && is_same; h++) {
+                json_t *a = json_copy(json_array_get(rows, one + h));
+                json_t *b = json_copy(json_array_get(rows, other + h));
+                json_object_del(a, "class");
+                json_object_del(b, "class");
+                is_same = json_equal(a, b);
+                json_decref(a);
+                json_decref(b);
+        }
+        return is_same;
+}
+
 static void forecast_print(const struct ctl *ctl, const json_t *rows)
 {
         const struct out *o = &ctl->out;
         size_t count = json_array_size(rows);
         for (size_t at = 0; at < count;) {
-                const json_t *first = json_array_get(rows, at);
-                size_t end = at + 1;
-                while (end < count &&
-                       strcmp(say_word(json_array_get(rows, end), "path"), say_word(first, "path")) == 0 &&
-                       strcmp(say_word(json_array_get(rows, end), "class"), say_word(first, "class")) == 0)
-                        end++;
+                char classes[200];
+                size_t horizons = forecast_horizons(rows, at);
+                size_t next = at + horizons;
+                snprintf(classes, sizeof(classes), "%s", say_word(json_array_get(rows, at), "class"));
+                for (; next < count && forecast_is_same(rows, at, next, horizons); next += horizons)
+                        say_append(classes, sizeof(classes), ", %s",
+                                   say_word(json_array_get(rows, next), "class"));
                 if (at)
                         fputc('\n', o->to);
-                forecast_block(o, rows, at, end - at);
-                at = end;
+                forecast_block(o, rows, at, horizons, classes);
+                at = next;
         }
 }
 
@@ -395,14 +457,29 @@ static void feed_next_words(const json_t *row, char *to, size_t room)
                          say_word(row, "next"));
 }
 
-/* Every row says it: one process fetches them all. */
-static void feeds_deaths_tell(const struct out *o, const json_t *row)
+/* What is wrong with a feed, and what was left out of it; each row knows of the one process that fetches all.
+ */
+static void feeds_notes_print(const struct out *o, const json_t *rows)
 {
-        double deaths = say_number(row, "fetcher_deaths");
-        if (o->format == OUT_TABLE && deaths > 0)
-                fprintf(o->to,
-                        "%s!%s the process that fetches them has died %.0f time%s and was started again\n",
-                        out_colour(o, "yellow"), out_colour(o, "plain"), deaths, deaths > 1 ? "s" : "");
+        char text[600];
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                const char *trouble = say_word(row, "trouble"), *left_out = say_word(row, "left_out");
+                snprintf(text, sizeof(text), "%s: %s", say_word(row, "feed"), trouble);
+                if (*trouble)
+                        note_print(o, text);
+                snprintf(text, sizeof(text), "%s: not taken: %s", say_word(row, "feed"), left_out);
+                if (*left_out)
+                        note_print(o, text);
+        }
+        double deaths = say_number(json_array_get(rows, 0), "fetcher_deaths");
+        snprintf(text, sizeof(text),
+                 "the process that fetches feeds has died %.0f time%s and was started again", deaths,
+                 deaths > 1 ? "s" : "");
+        if (deaths > 0)
+                note_print(o, text);
 }
 
 int command_feeds(struct ctl *ctl, int argc, char **argv)
@@ -442,10 +519,8 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                 fprintf(ctl->out.to, "no feeds are configured; see \"feeds\" in sundog.conf(5)\n");
         else
                 out_rows(&ctl->out, rows, column);
-        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && say_word(row, "trouble")[0])
-                fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
-                        out_colour(&ctl->out, "plain"), say_word(row, "feed"), say_word(row, "trouble"));
-        feeds_deaths_tell(&ctl->out, json_array_get(rows, 0));
+        if (ctl->out.format == OUT_TABLE)
+                feeds_notes_print(&ctl->out, rows);
         json_decref(rows);
         return code;
 }

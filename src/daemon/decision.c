@@ -184,11 +184,22 @@ static void say_existing(struct text *t, const json_t *d)
                     said ? "; " : "\nexisting  ", 100 * is, 100 * was);
 }
 
-static void say_belief(struct text *t, const char *who, const json_t *b)
+/* "1 s"; a decision that an earlier release wrote down does not say how far the near horizon was. */
+static void say_near(struct text *t, const json_t *d)
 {
-        say(t, "%s: %.0f%% to break the promise within the near horizon", who, 100 * say_number(b, "p_near"));
+        double s = say_number(json_array_get(json_object_get(d, "calibrations"), 0), "horizon_s");
+        if (isfinite(s))
+                say(t, "%.3g s", s);
+        else
+                say(t, "the near horizon");
+}
+
+static void say_belief(struct text *t, const char *who, const json_t *d, const json_t *b)
+{
+        say(t, "%s: %.0f%% to break the promise within ", who, 100 * say_number(b, "p_near"));
+        say_near(t, d);
         if (isfinite(say_number(b, "rtt_ms")))
-                say(t, ", rtt %.1f ms +- %.1f", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
+                say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
         if (isfinite(say_number(b, "loss")))
                 say(t, ", loss %.2f%%", 100 * say_number(b, "loss"));
         say(t, ", score %.0f%s", say_number(b, "score"),
@@ -265,11 +276,11 @@ char *decision_text(const json_t *d)
         }
         say(&t, "\nwhy       %s: %s\nbecause   ", say_word(d, "why"),
             dog_reason_help(reason_of(say_word(d, "why"))));
-        say_belief(&t, say_word(d, "from"), before);
+        say_belief(&t, say_word(d, "from"), d, before);
         say_reasons(&t, before);
         if (strcmp(say_word(d, "chosen"), say_word(d, "from")) != 0) {
                 say(&t, "\n%s ", weights ? "instead of" : has_moved ? "chosen   " : "copy     ");
-                say_belief(&t, say_word(d, "chosen"), chosen);
+                say_belief(&t, say_word(d, "chosen"), d, chosen);
         }
         say(&t, "\ninstead  ");
         size_t i;

@@ -383,6 +383,9 @@ static json_t *feeds_row(const struct feeds *f, unsigned i)
                 return json_object();
         json_object_set_new(row, "age_s",
                             v.read_ns ? json_real((double)(now_ns - v.read_ns) / 1e9) : json_null());
+        char left_out[400];
+        dog_feed_left_out(v.dropped, left_out, sizeof(left_out));
+        json_object_set_new(row, "left_out", json_string(left_out));
         json_object_set_new(row, "fetcher_deaths", json_integer((json_int_t)f->deaths));
         json_object_set_new(row, "due_s", json_real(fmax(0, (double)(v.due_ns - now_ns) / 1e9)));
         json_object_set_new(row, "next_start_s", v.next.end_s ? json_integer(v.next.start_s) : json_null());
