@@ -381,6 +381,9 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
         r->scores = json_array();
         r->health = json_array();
         int code = run_enter_all(r);
+        r->progress = progress_begin("backtest");
+        if (code == EXIT_FINE)
+                progress_wait(&r->progress, "reading what was recorded");
         if (code == EXIT_FINE && dog_nodes_read(&r->nodes, a->data, &e) < 0)
                 code = ctl_fail(EXIT_FAILED, "%s", e.text);
         if (code == EXIT_FINE)
@@ -403,7 +406,6 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
                 r->of += rows * (r->task == DOG_NODES_OVERLOAD ? n->metrics : 1) * (uint64_t)r->models;
         }
         FILE *predictions = r->predictions;
-        r->progress = progress_begin("backtest");
         for (r->now = 0; r->now < r->models && code == EXIT_FINE; r->now++) {
                 r->predictions = r->now == 0 ? predictions : NULL;
                 code = run_model(r);

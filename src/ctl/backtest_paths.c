@@ -454,8 +454,12 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         r->ctl = ctl;
         r->args = a;
         int code = race_enter_all(r);
-        if (code == EXIT_FINE)
+        if (code == EXIT_FINE) {
+                r->progress = progress_begin("backtest");
+                progress_wait(&r->progress, "reading what was recorded");
                 code = learn_paths_load(&source, &r->traces);
+                progress_end(&r->progress);
+        }
         if (code == EXIT_FINE)
                 code = race_families(r);
         if (code == EXIT_FINE)
