@@ -358,14 +358,14 @@ static void run_print(const struct nodes_run *r)
                 fprintf(o->to, "; left out: %llu rows whose time did not advance, %llu of unknown nodes",
                         (unsigned long long)r->nodes->dropped_clock,
                         (unsigned long long)r->nodes->dropped_node);
-        fputs(is_failure ? "\nRECALL, LEAD: incidents foreseen, DETECT, DELAY: seen within the horizon of "
-                           "their start, at no "
-                           "more than one\nfalse alarm per node and day. HEALTH: how well it tells inside an "
-                           "incident "
-                           "from outside.\n"
-                         : "\nof metrics that were below their limit for the whole horizon before: will it "
-                           "be crossed?\n",
-              o->to);
+        fputs("\n\n", o->to);
+        if (!is_failure)
+                out_wrapped(o,
+                            "Asked of metrics that were below their limit for the whole horizon before: will "
+                            "it be "
+                            "crossed?",
+                            0);
+        backtest_words_tell(o);
 }
 
 int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
