@@ -264,16 +264,16 @@ static const struct out_column score_column[] = {
         {.key = "model"},
         {.key = "horizon_s", .title = "AHEAD", .unit = "s", .is_right = true},
         {.key = "of"},
-        {.key = "n", .is_right = true},
+        {.key = "n", .is_right = true, .spare = 7},
         {.key = "base", .unit = "%", .digits = 1, .is_right = true},
         {.key = "auroc", .digits = 4, .is_right = true},
-        {.key = "ap", .digits = 4, .is_right = true},
-        {.key = "brier", .digits = 4, .is_right = true},
+        {.key = "ap", .digits = 4, .is_right = true, .spare = 2},
+        {.key = "brier", .digits = 4, .is_right = true, .spare = 6},
         {.key = "skill", .digits = 3, .is_right = true},
         {.key = "ece", .digits = 4, .is_right = true},
-        {.key = "recall_50", .title = "RECALL", .unit = "%", .digits = 1, .is_right = true},
+        {.key = "recall_50", .title = "RECALL", .unit = "%", .digits = 1, .is_right = true, .spare = 3},
         {.key = "lead_s", .title = "LEAD", .unit = "s", .digits = 1, .is_right = true},
-        {.key = "false_alarms_h", .title = "FALSE/h", .digits = 0, .is_right = true},
+        {.key = "false_alarms_h", .title = "FALSE/h", .digits = 0, .is_right = true, .spare = 4},
         {.key = NULL}};
 static const struct out_column worth_column[] = {
         {.key = "family"},
@@ -282,12 +282,11 @@ static const struct out_column worth_column[] = {
         {.key = "left_0", .title = "V(0)", .unit = "%", .digits = 3, .is_right = true},
         {.key = "left_5", .title = "V(.05)", .unit = "%", .digits = 3, .is_right = true},
         {.key = "left_10", .title = "V(.10)", .unit = "%", .digits = 3, .is_right = true},
-        {.key = "left_20", .title = "V(.20)", .unit = "%", .digits = 3, .is_right = true},
+        {.key = "left_20", .title = "V(.20)", .unit = "%", .digits = 3, .is_right = true, .spare = 4},
         {.key = "floor", .title = "FLOOR", .unit = "%", .digits = 3, .is_right = true},
-        {.key = "switches_step", .title = "SWITCHES/step", .digits = 4, .is_right = true},
-        {.key = "switches_h", .title = "/h", .digits = 0, .is_right = true},
+        {.key = "switches_h", .title = "MOVES/h", .digits = 0, .is_right = true, .spare = 3},
         {.key = "pairs_o90", .title = "PAIRS o90", .digits = 3, .is_right = true},
-        {.key = "joint_o90", .title = "JOINT o90", .digits = 3, .is_right = true},
+        {.key = "joint_o90", .title = "JOINT o90", .digits = 3, .is_right = true, .spare = 5},
         {.key = NULL}};
 
 static void race_rows(const struct race *r, json_t *scores, json_t *worth)
@@ -307,6 +306,27 @@ static void race_rows(const struct race *r, json_t *scores, json_t *worth)
                         if (r->report[f][n].tradeoff.recordings > 0)
                                 json_array_append_new(worth, row_worth(r->family[f], r->entrant[n].name,
                                                                        &r->report[f][n].tradeoff));
+        }
+}
+
+/* The one thing to take home. */
+static void worth_say(const struct out *o, const json_t *worth)
+{
+        size_t i;
+        const json_t *row;
+        json_array_foreach(worth, i, row)
+        {
+                char text[400];
+                if (!isfinite(say_number(row, "left_10")))
+                        continue;
+                snprintf(text, sizeof(text),
+                         "%s: %.2f %% of the time the promise is broken on any one path, %.2f %% when %s "
+                         "steers, %.2f %% "
+                         "when a tenth of the traffic is sent twice as well; %.2f %% nobody can avoid.",
+                         say_word(row, "family"), 100 * say_number(row, "blind"),
+                         100 * say_number(row, "left_0"), say_word(row, "model"),
+                         100 * say_number(row, "left_10"), 100 * say_number(row, "floor"));
+                out_wrapped(o, text, 0);
         }
 }
 
@@ -342,14 +362,9 @@ static int race_print(const struct race *r)
                 if (r->traces.repeated)
                         fprintf(o->to, "; %ld second rows of a path in one step left out",
                                 r->traces.repeated);
-                fputs("\nonset: nothing was broken in the second before. RECALL, LEAD, FALSE/h: where every "
-                      "second "
-                      "alarm is right.\nV(o): share of steps still broken when traffic goes to the least "
-                      "risk and the "
-                      "share o of it twice;\nBLIND: any path; FLOOR: no path was good. o90: copies that "
-                      "remove 90 % of "
-                      "what a second path can.\n",
-                      o->to);
+                fputs("\n\n", o->to);
+                worth_say(o, worth);
+                backtest_words_tell(o);
                 if (json_array_size(worth) == 0)
                         fputs("No trace has two paths: there was nothing to steer.\n", o->to);
         }
@@ -454,8 +469,12 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         r->ctl = ctl;
         r->args = a;
         int code = race_enter_all(r);
-        if (code == EXIT_FINE)
+        if (code == EXIT_FINE) {
+                r->progress = progress_begin("backtest");
+                progress_wait(&r->progress, "reading what was recorded");
                 code = learn_paths_load(&source, &r->traces);
+                progress_end(&r->progress);
+        }
         if (code == EXIT_FINE)
                 code = race_families(r);
         if (code == EXIT_FINE)

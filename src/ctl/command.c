@@ -12,12 +12,14 @@
 
 int ctl_fail(int code, const char *format, ...)
 {
+        char text[4096];
         va_list args;
         va_start(args, format);
-        fputs("sundog: ", stderr);
-        vfprintf(stderr, format, args);
-        fputc('\n', stderr);
+        vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        struct out o = out_open(stderr, OUT_TABLE);
+        fputs("sundog: ", stderr);
+        out_wrapped(&o, text, 8);
         return code;
 }
 

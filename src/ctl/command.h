@@ -52,7 +52,8 @@ struct command {
         const char *arguments; /**< for usage: "FILE..." */
         const char *help;      /**< one line */
         int (*run)(struct ctl *ctl, int argc, char **argv);
-        const struct option_row *option; /**< NULL: none of its own */
+        const struct option_row *option;     /**< NULL: none of its own */
+        const struct out_word *const *words; /**< lists of what it prints, a NULL ends them; NULL: none */
 };
 
 /**
@@ -93,6 +94,8 @@ int command_demo(struct ctl *ctl, int argc, char **argv);
 int command_train(struct ctl *ctl, int argc, char **argv);
 int command_backtest(struct ctl *ctl, int argc, char **argv);
 
+extern const struct out_word words_paths[], words_forecast[], words_explain[], words_scores[],
+        words_steering[], words_incidents[];
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
         option_forecast[], option_check[], option_conns[], option_drain[], option_promote[], option_vips[],
         option_forgive[], option_train[], option_backtest[];

@@ -15,6 +15,18 @@
 
 /* ---- paths ---- */
 
+const struct out_word words_paths[] = {
+        {"STATE", "ACTIVE carries traffic; READY could; DEAD does not answer"},
+        {"NOW", "round trip, its restlessness, and loss, as measured lately"},
+        {"NEXT", "the round trip that is expected within a second"},
+        {"p(bad) 1/5/30 s",
+         "the chance that the promise breaks within 1, 5 and 30 s, as bars; in digits the first; for "
+         "the class for which it is highest"},
+        {"SCORE", "100 is as good as it can be, 0 useless, from what is expected and how sure that is"},
+        {"CARRIES", "classes of traffic; copy: the second packet of each that it sends twice"},
+        {NULL, NULL},
+};
+
 static const char *cell_ms(double v, char *to)
 {
         if (isnan(v))
@@ -291,6 +303,42 @@ int command_status(struct ctl *ctl, int argc, char **argv)
 }
 
 /* ---- forecast ---- */
+
+#define WORDS_RISK                                                                                           \
+        {"voices",                                                                                           \
+         "how much each forecaster counts, by its record here: trees (trained before, on recordings), "      \
+         "online logistic (learns here), persistence (what is goes on), base rate (as often as ever)"},      \
+        {                                                                                                    \
+                "how", "by what it would fail; \"base rate\" where nothing says more than how often it "     \
+                       "happens"                                                                             \
+        }
+
+const struct out_word words_forecast[] = {
+        {"P(BAD)", "the chance that the promise of the class breaks within the time AHEAD"},
+        {"SUCH CHANCES SO FAR",
+         "what was said on this path when about that much was said, how often it then happened, and "
+         "of how many outcomes that is"},
+        {"RTT, LOSS", "what is expected then, ± one standard deviation"},
+        {"score", "100 is as good as it can be, 0 useless"},
+        {"because",
+         "what raises (+) or lowers (-) the chance most, in log-odds: +0.7 doubles the odds, +2.3 makes them "
+         "ten times as high; behind it the forecaster that counts most"},
+        WORDS_RISK,
+        {NULL, NULL},
+};
+const struct out_word words_explain[] = {
+        {"why", "the reason for the decision, by its name in events and in words"},
+        {"because", "what was expected of the member that had the traffic"},
+        {"drivers", "what raised (+) or lowered (-) that chance most, in log-odds: +0.7 doubles the odds"},
+        WORDS_RISK,
+        {"chosen, copy", "what was expected of the member that got the traffic, or a copy of it"},
+        {"instead", "what was expected of the others"},
+        {"happened",
+         "once its time has passed: how long the promise was broken, and how long it would have been "
+         "without the decision, as probes and copies show"},
+        {"record", "when about that much was said here before, how often it happened, out of n"},
+        {NULL, NULL},
+};
 
 const struct option_row option_forecast[] = {{NULL, NULL, OPTION_FLAG, 0, NULL}};
 

@@ -124,6 +124,18 @@ void out_wrapped(const struct out *o, const char *cell, size_t at)
         }
 }
 
+void out_words(const struct out *o, const struct out_word *words)
+{
+        size_t width = 0;
+        for (const struct out_word *w = words; w->word; w++)
+                width = out_width(w->word) > width ? out_width(w->word) : width;
+        for (const struct out_word *w = words; w->word; w++) {
+                fprintf(o->to, "%s%s%s%*s", out_colour(o, "bold"), w->word, out_colour(o, "plain"),
+                        (int)(width - out_width(w->word)) + 2, "");
+                out_wrapped(o, w->means, width + 2);
+        }
+}
+
 /* What is shown of a table, and how wide. */
 struct layout {
         struct out_column column[COLUMNS_MAX];
