@@ -317,15 +317,21 @@ static void worth_say(const struct out *o, const json_t *worth)
         json_array_foreach(worth, i, row)
         {
                 char text[400];
+                double blind = say_number(row, "blind");
                 if (!isfinite(say_number(row, "left_10")))
                         continue;
+                if (!(blind > 0)) {
+                        fprintf(o->to, "%s: no promise was broken: this tells nothing about a forecaster.\n",
+                                say_word(row, "family"));
+                        continue;
+                }
                 snprintf(text, sizeof(text),
                          "%s: %.2f %% of the time the promise is broken on any one path, %.2f %% when %s "
                          "steers, %.2f %% "
                          "when a tenth of the traffic is sent twice as well; %.2f %% nobody can avoid.",
-                         say_word(row, "family"), 100 * say_number(row, "blind"),
-                         100 * say_number(row, "left_0"), say_word(row, "model"),
-                         100 * say_number(row, "left_10"), 100 * say_number(row, "floor"));
+                         say_word(row, "family"), 100 * blind, 100 * say_number(row, "left_0"),
+                         say_word(row, "model"), 100 * say_number(row, "left_10"),
+                         100 * say_number(row, "floor"));
                 out_wrapped(o, text, 0);
         }
 }
@@ -352,9 +358,10 @@ static int race_print(const struct race *r)
                 json_decref(report);
         } else {
                 out_rows(o, scores, score_column);
-                if (o->format == OUT_TABLE)
+                if (o->format == OUT_TABLE && json_array_size(worth) > 0)
                         fputc('\n', o->to);
-                out_rows(o, worth, worth_column);
+                if (o->format != OUT_TABLE || json_array_size(worth) > 0)
+                        out_rows(o, worth, worth_column);
         }
         if (o->format == OUT_TABLE) {
                 fprintf(o->to, "\n%d trace%s, %ld samples", r->traces.count, r->traces.count == 1 ? "" : "s",
