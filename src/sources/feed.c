@@ -261,11 +261,13 @@ static int feed_table(const struct feed *x, uint32_t bit, struct dog_feed_window
         for (uint32_t i = 0; i < x->entries; i++) {
                 const struct dog_feed_packed *p = &x->entry[i];
                 bool is_all = p->names == feed_everything(x);
-                if (bit ? !is_all && (p->names & bit) : is_all)
+                float adds = feed_adds(x, p);
+                /* "adds = 0" shows what is announced and changes nothing. */
+                if (adds > 0 && (bit ? !is_all && (p->names & bit) : is_all))
                         room[n++] =
                                 (struct dog_feed_window){.start_s = p->start_s - x->settings->lead_ns / DOG_S,
                                                          .end_s = p->end_s,
-                                                         .log_odds = feed_adds(x, p),
+                                                         .log_odds = adds,
                                                          .entry = i};
         }
         return dog_feed_windows_make(t, room, n);
@@ -348,6 +350,7 @@ static void feed_end(struct dog_feeds *f, struct feed *x, const struct dog_feed_
                 x->coming = old;
                 x->entries = x->come;
                 if (feed_tables(x) < 0) {
+                        x->whole_ns = 0; /* "unchanged" would keep it empty */
                         feed_failed(f, x, DOG_FEED_FAULT_MEMORY, "", 0, now_ns);
                         return;
                 }

@@ -677,6 +677,9 @@ static void a_measured_breach_weighs_more_than_an_announced_one(void)
         OK(g->member[0].belief.caution > 9 && strcmp(g->member[0].belief.announced, "work announced") == 0,
            "and says why");
         OK(g->member[0].is_usable && g->member[1].is_usable, "nobody is usable or unusable by it");
+        g->member[0].belief.p_breach[1] = NAN;
+        dog_caution_apply(g, c);
+        OK(isnan(g->member[0].belief.p_breach[1]), "what nobody knows is not known by an announcement");
         dog_group_free(g);
 }
 
@@ -849,6 +852,33 @@ static void an_announcement_counts_from_its_lead_to_its_end_and_goes_stale(void)
         OK(!dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c), "and it goes stale");
         dog_feeds_found(f);
         OK(dog_feeds_next(f, now_ns + 3600 * DOG_S, &q, &due_ns), "with another one it is");
+        dog_feeds_free(f);
+}
+
+static void a_feed_that_adds_nothing_is_shown_and_changes_nothing(void)
+{
+        struct dog_feeds *f;
+        struct dog_feed_request q;
+        struct told told = {0};
+        struct dog_err e;
+        struct dog_caution c;
+        struct dog_feed_view v;
+        int64_t due_ns, now_ns = 1000 * DOG_S;
+        static const int64_t horizon_ns[] = {DOG_S, 5 * DOG_S, 30 * DOG_S};
+        struct dog_feed_settings quiet = one_feed;
+        uint32_t p1[DOG_FEEDS_MAX] = {1};
+        quiet.log_odds = 0; /* "adds = 0", or "times = 1" */
+        NEED(dog_feeds_new(&f, &quiet, 1, 1, tell, &told, &e) == 0, "feeds");
+        dog_feeds_next(f, now_ns, &q, &due_ns);
+        say(f, &q, NOW - HOUR, NOW + HOUR, 1, 1, now_ns);
+        struct dog_feed_packet end = end_of(&q, DOG_FEED_FINE);
+        dog_feeds_take(f, &end, sizeof(end), now_ns);
+        dog_feeds_view(f, 0, now_ns, NOW, &v);
+        OK(v.fault == DOG_FEED_FINE && v.failures == 0 && told.n[DOG_FEED_READ] == 1, "it is read: %s",
+           told.text);
+        OK(v.entries == 1 && strcmp(v.next.words, "new router") == 0, "what it says is shown: %s",
+           v.next.words);
+        OK(!dog_feeds_caution(f, p1, NOW, horizon_ns, &c) && c.log_odds[2] <= 0, "and adds nothing");
         dog_feeds_free(f);
 }
 
@@ -1185,6 +1215,7 @@ int main(void)
                 TEST(doom_for_all_of_a_vip_takes_nobody_out_but_what_is_spare),
                 TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
                 TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
+                TEST(a_feed_that_adds_nothing_is_shown_and_changes_nothing),
                 TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
                 TEST(an_entry_is_about_what_it_names), TEST(short_memory_is_a_sentence),
                 TEST(the_process_that_fetches_may_read_connect_and_fork_and_nothing_else),
