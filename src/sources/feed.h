@@ -162,6 +162,5 @@ struct dog_feed_view {
                 char words[DOG_FEED_WORDS];
         } next; /**< what is on, or comes next; end_s 0: nothing */
 };
-unsigned dog_feeds_count(const struct dog_feeds *f);
 void dog_feeds_view(const struct dog_feeds *f, unsigned feed, int64_t now_ns, int64_t now_wall_s,
                     struct dog_feed_view *to);
