@@ -4,4 +4,4 @@
 # it every figure is null and says why. THREADS=n, EFFORT=x (rounds of training, as a share of the recipe's).
 set -u
 cd "$(dirname "$0")/.."
-exec python3 bench/forecast_figures.py "${SUNDOG_DATA:-../shared/data}" build/sundog
+exec python3 bench/forecast_figures.py "${SUNDOG_DATA:-../shared/data}" build/sundog build/tools/judge_nodes
