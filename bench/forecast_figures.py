@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures of forecasting, as JSON lines: forecast_figures.py DATA SUNDOG JUDGE_NODES
+"""Figures of forecasting, as JSON lines: forecast_figures.py DATA SUNDOG JUDGE_NODES [PART...]
 
 Paths: four folds of whole days a family, trained by `sundog train --folds 0` on the other days and on the other
 families of its kind, judged by `sundog backtest` on the days left out; what is printed is the mean over the
@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 DATA, SUNDOG, JUDGE = sys.argv[1:4]
+PARTS = sys.argv[4:] or ["svc", "pam", "node", "overload"]
 THREADS, EFFORT = os.environ.get("THREADS", "2"), os.environ.get("EFFORT", "1")
 FOLDS = 4
 PATH_FIGURES = [
@@ -28,7 +29,7 @@ PATH_FIGURES = [
 NODE_FIGURES = [("overload", "%s p15" % s, "auroc", "overload_auroc_15m_" + s) for s in ("smd", "asd")] + \
     [("node", "%s health" % s, "auroc", "health_in_incident_auroc_" + s) for s in ("smd", "asd", "nab")] + \
     [("node", "smd p15", "detect", "detect_15m_smd")] + \
-    [("node", "%s p%d" % (s, m), "skill", "failure_brier_skill_%s_%dm" % (s, m)) for s in ("smd", "asd", "nab") for m in (5, 15, 60)]
+    [("node", "%s p%d" % (s, m), "skill", "failure_brier_skill_%s%s" % (s, "" if m == 15 else "_%dm" % m)) for s in ("smd", "asd", "nab") for m in (5, 15, 60)]
 
 
 def figure(name, value, why=None):
@@ -118,12 +119,11 @@ def path_value(reports, what):
     return value * 100 if value is not None and what.startswith("left_") else value
 
 
-def judge_paths(work):
-    for family, others in (("svc", []), ("pam", ["maineping"])):
-        reports = judge_family(family, others, work)
-        for of, name, what in PATH_FIGURES:
-            if of == family:
-                figure("%s_%s" % (family, name), path_value(reports, what), "no outcome of both kinds")
+def judge_paths(work, family, others):
+    reports = judge_family(family, others, work)
+    for of, name, what in PATH_FIGURES:
+        if of == family:
+            figure("%s_%s" % (family, name), path_value(reports, what), "no outcome of both kinds")
 
 
 def judge_nodes(work, task, stride):
@@ -141,18 +141,22 @@ def judge_nodes(work, task, stride):
 
 
 def main():
+    has_paths = os.path.exists(os.path.join(DATA, "paths", "traces.csv"))
+    has_nodes = os.path.exists(os.path.join(DATA, "health", "nodes.csv"))
     with tempfile.TemporaryDirectory(prefix="sundog-forecast-") as work:
-        if os.path.exists(os.path.join(DATA, "paths", "traces.csv")):
-            judge_paths(work)
-        else:
-            for family, name, _ in PATH_FIGURES:
-                figure("%s_%s" % (family, name), None, "no recorded paths in %s; set SUNDOG_DATA" % DATA)
-        if os.path.exists(os.path.join(DATA, "health", "nodes.csv")):
-            judge_nodes(work, "node", 1)
-            judge_nodes(work, "overload", 6)
-        else:
-            for _, _, _, name in NODE_FIGURES:
-                figure(name, None, "no recorded nodes in %s; set SUNDOG_DATA" % DATA)
+        for family, others in (("svc", []), ("pam", ["maineping"])):
+            if family in PARTS and has_paths:
+                judge_paths(work, family, others)
+            for of, name, _ in PATH_FIGURES:
+                if of == family and family in PARTS and not has_paths:
+                    figure("%s_%s" % (family, name), None, "no recorded paths in %s; set SUNDOG_DATA" % DATA)
+        # Overload is asked at every sixth step: neighbouring ones say the same.
+        for task, stride in (("node", 1), ("overload", 6)):
+            if task in PARTS and has_nodes:
+                judge_nodes(work, task, stride)
+            for of, _, _, name in NODE_FIGURES:
+                if of == task and task in PARTS and not has_nodes:
+                    figure(name, None, "no recorded nodes in %s; set SUNDOG_DATA" % DATA)
 
 
 main()

@@ -113,9 +113,8 @@ static int predict_step(struct predict *p, size_t row, unsigned series, const fl
                 /* Without trees the grade still needs something to be graded by: the flat line. */
                 p->raw[at + (size_t)h] = isfinite(out.raw[h]) ? out.raw[h] : 0;
                 out.has_skill[h] = dog_node_grade_has_skill(&p->grade[h]);
-                /* An alarm is about now: within the hour it would only be costly. */
                 out.p[h] = dog_node_grade_alarmed(&p->grade[h], dog_node_grade_say(&p->grade[h], out.raw[h]),
-                                                  h < 2 ? alarm : 0);
+                                                  alarm);
                 /* What happens within five minutes happens within fifteen. */
                 if (h > 0 && out.p[h] < out.p[h - 1])
                         out.p[h] = out.p[h - 1];

@@ -271,10 +271,8 @@ static void risk_judge(struct dog_node_risk *r, const struct dog_node_risk_confi
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 risk_said_at(r, entry, 0)->raw[h] = raw[h];
                 w->has_failure_skill[h] = c->failure && dog_node_grade_has_skill(&r->failure[h]);
-                before = w->failure[h] =
-                        fmaxf(before, dog_node_grade_alarmed(&r->failure[h],
-                                                             dog_node_grade_say(&r->failure[h], raw[h]),
-                                                             h < 2 ? alarm : 0));
+                float p = dog_node_grade_say(&r->failure[h], raw[h]);
+                before = w->failure[h] = fmaxf(before, dog_node_grade_alarmed(&r->failure[h], p, alarm));
         }
         risk_overload(r, c, entry);
         risk_driver(n, w);
