@@ -141,9 +141,10 @@ int dog_path_drivers(const struct dog_path_risk *r, const struct dog_path_shared
         X(BAD_1S)                                                                                            \
         X(BAD_8S)                                                                                            \
         X(BAD_64S)                                                                                           \
-        X(BAD_EVER) X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30) X(MEAN_5) X(MEAN_30)   \
-                X(SPREAD_10) X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT) X(FALL_1S) X(FALL_5S)  \
-                        X(BEAT_1) X(BEAT_MOST) X(AGE)
+        X(BAD_EVER)                                                                                          \
+        X(SINCE) X(RUN) X(RUNS) X(MARGIN) X(LAG_1) X(LEAST_5) X(LEAST_30) X(MEAN_5) X(MEAN_30) X(SPREAD_10)  \
+                X(SPREAD_60) X(NEXT_Z) X(CHANGE) X(SLOPE_5) X(FALL_NEXT) X(FALL_1S) X(FALL_5S) X(BEAT_1)     \
+                        X(BEAT_MOST) X(AGE)
 enum dog_path_pair_feature {
 #define X(id) DOG_PATH_P_##id,
         DOG_PATH_PAIR_LIST(X)
