@@ -56,25 +56,28 @@ static int part_save(struct part *p, const struct dog_path_train *t)
 
 /* ---- paths ---- */
 
-static int paths_rounds(struct dog_path_train *t, struct part *part)
+static int paths_rounds(struct dog_path_train *t, unsigned folds, struct part *part, struct progress *bar)
 {
-        struct progress bar = progress_begin("training");
         struct dog_err e = {0};
         int rc = 1;
         int code = EXIT_FINE;
         part->saved_ns = dog_clock_mono_ns();
+        progress_wait(bar, "beginning");
         while (rc > 0 && !train_is_stopped() && code == EXIT_FINE) {
                 char note[96];
                 struct dog_path_train_progress now = dog_path_train_progress(t);
                 rc = dog_path_train_step(t, &e);
-                snprintf(note, sizeof(note), "%s %s%s", now.regime, now.target,
-                         now.fold >= 0 ? ", for the examination" : "");
-                progress_show(&bar, now.done, now.of, note);
+                if (now.fold >= 0)
+                        snprintf(note, sizeof(note), "examination %d of %u: %s %s", now.fold + 1, folds,
+                                 now.regime, now.target);
+                else
+                        snprintf(note, sizeof(note), "the model: %s %s", now.regime, now.target);
+                progress_show(bar, now.done, now.of, note);
                 /* A power cut or kill -9 costs a minute. */
                 if (rc > 0 && dog_clock_mono_ns() - part->saved_ns > PART_NS)
                         code = part_save(part, t);
         }
-        progress_end(&bar);
+        progress_end(bar);
         if (rc < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         if (rc == 0 || code != EXIT_FINE)
@@ -121,15 +124,18 @@ int train_paths(struct ctl *ctl, const struct train_args *a)
         o.effort = a->effort;
         o.seed = a->seed;
         snprintf(part.name, sizeof(part.name), "%s.part", a->out);
+        struct progress bar = progress_begin("training");
+        progress_wait(&bar, "reading what was recorded");
         int code = paths_load(a, &traces);
-        if (code != EXIT_FINE)
-                return code;
-        if (dog_path_train_new(&t, &traces, &o, &e) < 0)
+        if (code == EXIT_FINE)
+                progress_wait(&bar, "making features of it");
+        if (code == EXIT_FINE && dog_path_train_new(&t, &traces, &o, &e) < 0)
                 code = ctl_fail(EXIT_FAILED, "%s: %s", a->data ? a->data : a->store, e.text);
+        progress_end(&bar);
         if (code == EXIT_FINE)
                 code = part_take(&part, t);
         if (code == EXIT_FINE)
-                code = paths_rounds(t, &part);
+                code = paths_rounds(t, a->folds, &part, &bar);
         if (code == EXIT_FINE && dog_path_train_finish(t, train_made_ns(), &model, &e) < 0)
                 code = ctl_fail(EXIT_FAILED, "%s", e.text);
         if (code == EXIT_FINE)
