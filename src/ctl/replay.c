@@ -380,6 +380,12 @@ static void player_told(void *user, const struct dog_ledger_row *row, bool is_gr
         json_array_append_new(p->result->decisions, d);
 }
 
+static void player_event(void *user, const struct dog_event *e)
+{
+        struct player *p = user;
+        p->result->changed += e->type == DOG_EVENT_CHANGED;
+}
+
 int replay_run(const struct replay_trace *t, const struct replay_options *o, struct replay_result *result,
                struct dog_err *e)
 {
@@ -389,10 +395,11 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         kind.period_ns = t->step_ns;
         kind.close = NULL;
         kind.observe = NULL;
-        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
         struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
+        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){
+                .budget = {.copies_share = 1}, .event = player_event, .user = &player});
         int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
@@ -429,6 +436,7 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                         size_t at = k * t->paths + p;
                         if (!t->is_there[at])
                                 continue;
+                        result->measured_s += (double)t->step_ns / 1e9;
                         dog_group_sample(g, p, &t->sample[at]);
                         bad[at] = g->member[p].outlook.verdict.is_bad;
                 }

@@ -234,19 +234,42 @@ static void decider_ledger(void *user, const struct dog_ledger_row *row, bool is
                 decision_new(d, row, g);
 }
 
+/* What has changed, since when: the sentence gets a time of day, the object its numbers. */
+static void event_told(const struct dog_event *e, json_t *more, char *text, size_t room)
+{
+        const struct dog_level_told *t = e->told;
+        double scale = dog_level_scale(t->level);
+        int64_t since_ns = wall_of(t->shift.since_ns);
+        time_t since_s = (time_t)(since_ns / DOG_S);
+        struct tm tm;
+        char time[16] = "";
+        if (localtime_r(&since_s, &tm))
+                strftime(time, sizeof(time), "%H:%M:%S", &tm);
+        snprintf(text + strlen(text), room - strlen(text), " (since %s)", time);
+        json_object_update_new(
+                more, json_pack("{s:s, s:s, s:f, s:f, s:f, s:I}", "signal", dog_level_name(t->level), "unit",
+                                dog_level_unit(t->level), "level_was", scale * (double)t->shift.from, "level",
+                                scale * (double)t->shift.to, "promise", scale * (double)t->shift.limit,
+                                "since_wall_ns", (json_int_t)since_ns));
+}
+
 static void decider_event(void *user, const struct dog_event *e)
 {
         struct decider *d = user;
         char text[400];
         const char *member = e->member < e->group->members ? e->group->member[e->member].name : NULL;
+        json_t *more = member ? json_pack("{s:s}", "member", member) : NULL;
+        /* What a level did says that it changed. */
+        const char *help = e->told ? "" : dog_event_help(e->type);
         snprintf(text, sizeof(text), "%s%s%s: %s%s%s", e->group->name, member ? " on " : "",
-                 member ? member : "", dog_event_help(e->type), e->text ? ": " : "", e->text ? e->text : "");
+                 member ? member : "", help, *help && e->text ? ": " : "", e->text ? e->text : "");
         dog_log(e->type == DOG_EVENT_FAILED || e->type == DOG_EVENT_ALERT ? DOG_LOG_WARN : DOG_LOG_INFO,
                 "group=%s event=%s%s%s%s%s", e->group->name, dog_event_name(e->type),
                 member ? " member=" : "", member ? member : "", e->text ? " text=" : "",
                 e->text ? e->text : "");
-        decider_tell(d, e->at_ns, dog_event_name(e->type), e->group->name,
-                     member ? json_pack("{s:s}", "member", member) : NULL, text);
+        if (e->told && more)
+                event_told(e, more, text, sizeof(text));
+        decider_tell(d, e->at_ns, dog_event_name(e->type), e->group->name, more, text);
 }
 
 static void decider_sample(void *user, unsigned path, const struct dog_sample *s)

@@ -1,4 +1,7 @@
 #include "daemon/reasons.h"
+
+#include "base/clock.h"
+#include "base/units.h"
 #include "daemon/say.h"
 
 #include <stdarg.h>
@@ -51,6 +54,18 @@ json_t *reasons_calibration(const struct dog_reliability *r, double p)
         return json_pack("{s:s, s:o, s:o, s:I}", "text", dog_reliability_text(r, bin, text), "said",
                          say_real(r->said[bin] / n), "happened", say_real(r->happened[bin] / n), "n",
                          (json_int_t)r->count[bin]);
+}
+
+json_t *reasons_change(const struct dog_belief *b, int64_t at_ns, const char *when)
+{
+        enum { LATELY_S = 900 };
+        char text[200], time[16], ago[40];
+        int64_t age_s = (at_ns - b->told.shift.since_ns) / DOG_S;
+        if (b->told.level >= DOG_LEVEL_COUNT || age_s < 0 || age_s > LATELY_S)
+                return json_null();
+        snprintf(ago, sizeof(ago), "%s %s", dog_units_time_text(age_s * DOG_S, time), when);
+        dog_level_text(&b->told, ago, text, sizeof(text));
+        return json_string(text);
 }
 
 json_t *reasons_modes(const struct dog_group *g, const struct dog_belief *b)
