@@ -1,11 +1,9 @@
 /* sundog backtest: any forecaster on recorded telemetry, and what it was worth. No daemon, no root. */
 #include "ctl/backtest.h"
 
-#include "base/array.h"
 #include "base/clock.h"
 #include "learn/model_file.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,29 +38,43 @@ const struct option_row option_backtest[] = {
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
-/* Write a file that a person named: the sentence says which, and a full disk is noticed. */
-int output_open(FILE **to, const char *name, const char *what)
-{
-        *to = fopen(name, "w");
-        return *to ? EXIT_FINE
-                   : ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name, strerror(errno));
-}
-
-int output_close(FILE *to, const char *name, const char *what, int code)
-{
-        int failed = ferror(to);
-        errno = 0;
-        if ((fflush(to) != 0 || failed) && code == EXIT_FINE)
-                code = ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name,
-                                errno ? strerror(errno) : "the file did not take all of it");
-        fclose(to);
-        return code;
-}
-
-json_t *number_or_null(double value)
-{
-        return isfinite(value) ? json_real(value) : json_null();
-}
+const struct out_word words_scores[] = {
+        {"BASE", "how often it happened: what a forecaster says that knows nothing else"},
+        {"AUROC", "of two moments, one before a failure and one not, how often the first got the higher "
+                  "chance; 0.5 is "
+                  "guessing, 1 perfect"},
+        {"AP",
+         "average precision: the share of alarms that are right, over all thresholds; BASE is guessing"},
+        {"BRIER, SKILL",
+         "mean squared error of the chances, and how much of the base rate's it saves: 0 is no better, "
+         "1 perfect"},
+        {"ECE", "how far a chance is from how often it then happens, on average"},
+        {NULL, NULL},
+};
+const struct out_word words_steering[] = {
+        {"onset", "counts only moments at which nothing was broken in the second before: the hard ones"},
+        {"RECALL, LEAD",
+         "the share of failures announced, and how early, with a threshold at which every second alarm is "
+         "right"},
+        {"FALSE/h", "wrong alarms an hour of one path, at that threshold"},
+        {"BLIND, FLOOR",
+         "the share of steps that are broken on any path, and on all at once: no choice helps there"},
+        {"V(o)", "the share of steps still broken when traffic goes where the risk is least, and the share o "
+                 "of it is sent "
+                 "twice"},
+        {"MOVES/h", "how often traffic changes its path for that"},
+        {"PAIRS o90",
+         "the share of traffic that must be sent twice to remove 90 % of what a second path can; JOINT: by "
+         "the learned chance of bad here and good there"},
+        {NULL, NULL},
+};
+const struct out_word words_incidents[] = {
+        {"RECALL, LEAD",
+         "the share of incidents foreseen, and how early, at no more than one false alarm a node and day"},
+        {"DETECT, DELAY", "the share seen by then or within the horizon of their start, and how late"},
+        {"HEALTH AUROC", "how well 1 - health tells steps inside incidents from the others"},
+        {NULL, NULL},
+};
 
 /* The kind that the first model of the list is for; what is no model file is about paths. */
 static int backtest_kind(const char *model)

@@ -21,6 +21,13 @@ struct out_column {
                            narrow for all, and named below the table */
 };
 
+/** A word that a table or a line begins with, and what it means to somebody who sees it for the first time.
+ */
+struct out_word {
+        const char *word; /**< NULL ends the list */
+        const char *means;
+};
+
 struct out {
         enum out_format format;
         bool has_colour;
@@ -39,7 +46,12 @@ void out_object(const struct out *o, const json_t *object);
 /** A sentence that begins in column `at`, and goes on below itself where the terminal ends; then a new line.
  */
 void out_wrapped(const struct out *o, const char *text, size_t at);
+/** A list of words, each with its meaning beside it. */
+void out_words(const struct out *o, const struct out_word *words);
 /** Escape codes, or "" without colour: "bold", "dim", "red", "green", "yellow", "plain". */
 const char *out_colour(const struct out *o, const char *name);
 /** Width of a text on a terminal: UTF-8 code points. */
 size_t out_width(const char *text);
+/** The chance at the near, middle and far horizon (p_near, p_middle, p_far) as bars a person can compare at a
+ * glance: "▁▂▅ 3%". */
+void out_risk_bars(const json_t *row, char *to, size_t room);

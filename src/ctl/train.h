@@ -12,8 +12,12 @@ struct train_args {
 
 /** What the model says of when it was made: now, or SOURCE_DATE_EPOCH. */
 int64_t train_made_ns(void);
+/** From here on Ctrl-C and an ordinary kill ask for an orderly end; the second one ends at once. */
+void train_listen(void);
 /** Ctrl-C, or an ordinary kill. */
 bool train_is_stopped(void);
+/** Paths: goes on from OUT.part when there is one. An exit code. */
+int train_paths(struct ctl *ctl, const struct train_args *a);
 /** Nodes and overload; kind is enum dog_model_kind. An exit code. */
 int train_nodes(struct ctl *ctl, const struct train_args *a, int kind);
 /** Write the file and say what it scores. */

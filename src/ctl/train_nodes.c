@@ -17,9 +17,12 @@ int train_nodes(struct ctl *ctl, const struct train_args *a, int kind)
         struct dog_nodes *nodes = NULL;
         struct dog_model *model = NULL;
         struct dog_err e = {0};
-        if (dog_nodes_read(&nodes, a->data, &e) < 0)
-                return ctl_fail(EXIT_FAILED, "%s", e.text);
         struct progress bar = progress_begin("training");
+        progress_wait(&bar, "reading what was recorded");
+        int read = dog_nodes_read(&nodes, a->data, &e);
+        progress_end(&bar);
+        if (read < 0)
+                return ctl_fail(EXIT_FAILED, "%s", e.text);
         int rc = dog_nodes_train(nodes, task, a->threads, train_made_ns(), nodes_watch, &bar, &model, &e);
         progress_end(&bar);
         int code = EXIT_FINE;
