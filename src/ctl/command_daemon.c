@@ -390,7 +390,7 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
                 snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", say_word(near, "model"));
         forecast_line(o, "because", text);
         if (json_is_string(json_object_get(near, "changed")))
-                forecast_line(o, "changed", word(near, "changed"));
+                forecast_line(o, "changed", say_word(near, "changed"));
         reasons_voices_text(json_object_get(near, "voices"), text, sizeof(text));
         if (!json_is_true(json_object_get(near, "is_armed")))
                 snprintf(text, sizeof(text), "disarmed: what is, is taken for what will be");

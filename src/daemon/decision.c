@@ -34,11 +34,11 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
         return json_pack(
-                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o}",
-                "p_near", say_real((double)b->p_breach[0]), "p_middle", say_real((double)b->p_breach[1]),
-                "p_far", say_real((double)b->p_breach[2]), "rtt_ms", say_real((double)b->rtt_ms[0].mean),
-                "rtt_spread_ms", say_real((double)b->rtt_ms[0].spread), "loss",
-                say_real((double)b->loss[0].mean), "score", say_real((double)b->score), "is_bad",
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o}",
+                "p_next", say_real((double)b->p_next), "p_near", say_real((double)b->p_breach[0]), "p_middle",
+                say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]), "rtt_ms",
+                say_real((double)b->rtt_ms[0].mean), "rtt_spread_ms", say_real((double)b->rtt_ms[0].spread),
+                "loss", say_real((double)b->loss[0].mean), "score", say_real((double)b->score), "is_bad",
                 (int)b->is_bad, "is_armed", (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced",
                 b->announced, "caution", say_real((double)b->caution), "model", reasons_model(b->speaker),
                 "drivers", reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes",

@@ -15,6 +15,7 @@
 
 enum { FOLDS_MAX = 8, DATES_MAX = 512, PAIRS = DOG_PATH_RECIPE_PAIRS, WHATS };
 enum { ROWS_LEAST = 200, BAD_LEAST = 10 };
+enum { HEARD_PIECE = 4096 /**< rows that trees are asked about in some hundredths of a second */ };
 
 /* One ensemble to be grown. */
 struct job {
@@ -58,6 +59,12 @@ void dog_path_train_free(struct dog_path_train *t)
                         dog_table_free(t->table[r][k]);
         free(t->fold_of);
         free(t);
+}
+
+/* Between pieces of work. */
+static int train_wait(const struct dog_path_train *t, struct dog_err *e)
+{
+        return t->o.wait && t->o.wait(t->o.wait_data) != 0 ? dog_err_set(e, -ECANCELED, "stopped") : 0;
 }
 
 /* ---- folds ---- */
@@ -119,6 +126,8 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
                 o.copy_weight = dog_path_recipe_copy_weight(r);
                 o.lone_weight = dog_path_recipe_lone_weight(r);
                 o.pair_every = dog_path_recipe_pair_every(r);
+                o.wait = t->o.wait;
+                o.wait_data = t->o.wait_data;
                 int rc = dog_path_rows_make(&t->table[r][0], t->traces, &o, e);
                 if (rc == 0)
                         rc = dog_path_joint_make(&t->table[r][1], t->traces, &o, e);
@@ -251,7 +260,9 @@ int dog_path_train_step(struct dog_path_train *t, struct dog_err *e)
         if (t->now == t->jobs)
                 return 0;
         struct job *j = &t->job[t->now];
-        int rc = t->trainer ? 1 : job_begin(t, j, e);
+        int rc = train_wait(t, e);
+        if (rc == 0)
+                rc = t->trainer ? 1 : job_begin(t, j, e);
         if (rc < 0)
                 return rc;
         if (rc > 0) {
@@ -446,7 +457,9 @@ static int logistic_make(const struct dog_path_train *t, struct logistic *l, str
         }
         for (int i = 0; i < t->recorded; i++) {
                 struct logistic_hear h = {.to = l, .trace = i};
-                int rc = dog_path_predict(&t->traces->list[i], &o, logistic_hear, &h, e);
+                int rc = train_wait(t, e);
+                if (rc == 0)
+                        rc = dog_path_predict(&t->traces->list[i], &o, logistic_hear, &h, e);
                 if (rc < 0)
                         return rc;
         }
@@ -465,6 +478,8 @@ static int heard_make(const struct dog_path_train *t, const struct logistic *l, 
         for (size_t i = 0; i < table->rows; i++) {
                 struct dog_path_row_id id = dog_path_row_id(table->id[i]);
                 int8_t label = dog_table_label(table, i, target);
+                if (i % HEARD_PIECE == 0 && train_wait(t, e) < 0)
+                        return -ECANCELED;
                 if (label == DOG_LABEL_UNKNOWN || id.trace >= t->recorded)
                         continue;
                 const struct dog_gbt *trees = job_model(t, regime, what, t->fold_of[id.trace]);
@@ -693,6 +708,17 @@ static int scores_note(struct dog_model *m, const char *family, const struct dog
         return rc;
 }
 
+static int exam_wait(void *data, const struct dog_path_trace *trace, const struct dog_trace_said *said,
+                     int done, int of, struct dog_err *e)
+{
+        const struct exam *x = data;
+        (void)trace;
+        (void)said;
+        (void)done;
+        (void)of;
+        return train_wait(x->train, e);
+}
+
 static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
 {
         const struct dog_path_train *t = x->train;
@@ -711,6 +737,8 @@ static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
                 struct dog_path_report report;
                 o.choose = exam_choose;
                 o.choose_data = x;
+                o.each = exam_wait;
+                o.each_data = x;
                 rc = dog_backtest_paths(&recorded, family, &o, &report, e);
                 if (rc == 0)
                         rc = scores_note(m, family, &report, e);
