@@ -531,7 +531,9 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
         if (strcmp(ask, "paths") == 0)
                 return view_paths(&v, now_ns);
         if (strcmp(ask, "forecast") == 0)
-                return view_forecast(&v, json_string_value(json_object_get(question, "path")), now_ns);
+                return view_forecast_hosts(
+                        &vi, view_forecast(&v, json_string_value(json_object_get(question, "path")), now_ns),
+                        now_ns);
         if (strcmp(ask, "events") == 0)
                 return answer_events(d, question);
         if (strcmp(ask, "explain") == 0)

@@ -362,22 +362,43 @@ const char *dog_node_mode_word(enum dog_node_mode m)
         return m < DOG_NODE_MODE_COUNT ? word[m] : "?";
 }
 
+/* "memory: drifting away"; "nothing is unusual" */
+static void risk_driver_words(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
+                              size_t size)
+{
+        if (!w->driver)
+                snprintf(to, size, "nothing is unusual");
+        else if (w->driver_metric >= 0)
+                snprintf(to, size, "%s: %s", c->metric[w->driver_metric].name, w->driver);
+        else
+                snprintf(to, size, "%s", w->driver);
+}
+
+int dog_node_word_trouble(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
+                          size_t size)
+{
+        char why[160];
+        if (w->nearest >= 0 && w->overload[1] >= 1)
+                return snprintf(to, size, "%s is above its limit", c->metric[w->nearest].name);
+        if (w->unusual < 0.5F || !w->driver)
+                return snprintf(to, size, "%s", "");
+        risk_driver_words(w, c, why, sizeof(why));
+        return snprintf(to, size, "unusual: %s", why);
+}
+
 int dog_node_word_text(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
                        size_t size)
 {
         if (w->t_s == INT64_MIN)
                 return snprintf(to, size, "nothing is known yet: the first minute is not over");
-        char near[128] = "no metric has a limit yet", why[160] = "nothing is unusual";
+        char near[128] = "no metric has a limit yet", why[160];
         if (w->nearest >= 0 && w->overload[1] >= 1)
                 snprintf(near, sizeof(near), "%s is above its limit", c->metric[w->nearest].name);
         else if (w->nearest >= 0)
                 snprintf(near, sizeof(near), "%s may cross its limit within 15 min (%.1f %%%s)",
                          c->metric[w->nearest].name, (double)w->overload[1] * 100,
                          w->has_overload_skill[1] ? "" : ", its usual rate: no skill here");
-        if (w->driver && w->driver_metric >= 0)
-                snprintf(why, sizeof(why), "%s: %s", c->metric[w->driver_metric].name, w->driver);
-        else if (w->driver)
-                snprintf(why, sizeof(why), "%s", w->driver);
+        risk_driver_words(w, c, why, sizeof(why));
         return snprintf(to, size, "health %.2f, unusual %.2f; %s; failure within 15 min %.2f %%%s; %s",
                         (double)w->health, (double)w->unusual, near, (double)w->failure[1] * 100,
                         w->has_failure_skill[1] ? "" : " (base rate: no skill)", why);

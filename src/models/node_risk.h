@@ -99,6 +99,12 @@ void dog_node_risk_word(const struct dog_node_risk *r, const struct dog_node_ris
                         struct dog_node_word *to);
 /** Observations whose time did not advance. */
 uint64_t dog_node_risk_dropped(const struct dog_node_risk *r);
+/**
+ * What speaks against the node, in a few words: "cpu is above its limit", "unusual: memory: drifting away";
+ * "" when nothing does. @return as snprintf
+ */
+int dog_node_word_trouble(const struct dog_node_word *w, const struct dog_node_risk_config *config, char *to,
+                          size_t size);
 /** One sentence for people about a word: "memory may cross its limit within 15 min (34 %); ...". */
 int dog_node_word_text(const struct dog_node_word *w, const struct dog_node_risk_config *config, char *to,
                        size_t size);

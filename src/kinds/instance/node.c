@@ -112,4 +112,5 @@ void node_view(const struct machine *m, struct instance_machine_view *v)
                 return;
         dog_node_risk_word(m->node, &m->service->node, &v->node);
         dog_node_word_text(&v->node, &m->service->node, v->node_text, sizeof(v->node_text));
+        dog_node_word_trouble(&v->node, &m->service->node, v->node_trouble, sizeof(v->node_trouble));
 }
