@@ -247,9 +247,13 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         layout_fit(&l, o->width);
         layout_titles(o, &l);
         json_array_foreach(rows, i, row) layout_row(o, &l, row);
-        if (l.spared[0])
-                fprintf(o->to, "%s(no room for %s: a wider terminal, or -o json)%s\n", out_colour(o, "dim"),
-                        l.spared, out_colour(o, "plain"));
+        if (l.spared[0]) {
+                char text[CELL_MAX + 64];
+                snprintf(text, sizeof(text), "(no room for %s: a wider terminal, or -o json)", l.spared);
+                fputs(out_colour(o, "dim"), o->to);
+                out_wrapped(o, text, 0);
+                fputs(out_colour(o, "plain"), o->to);
+        }
 }
 
 static void out_json(const struct out *o, const json_t *value, size_t flags)

@@ -105,7 +105,9 @@ struct decider {
         struct dog_store *store;
         struct dog_api *api;
         int64_t started_ns;
-        json_t *events; /* the newest EVENTS_KEPT, oldest first */
+        json_t *events;             /* the newest EVENTS_KEPT, oldest first */
+        struct dog_level_told told; /* the change of level that was told last, and of whom */
+        char told_of[DOG_NAME_MAX];
         json_t *notes;
         int status;
 };
@@ -253,11 +255,26 @@ static void event_told(const struct dog_event *e, json_t *more, char *text, size
                                 "since_wall_ns", (json_int_t)since_ns));
 }
 
+/* Classes with one promise see one change of a path: people need it once. */
+static bool event_is_told(struct decider *d, const struct dog_event *e)
+{
+        const struct dog_level_told *t = e->told, *was = &d->told;
+        const char *member = e->group->member[e->member].name;
+        bool is_told = t->level == was->level && t->shift.since_ns == was->shift.since_ns &&
+                       t->shift.to == was->shift.to && t->shift.limit == was->shift.limit &&
+                       strcmp(d->told_of, member) == 0;
+        d->told = *t;
+        snprintf(d->told_of, sizeof(d->told_of), "%s", member);
+        return is_told;
+}
+
 static void decider_event(void *user, const struct dog_event *e)
 {
         struct decider *d = user;
         char text[400];
         const char *member = e->member < e->group->members ? e->group->member[e->member].name : NULL;
+        if (e->told && event_is_told(d, e))
+                return;
         json_t *more = member ? json_pack("{s:s}", "member", member) : NULL;
         /* What a level did says that it changed. */
         const char *help = e->told ? "" : dog_event_help(e->type);

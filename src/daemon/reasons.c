@@ -1,7 +1,6 @@
 #include "daemon/reasons.h"
 
 #include "base/clock.h"
-#include "base/units.h"
 #include "daemon/say.h"
 
 #include <stdarg.h>
@@ -59,11 +58,12 @@ json_t *reasons_calibration(const struct dog_reliability *r, double p)
 json_t *reasons_change(const struct dog_belief *b, int64_t at_ns, const char *when)
 {
         enum { LATELY_S = 900 };
-        char text[200], time[16], ago[40];
+        char text[200], ago[40];
         int64_t age_s = (at_ns - b->told.shift.since_ns) / DOG_S;
         if (b->told.level >= DOG_LEVEL_COUNT || age_s < 0 || age_s > LATELY_S)
                 return json_null();
-        snprintf(ago, sizeof(ago), "%s %s", dog_units_time_text(age_s * DOG_S, time), when);
+        snprintf(ago, sizeof(ago), "%lld %s %s", (long long)(age_s < 120 ? age_s : age_s / 60),
+                 age_s < 120 ? "s" : "min", when);
         dog_level_text(&b->told, ago, text, sizeof(text));
         return json_string(text);
 }

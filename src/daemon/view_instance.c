@@ -330,8 +330,12 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         if (!*why && strcmp(m.source, "agent") == 0 && !m.agent.is_heard)
                 why = m.agent.dropped[DOG_AGENT_BAD_TAG] ? "its agent has another key"
                                                          : "its agent is not heard";
-        if (!*why && m.has_vitals)
-                why = m.node_trouble;
+        /* What the front suspects, and what the host says of itself. */
+        char both[400];
+        if (m.has_vitals && m.node_trouble[0]) {
+                snprintf(both, sizeof(both), "%s%s%s", why, *why ? "; " : "", m.node_trouble);
+                why = both;
+        }
         bool is_there = b && m.has_answered;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "instance", set->name, "address", address,
                                 "device", set->device, "state", instance_state(&m, &s), "why", why);
