@@ -31,7 +31,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
+enum { EVENTS_KEPT = 256, LINKS_MAX = 32, TOLD_KEPT = 16 };
 
 #define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
@@ -75,6 +75,13 @@ struct watch {
         struct watch *next;
 };
 
+/* A change of level that was told. */
+struct told {
+        int64_t since_ns;
+        unsigned level;
+        char member[DOG_NAME_MAX];
+};
+
 struct decider {
         const struct dog_config *config;
         struct dog_hands_client *hands;
@@ -105,9 +112,9 @@ struct decider {
         struct dog_store *store;
         struct dog_api *api;
         int64_t started_ns;
-        json_t *events;             /* the newest EVENTS_KEPT, oldest first */
-        struct dog_level_told told; /* the change of level that was told last, and of whom */
-        char told_of[DOG_NAME_MAX];
+        json_t *events; /* the newest EVENTS_KEPT, oldest first */
+        struct told told[TOLD_KEPT];
+        size_t told_at;
         json_t *notes;
         int status;
 };
@@ -255,17 +262,18 @@ static void event_told(const struct dog_event *e, json_t *more, char *text, size
                                 "since_wall_ns", (json_int_t)since_ns));
 }
 
-/* Classes with one promise see one change of a path: people need it once. */
+/* Every class of a tunnel sees the same change of a path: people need it once, by the first that it matters
+ * to. */
 static bool event_is_told(struct decider *d, const struct dog_event *e)
 {
-        const struct dog_level_told *t = e->told, *was = &d->told;
-        const char *member = e->group->member[e->member].name;
-        bool is_told = t->level == was->level && t->shift.since_ns == was->shift.since_ns &&
-                       t->shift.to == was->shift.to && t->shift.limit == was->shift.limit &&
-                       strcmp(d->told_of, member) == 0;
-        d->told = *t;
-        snprintf(d->told_of, sizeof(d->told_of), "%s", member);
-        return is_told;
+        struct told now = {.level = e->told->level, .since_ns = e->told->shift.since_ns};
+        snprintf(now.member, sizeof(now.member), "%s", e->group->member[e->member].name);
+        for (size_t i = 0; i < TOLD_KEPT; i++)
+                if (d->told[i].since_ns == now.since_ns && d->told[i].level == now.level &&
+                    strcmp(d->told[i].member, now.member) == 0)
+                        return true;
+        d->told[d->told_at++ % TOLD_KEPT] = now;
+        return false;
 }
 
 static void decider_event(void *user, const struct dog_event *e)
