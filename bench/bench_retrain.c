@@ -3,7 +3,7 @@
  * three paths, five probes a second, contest included. forecast.retrain_burst_s: how far it ever got ahead of
  * its share of a processor, in processor seconds, that is, its longest piece of work without a pause.
  *
- *     bench_retrain [SHARE [HOURS]]      (0.5, 24)
+ *     bench_retrain [SHARE [HOURS]]      (0.05, 24)
  */
 #include "base/clock.h"
 #include "base/rng.h"
@@ -119,7 +119,7 @@ int main(int argc, char **argv)
 {
         char folder[] = "/tmp/bench_retrain_XXXXXX";
         char file[64];
-        double share = argc > 1 ? atof(argv[1]) : 0.5;
+        double share = argc > 1 ? atof(argv[1]) : 0.05;
         int hours = argc > 2 ? atoi(argv[2]) : 24;
         struct dog_err e = {0};
         struct trees *t = NULL;

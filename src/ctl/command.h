@@ -61,6 +61,10 @@ struct command {
  * @return how many words are left, or -1 after a sentence on standard error
  */
 int options_take(const struct ctl *ctl, void *to, int argc, char **argv);
+/** The same for a command that takes no more than so many words; a sentence and -1 when there are more. */
+int options_take_few(const struct ctl *ctl, void *to, int argc, char **argv, int most);
+/** "-" before a letter, "--" before a word. */
+const char *option_dashes(const struct option_row *row);
 /** A sentence on standard error, "sundog: ..."; returns code. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Ask the daemon one question (the reference is taken) and hand the answer over; or say why not. */

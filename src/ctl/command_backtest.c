@@ -69,6 +69,9 @@ const struct out_word words_steering[] = {
         {NULL, NULL},
 };
 const struct out_word words_incidents[] = {
+        {"p5, p15, p60",
+         "the chance that an incident begins, or a metric crosses its limit, within 5, 15, 60 min"},
+        {"BIAS, SLOPE", "of a trained model: the line that corrects what its trees say, in log-odds"},
         {"RECALL, LEAD",
          "the share of incidents foreseen, and how early, at no more than one false alarm a node and day"},
         {"DETECT, DELAY", "the share seen by then or within the horizon of their start, and how late"},

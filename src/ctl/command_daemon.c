@@ -151,9 +151,8 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
 
 int command_paths(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
-        if (words)
-                return words < 0 ? EXIT_USAGE : ctl_fail(EXIT_USAGE, "paths shows all; it takes no words");
+        if (options_take_few(ctl, NULL, argc, argv, 0) < 0)
+                return EXIT_USAGE;
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "paths"), &code);
         if (rows)
@@ -282,7 +281,7 @@ static void status_print(const struct ctl *ctl, const json_t *s)
 int command_status(struct ctl *ctl, int argc, char **argv)
 {
         struct status_args a = {0};
-        if (options_take(ctl, &a, argc, argv) < 0)
+        if (options_take_few(ctl, &a, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         int code;
         do {
@@ -459,7 +458,7 @@ static void forecast_print(const struct ctl *ctl, const json_t *rows)
 
 int command_forecast(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
+        int words = options_take_few(ctl, NULL, argc, argv, 1);
         if (words < 0)
                 return EXIT_USAGE;
         int code;
@@ -546,7 +545,7 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                                                    {.key = "dropped", .is_right = true},
                                                    {.key = "coming", .title = "NEXT"},
                                                    {.key = NULL}};
-        if (options_take(ctl, NULL, argc, argv) < 0)
+        if (options_take_few(ctl, NULL, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "feeds"), &code);
@@ -581,7 +580,7 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
 
 int command_explain(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
+        int words = options_take_few(ctl, NULL, argc, argv, 1);
         if (words < 0)
                 return EXIT_USAGE;
         json_t *question = json_pack("{s:s}", "ask", "explain");
@@ -668,7 +667,7 @@ static void event_print(const struct ctl *ctl, const json_t *e)
 int command_events(struct ctl *ctl, int argc, char **argv)
 {
         struct events_args a = {.most = 20};
-        if (options_take(ctl, &a, argc, argv) < 0)
+        if (options_take_few(ctl, &a, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         struct dog_err e = {0};
         struct client *c = NULL;

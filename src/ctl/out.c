@@ -247,6 +247,8 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         layout_fit(&l, o->width);
         layout_titles(o, &l);
         json_array_foreach(rows, i, row) layout_row(o, &l, row);
+        if (json_array_size(rows) == 0)
+                fprintf(o->to, "%s(none)%s\n", out_colour(o, "dim"), out_colour(o, "plain"));
         if (l.spared[0]) {
                 char text[CELL_MAX + 64];
                 snprintf(text, sizeof(text), "(no room for %s: a wider terminal, or -o json)", l.spared);

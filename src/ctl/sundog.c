@@ -76,11 +76,6 @@ static int command_version(struct ctl *ctl, int argc, char **argv)
         return EXIT_FINE;
 }
 
-static const char *option_dashes(const struct option_row *row)
-{
-        return row->name[1] ? "--" : "-";
-}
-
 static void help_command(const struct out *o, const struct command *c)
 {
         size_t width = 0;

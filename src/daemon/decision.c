@@ -202,8 +202,10 @@ static void say_belief(struct text *t, const char *who, const json_t *d, const j
                 say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
         if (isfinite(say_number(b, "loss")))
                 say(t, ", loss %.2f%%", 100 * say_number(b, "loss"));
-        say(t, ", score %.0f%s", say_number(b, "score"),
-            json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
+        if (isfinite(say_number(b, "score")))
+                say(t, ", score %.0f", say_number(b, "score"));
+        if (json_is_true(json_object_get(b, "is_bad")))
+                say(t, ", broken now");
         if (!json_is_true(json_object_get(b, "is_armed")))
                 say(t, " (model disarmed: persistence decides)");
 }

@@ -299,9 +299,9 @@ static void note_disarmed(const struct dog_group *g, const struct dog_member *m,
                 if (!o->risk.mix.is_disarmed[i])
                         continue;
                 snprintf(text, sizeof(text),
-                         "%s on %s: %s lost against persistence over 200 outcomes (Brier score %.4f, %.4f) "
-                         "and "
-                         "is not heard until better",
+                         "%s on %s: %s disarmed until better: over 200 outcomes the squared error was %.4f, "
+                         "that of "
+                         "persistence (it stays as it is) %.4f",
                          g->name, m->name, dog_expert_name(i), dog_brier_model(&o->risk.mix.record[i]),
                          dog_brier_persistence(&o->risk.mix.record[i]));
                 json_array_append_new(notes, json_string(text));

@@ -197,7 +197,11 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
                 free(state);
         }
         if (rc == 0 && t->rows == 0)
-                rc = dog_err_set(e, -ENODATA, "no labelled step in the data");
+                rc = dog_err_set(e, -ENODATA,
+                                 is_overload ? "no metric of these nodes crosses its limit, or has one: "
+                                               "there is nothing to learn"
+                                             : "no step of these nodes can be judged: all lie inside "
+                                               "incidents or at the ends of records");
         if (rc < 0) {
                 dog_table_free(t);
                 return rc;

@@ -278,6 +278,7 @@ int dog_path_drivers(const struct dog_path_risk *r, const struct dog_path_shared
         if ((unsigned)target >= DOG_RISK_TARGETS || most <= 0)
                 return 0;
         int speaker = dog_ensemble_speaker(&b->mix, (int)target);
+        /* Between a sample and its belief a member may have begun to measure what other trees are for. */
         if (speaker == DOG_EXPERT_TREES && expert && expert->target[target] >= 0)
                 return drivers_of_trees(r, expert, g, target, out, most);
         if (speaker == DOG_EXPERT_LOGISTIC)
