@@ -1282,13 +1282,16 @@ int decider_policy(const struct dog_config *config, struct dog_hands_policy *pol
                 if (rc < 0)
                         return rc;
         }
-        int rc = config->feeds ? dog_hands_policy_helper(policy,
-                                                         &(struct dog_hands_helper){.name = FEEDS_HELPER,
-                                                                                    .user = config->user,
-                                                                                    .run = feeds_fetch,
-                                                                                    .data = config},
-                                                         e)
-                               : 0;
+        int rc = config->feeds
+                         ? dog_hands_policy_helper(
+                                   policy,
+                                   &(struct dog_hands_helper){
+                                           .name = FEEDS_HELPER,
+                                           .user = config->user && config->user[0] ? config->user : NULL,
+                                           .run = feeds_fetch,
+                                           .data = config},
+                                   e)
+                         : 0;
         return rc < 0 ? rc : front_policy(config, policy, e);
 }
 

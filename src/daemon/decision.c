@@ -198,6 +198,8 @@ static void say_belief(struct text *t, const char *who, const json_t *d, const j
 {
         say(t, "%s: %.0f%% to break the promise within ", who, 100 * say_number(b, "p_near"));
         say_near(t, d);
+        if (isfinite(say_number(b, "p_next")))
+                say(t, " (%.0f%% at the next sample)", 100 * say_number(b, "p_next"));
         if (isfinite(say_number(b, "rtt_ms")))
                 say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
         if (isfinite(say_number(b, "loss")))

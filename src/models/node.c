@@ -218,8 +218,10 @@ static void node_limits(struct dog_node *n)
                         continue;
                 count++;
                 above += m->above_s == n->t_s;
-                fresh_above += m->above_s == n->t_s && n->t_s - m->crossed_s < 900;
-                crossed += m->crossed_s != INT64_MIN && n->t_s - m->crossed_s < 900;
+                /* Above since its limit is known, and nobody saw it cross: new. */
+                bool is_crossing_seen = m->crossed_s != INT64_MIN;
+                fresh_above += m->above_s == n->t_s && (!is_crossing_seen || n->t_s - m->crossed_s < 900);
+                crossed += is_crossing_seen && n->t_s - m->crossed_s < 900;
                 above_24h += m->above_24h;
                 near_sum += fmaxf(-5, fminf(5, (m->value - limit) / (float)spread));
                 yesterday += dog_node_metric_yesterday(m, n->t_s, 3600) > limit;
