@@ -21,6 +21,7 @@ struct replay_args {
         const char *family;
         const char *store;
         int64_t since_ns;
+        unsigned pace;
         bool decisions, each, spread;
         const char *model;
 };
@@ -46,6 +47,9 @@ const struct option_row option_replay[] = {
          "stay this long after a move (2s)"},
         {"delay", "TIME", OPTION_TIME, offsetof(struct replay_args, delay_ns),
          "from a sample until a decision made of it acts (200ms)"},
+        {"pace", "N", OPTION_COUNT, offsetof(struct replay_args, pace),
+         "of a path that carries nothing see each N-th sample only, as the daemon's probes do with 4 (1: "
+         "all)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family),
          "of a folder, only traces of this family"},
         {"spread", NULL, OPTION_FLAG, offsetof(struct replay_args, spread),
@@ -74,6 +78,7 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
         o->policy.margin = a->margin;
         o->policy.hold_ns = a->hold_ns;
         o->delay_ns = a->delay_ns;
+        o->pace = a->pace;
         o->has_decisions = a->decisions;
         o->policy.spread = a->spread;
         static const char *const mode[] = {"auto", "always", "never"};
