@@ -380,6 +380,12 @@ static void player_told(void *user, const struct dog_ledger_row *row, bool is_gr
         json_array_append_new(p->result->decisions, d);
 }
 
+static void player_event(void *user, const struct dog_event *e)
+{
+        struct player *p = user;
+        p->result->changed += e->type == DOG_EVENT_CHANGED;
+}
+
 /* Would the daemon have measured it? The path that carries traffic is probed more often than the others. */
 static bool slot_is_probed(const struct dog_group *g, const struct replay_options *o, size_t slot,
                            unsigned path)
@@ -432,11 +438,12 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         kind.period_ns = t->step_ns;
         kind.close = NULL;
         kind.observe = NULL;
-        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
         struct judge *judge = NULL;
         struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
+        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){
+                .budget = {.copies_share = 1}, .event = player_event, .user = &player});
         int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
@@ -475,6 +482,8 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                 g->member[p].patience_ns = (int64_t)o->pace * t->step_ns + g->policy.dead_ns;
         dog_ledger_listen(dog_loop_ledger(loop), player_told, &player);
         for (size_t k = 0; k < t->slots; k++) {
+                for (unsigned p = 0; p < t->paths; p++)
+                        result->measured_s += t->is_there[k * t->paths + p] ? (double)t->step_ns / 1e9 : 0;
                 slot_play(g, t, o, judge, k, bad);
                 dog_loop_step(loop, (int64_t)k * t->step_ns);
                 player_note(&player, k);

@@ -78,6 +78,8 @@ struct replay_score {
 struct replay_result {
         struct replay_score score[REPLAY_POLICY_COUNT];
         uint64_t grade[DOG_GRADE_COUNT]; /**< of Sundog's decisions */
+        uint64_t changed;                /**< changes of level that people would have been told */
+        double measured_s;               /**< of all paths together */
         double unjudged_s;               /**< nothing that carried the traffic was measured */
         json_t *decisions;               /**< array, or NULL; the caller's */
 };
