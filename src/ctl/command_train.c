@@ -136,24 +136,6 @@ static int paths_rounds(struct dog_path_train *t, struct part *part)
                 now.done, now.of, part->name);
 }
 
-static int paths_load(const struct train_args *a, struct dog_path_traces *traces)
-{
-        const char *only[33] = {NULL};
-        char list[1024];
-        char *save = NULL;
-        int count = 0;
-        struct learn_source s = {.data = a->data, .store = a->store, .since_ns = a->since_ns};
-        if (!a->family || !a->data)
-                return learn_paths_load(&s, traces);
-        struct dog_err e = {0};
-        snprintf(list, sizeof(list), "%s", a->family);
-        for (char *f = strtok_r(list, ",", &save); f && count < 32; f = strtok_r(NULL, ",", &save))
-                only[count++] = f;
-        if (dog_path_traces_load(traces, a->data, only, &e) < 0)
-                return ctl_fail(EXIT_FAILED, "%s", e.text);
-        return EXIT_FINE;
-}
-
 static int train_paths(struct ctl *ctl, const struct train_args *a)
 {
         struct dog_path_traces traces = {0};
@@ -167,7 +149,9 @@ static int train_paths(struct ctl *ctl, const struct train_args *a)
         o.effort = a->effort;
         o.seed = a->seed;
         snprintf(part.name, sizeof(part.name), "%s.part", a->out);
-        int code = paths_load(a, &traces);
+        struct learn_source from = {
+                .data = a->data, .store = a->store, .since_ns = a->since_ns, .family = a->family};
+        int code = learn_paths_load(&from, &traces);
         if (code != EXIT_FINE)
                 return code;
         if (dog_path_train_new(&t, &traces, &o, &e) < 0)

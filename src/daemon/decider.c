@@ -35,21 +35,12 @@ enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
 
 #define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
-/* One series for each value that a radio tells, and one for handovers. */
-enum {
-#define X(field, word, unit, least, most, help) RADIO_SERIES_##field,
-        DOG_RADIO_VALUES(X)
-#undef X
-                RADIO_SERIES_HANDOVER,
-        RADIO_SERIES
-};
-
 /* Telemetry of one path: handles in the store. */
 struct track {
         struct decider *d;
         int rtt[PATH_PATHS_MAX];
         int loss[PATH_PATHS_MAX];
-        int radio[PATH_PATHS_MAX][RADIO_SERIES]; /* 0: not told yet; else the handle + 1 */
+        int radio[PATH_PATHS_MAX][DOG_RADIO_SERIES]; /* 0: not told yet; else the handle + 1 */
 };
 
 /* Telemetry of one instance. */
@@ -285,8 +276,8 @@ static void service_caution(void *user, const struct dog_group *g, int64_t now_n
 
 /* ---- what radios tell ---- */
 
-static void radio_keep(struct decider *d, size_t tunnel, size_t path, unsigned series, const char *word,
-                       double value)
+static void radio_keep(struct decider *d, size_t tunnel, size_t path, enum dog_radio_series series,
+                       int64_t at_ns, double value)
 {
         int *handle = &d->track[tunnel].radio[path][series];
         if (isnan(value) || !d->store)
@@ -294,13 +285,14 @@ static void radio_keep(struct decider *d, size_t tunnel, size_t path, unsigned s
         if (!*handle) {
                 char name[200];
                 snprintf(name, sizeof(name), "path/%s/%s/%s", d->config->tunnel[tunnel].name,
-                         d->config->tunnel[tunnel].path[path].name, word);
+                         d->config->tunnel[tunnel].path[path].name, dog_radio_series_word(series));
                 *handle = dog_store_series(d->store, name) + 1;
         }
         if (*handle > 0)
-                dog_store_sample(d->store, *handle - 1, dog_clock_wall_ns(), value);
+                dog_store_sample(d->store, *handle - 1, at_ns, value);
 }
 
+/* All of one reading has one time, so that replay can put it together again (ctl/replay_store.c). */
 static void decider_radio(void *user, size_t tunnel, size_t path, const struct dog_radio *r)
 {
         struct decider *d = user;
@@ -310,13 +302,12 @@ static void decider_radio(void *user, size_t tunnel, size_t path, const struct d
         int64_t moved_ns = past ? past->newest.handover_ns : 0;
         path_link_radio(d->link[tunnel], (unsigned)path, r,
                         d->config->tunnel[tunnel].path[path].radio.stale_ns);
-#define X(field, word, unit, least, most, help)                                                              \
-        radio_keep(d, tunnel, path, RADIO_SERIES_##field, word, (double)r->field);
-        DOG_RADIO_VALUES(X)
-#undef X
         past = path_link_radio_past(d->link[tunnel], (unsigned)path);
-        if (past && past->newest.handover_ns > moved_ns)
-                radio_keep(d, tunnel, path, RADIO_SERIES_HANDOVER, "handover", 1);
+        int64_t since_ns = past && past->newest.handover_ns > moved_ns ? past->newest.handover_ns : 0;
+        int64_t at_ns = wall_of(r->at_ns);
+        for (int i = 0; i < DOG_RADIO_SERIES; i++)
+                radio_keep(d, tunnel, path, (enum dog_radio_series)i, at_ns,
+                           dog_radio_series_value(r, (enum dog_radio_series)i, since_ns));
 }
 
 static void decider_radio_news(void *user, size_t tunnel, size_t path, bool is_warning, const char *text)

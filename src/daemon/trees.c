@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 enum { WANTED_MOST = 64 };
-/* Rows to learn from: 300 features of 4 bytes each make 50 MB of these. */
-#define SAMPLES_LEARN 40000L
+/* Rows to learn from: 200 features of 4 bytes each make 50 MB of these. */
+#define SAMPLES_LEARN 60000L
 #define SAMPLES_TEST  400000L
 /* The newest fifth is kept apart: enough pieces of ten minutes to tell, at most a day. */
 #define TEST_SHARE    5

@@ -120,6 +120,7 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
                 o.lone_weight = dog_path_recipe_lone_weight(r);
                 o.pair_every = dog_path_recipe_pair_every(r);
                 int rc = dog_path_rows_make(&t->table[r][0], t->traces, &o, e);
+                o.copy_weight = dog_path_recipe_pair_copy_weight(r);
                 if (rc == 0)
                         rc = dog_path_joint_make(&t->table[r][1], t->traces, &o, e);
                 /* No trace of this regime, or none with two paths: nothing to learn there. */
@@ -655,7 +656,7 @@ static int exam_correct(struct exam *x, struct dog_err *e)
 static const struct dog_forecaster *exam_choose(void *data, const struct dog_path_trace *trace)
 {
         const struct exam *x = data;
-        return &x->forecaster[x->train->fold_of[trace - x->train->traces->list]];
+        return &x->forecaster[x->train->fold_of[trace->origin]];
 }
 
 static int scores_note(struct dog_model *m, const char *family, const struct dog_path_report *r,
@@ -693,29 +694,57 @@ static int scores_note(struct dog_model *m, const char *family, const struct dog
         return rc;
 }
 
+/*
+ * Does the trace hold what somebody was promised? Copies with another promise are for learning alone; what
+ * slower probes would have seen is examined too, with the corrections of the recordings.
+ */
+static bool trace_is_real(const struct dog_path_train *t, int i)
+{
+        const struct dog_path_trace *own = &t->traces->list[i];
+        const struct dog_path_trace *origin = &t->traces->list[own->origin];
+        return !(own->need_kbps < origin->need_kbps) && !(own->need_kbps > origin->need_kbps);
+}
+
+/* One family of a list; the name is that of its scores. */
+static int exam_family(struct exam *x, const struct dog_path_traces *traces, const char *family,
+                       struct dog_model *m, struct dog_err *e)
+{
+        struct dog_backtest_options o = dog_backtest_default();
+        struct dog_path_report report;
+        o.choose = exam_choose;
+        o.choose_data = x;
+        int rc = dog_backtest_paths(traces, family, &o, &report, e);
+        if (rc == 0)
+                rc = scores_note(m, family, &report, e);
+        dog_path_report_free(&report);
+        return rc;
+}
+
+/* The recordings as they are, and what slower probes would have seen of them, as a family of its own. */
 static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
 {
         const struct dog_path_train *t = x->train;
-        /* The recordings alone: copies are for learning. */
-        struct dog_path_traces recorded = *t->traces;
-        recorded.count = t->recorded;
+        struct dog_path_traces real = {.points = t->traces->points};
         int rc = 0;
-        for (int i = 0; i < t->recorded && rc == 0; i++) {
-                const char *family = t->traces->list[i].family;
+        real.list = calloc((size_t)t->traces->count + 1, sizeof(*real.list));
+        if (!real.list)
+                return dog_err_set(e, -ENOMEM, "the examination: out of memory");
+        for (int i = 0; i < t->traces->count; i++) {
+                if (!trace_is_real(t, i))
+                        continue;
+                struct dog_path_trace *one = &real.list[real.count++];
+                *one = t->traces->list[i];
+                if (i >= t->recorded)
+                        snprintf(one->family, sizeof(one->family), "%.11s 1/s", t->traces->list[i].family);
+        }
+        for (int i = 0; i < real.count && rc == 0; i++) {
                 bool is_first = true;
                 for (int k = 0; k < i && is_first; k++)
-                        is_first = strcmp(t->traces->list[k].family, family) != 0;
-                if (!is_first)
-                        continue;
-                struct dog_backtest_options o = dog_backtest_default();
-                struct dog_path_report report;
-                o.choose = exam_choose;
-                o.choose_data = x;
-                rc = dog_backtest_paths(&recorded, family, &o, &report, e);
-                if (rc == 0)
-                        rc = scores_note(m, family, &report, e);
-                dog_path_report_free(&report);
+                        is_first = strcmp(real.list[i].family, real.list[k].family) != 0;
+                if (is_first)
+                        rc = exam_family(x, &real, real.list[i].family, m, e);
         }
+        free(real.list);
         return rc;
 }
 

@@ -28,7 +28,7 @@ struct dog_path_train_options dog_path_train_default(void);
 struct dog_path_train;
 /**
  * Begin. Rows are made at once, training waits for dog_path_train_step.
- * @param traces  borrowed until the end; for rates, copies with other promises are added to it
+ * @param traces  borrowed until the end; the copies of the recipe (learn/path_recipe.h) are added to it
  * @return 0; -ENODATA when there is too little to learn from: under 200 samples, or under 10 that were
  * followed by a broken promise; -EINVAL, -ENOMEM
  */
@@ -53,7 +53,7 @@ int dog_path_train_save(const struct dog_path_train *t, uint8_t **bytes, size_t 
 int dog_path_train_resume(struct dog_path_train *t, const uint8_t *bytes, size_t size, struct dog_err *e);
 
 /** After the last step: examine, and make the model. Its scores are named "FAMILY onset auroc 1s", "FAMILY
- * V(0)". */
+ * V(0)"; those of what one probe a second would have seen, "FAMILY 1/s onset auroc 1s". */
 int dog_path_train_finish(struct dog_path_train *t, int64_t made_wall_ns, struct dog_model **to,
                           struct dog_err *e);
 
