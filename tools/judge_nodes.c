@@ -163,7 +163,7 @@ static int judge_fold(struct judge *j, const struct dog_nodes *n, enum dog_nodes
         struct dog_nodes others = judge_part(n, fold, false), held = judge_part(n, fold, true);
         struct dog_model *m = NULL;
         struct dog_nodes_options options = {.is_learning = !getenv("SUNDOG_DEAF"), .stride = stride};
-        int rc = others.node && held.node ? dog_nodes_train(&others, task, 2, 0, NULL, NULL, &m, e) : -ENOMEM;
+        int rc = others.node && held.node ? dog_nodes_train(&others, task, 2, 0, &m, e) : -ENOMEM;
         for (unsigned i = 0; rc == 0 && i < m->scores; i++)
                 fprintf(stderr, "%s %.4f%s", m->score[i].name, m->score[i].value, i % 4 == 3 ? "\n" : ", ");
         if (rc == 0)

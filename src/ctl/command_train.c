@@ -18,7 +18,7 @@ const struct option_row option_train[] = {
         {"kind", "KIND", OPTION_TEXT, offsetof(struct train_args, kind), "path, node or overload (path)"},
         {"data", "DIR", OPTION_TEXT, offsetof(struct train_args, data), "folder of recorded telemetry"},
         {"store", "FILE", OPTION_TEXT, offsetof(struct train_args, store),
-         "the daemon's own telemetry instead: its store, or the folder it is in (path)"},
+         "the daemon's own telemetry instead: its store, or the folder it is in"},
         {"since", "TIME", OPTION_TIME, offsetof(struct train_args, since_ns),
          "of the store, the last TIME (7d)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct train_args, family),
@@ -44,11 +44,6 @@ static void train_stopped(int signal)
         train_stop = 1;
 }
 
-bool train_is_stopped(void)
-{
-        return train_stop != 0;
-}
-
 static void train_listen(void)
 {
         struct sigaction act = {.sa_handler = train_stopped, .sa_flags = (int)SA_RESETHAND};
@@ -67,7 +62,7 @@ struct part {
         int64_t saved_ns;
 };
 
-static int part_take(const struct part *p, struct dog_path_train *t)
+static int part_take(const struct part *p, struct dog_gbt_jobs *jobs)
 {
         struct stat there;
         uint8_t *bytes = NULL;
@@ -77,22 +72,22 @@ static int part_take(const struct part *p, struct dog_path_train *t)
                 return EXIT_FINE;
         int rc = dog_file_take(p->name, PART_MOST, &bytes, &size, &e);
         if (rc == 0)
-                rc = dog_path_train_resume(t, bytes, size, &e);
+                rc = dog_gbt_jobs_resume(jobs, bytes, size, &e);
         free(bytes);
         if (rc < 0)
                 return ctl_fail(EXIT_FAILED, "%s: cannot go on from here: %s; delete it to begin anew",
                                 p->name, e.text);
-        struct dog_path_train_progress now = dog_path_train_progress(t);
+        struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
         fprintf(stderr, "sundog: going on from %s, at %u of %u rounds\n", p->name, now.done, now.of);
         return EXIT_FINE;
 }
 
-static int part_save(struct part *p, const struct dog_path_train *t)
+static int part_save(struct part *p, const struct dog_gbt_jobs *jobs)
 {
         uint8_t *bytes = NULL;
         size_t size = 0;
         struct dog_err e = {0};
-        int rc = dog_path_train_save(t, &bytes, &size, &e);
+        int rc = dog_gbt_jobs_save(jobs, &bytes, &size, &e);
         if (rc == 0)
                 rc = dog_file_replace(p->name, bytes, size, &e);
         free(bytes);
@@ -100,9 +95,8 @@ static int part_save(struct part *p, const struct dog_path_train *t)
         return rc < 0 ? ctl_fail(EXIT_FAILED, "%s", e.text) : EXIT_FINE;
 }
 
-/* ---- paths ---- */
-
-static int paths_rounds(struct dog_path_train *t, struct part *part)
+/* Until it is done, or somebody wants it to stop. A power cut or kill -9 costs a minute. */
+static int part_work(struct part *part, struct dog_gbt_jobs *jobs, train_note_fn *note, const void *of)
 {
         struct progress bar = progress_begin("training");
         struct dog_err e = {0};
@@ -110,23 +104,22 @@ static int paths_rounds(struct dog_path_train *t, struct part *part)
         int code = EXIT_FINE;
         part->saved_ns = dog_clock_mono_ns();
         while (rc > 0 && !train_stop && code == EXIT_FINE) {
-                char note[96];
-                struct dog_path_train_progress now = dog_path_train_progress(t);
-                rc = dog_path_train_step(t, &e);
-                snprintf(note, sizeof(note), "%s %s%s", now.regime, now.target,
-                         now.fold >= 0 ? ", for the examination" : "");
-                progress_show(&bar, now.done, now.of, note);
-                /* A power cut or kill -9 costs a minute. */
+                char words[96] = "";
+                struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
+                if (note)
+                        note(of, words, sizeof(words));
+                rc = dog_gbt_jobs_step(jobs, &e);
+                progress_show(&bar, now.done, now.of, note ? words : NULL);
                 if (rc > 0 && dog_clock_mono_ns() - part->saved_ns > PART_NS)
-                        code = part_save(part, t);
+                        code = part_save(part, jobs);
         }
         progress_end(&bar);
         if (rc < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         if (rc == 0 || code != EXIT_FINE)
                 return code;
-        struct dog_path_train_progress now = dog_path_train_progress(t);
-        code = part_save(part, t);
+        struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
+        code = part_save(part, jobs);
         if (code != EXIT_FINE)
                 return code;
         return ctl_fail(
@@ -136,19 +129,32 @@ static int paths_rounds(struct dog_path_train *t, struct part *part)
                 now.done, now.of, part->name);
 }
 
+int train_work(const struct train_args *a, struct dog_gbt_jobs *jobs, train_note_fn *note, const void *of)
+{
+        struct part part;
+        snprintf(part.name, sizeof(part.name), "%s.part", a->out);
+        int code = part_take(&part, jobs);
+        return code == EXIT_FINE ? part_work(&part, jobs, note, of) : code;
+}
+
+/* ---- paths ---- */
+
+static void paths_note(const void *of, char *to, size_t room)
+{
+        dog_path_train_note(of, to, room);
+}
+
 static int train_paths(struct ctl *ctl, const struct train_args *a)
 {
         struct dog_path_traces traces = {0};
         struct dog_path_train *t = NULL;
         struct dog_model *model = NULL;
         struct dog_err e = {0};
-        struct part part;
         struct dog_path_train_options o = dog_path_train_default();
         o.threads = a->threads;
         o.folds = a->folds;
         o.effort = a->effort;
         o.seed = a->seed;
-        snprintf(part.name, sizeof(part.name), "%s.part", a->out);
         struct learn_source from = {
                 .data = a->data, .store = a->store, .since_ns = a->since_ns, .family = a->family};
         int code = learn_paths_load(&from, &traces);
@@ -157,15 +163,11 @@ static int train_paths(struct ctl *ctl, const struct train_args *a)
         if (dog_path_train_new(&t, &traces, &o, &e) < 0)
                 code = ctl_fail(EXIT_FAILED, "%s: %s", a->data ? a->data : a->store, e.text);
         if (code == EXIT_FINE)
-                code = part_take(&part, t);
-        if (code == EXIT_FINE)
-                code = paths_rounds(t, &part);
+                code = train_work(a, dog_path_train_jobs(t), paths_note, t);
         if (code == EXIT_FINE && dog_path_train_finish(t, train_made_ns(), &model, &e) < 0)
                 code = ctl_fail(EXIT_FAILED, "%s", e.text);
         if (code == EXIT_FINE)
                 code = train_write(ctl, a, model);
-        if (code == EXIT_FINE)
-                unlink(part.name);
         dog_model_free(model);
         dog_path_train_free(t);
         dog_path_traces_free(&traces);
@@ -190,6 +192,7 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
         const struct out *o = &ctl->out;
         struct dog_err e = {0};
         char fingerprint[24];
+        char part[4096];
         if (dog_model_write(model, a->out, &e) < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         snprintf(fingerprint, sizeof(fingerprint), "%016llx", (unsigned long long)model->data_fingerprint);
@@ -217,6 +220,9 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
                                       : "It was not examined: without parts to leave out (--folds, or a "
                                         "second trace) nobody can tell.\n");
         json_decref(scores);
+        /* It is in the model now. */
+        snprintf(part, sizeof(part), "%s.part", a->out);
+        unlink(part);
         return EXIT_FINE;
 }
 
@@ -269,11 +275,9 @@ int command_train(struct ctl *ctl, int argc, char **argv)
         if (a.folds > 8 || !(a.effort > 0 && a.effort <= 10) || a.since_ns <= 0)
                 return ctl_fail(EXIT_USAGE,
                                 "--folds is from 0 to 8, --effort above 0 and at most 10, --since above 0");
-        bool is_plain =
-                !a.store && !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
+        bool is_plain = !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
         if (kind != DOG_MODEL_PATH && !is_plain)
-                return ctl_fail(EXIT_USAGE,
-                                "--store, --family, --folds, --effort and --seed are for --kind path");
+                return ctl_fail(EXIT_USAGE, "--family, --folds, --effort and --seed are for --kind path");
         int code = out_check(a.out);
         if (code != EXIT_FINE)
                 return code;

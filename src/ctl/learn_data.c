@@ -1,6 +1,7 @@
 #include "ctl/learn_data.h"
 
 #include "base/clock.h"
+#include "learn/node_store.h"
 #include "learn/path_store.h"
 
 #include <stdio.h>
@@ -11,7 +12,8 @@
 #define SAMPLES_MOST 500000L
 enum { FAMILIES = 32 };
 
-int learn_store_open(const char *store, struct dog_store **to, struct dog_err *e)
+/* `store` is its file, or the folder that holds it. */
+static int store_open(const char *store, struct dog_store **to, struct dog_err *e)
 {
         char file[4096];
         struct stat what;
@@ -26,7 +28,7 @@ static int store_load(const struct learn_source *s, struct dog_path_traces *to, 
 {
         struct dog_store *store = NULL;
         int64_t now_ns = dog_clock_wall_ns();
-        int rc = learn_store_open(s->store, &store, e);
+        int rc = store_open(s->store, &store, e);
         if (rc < 0)
                 return rc;
         rc = dog_path_store_traces(to, store, NULL, 0, now_ns - s->since_ns, now_ns, SAMPLES_MOST, e);
@@ -45,5 +47,21 @@ int learn_paths_load(const struct learn_source *s, struct dog_path_traces *to)
         for (char *f = strtok_r(list, ",", &save); f && count < FAMILIES; f = strtok_r(NULL, ",", &save))
                 only[count++] = f;
         int rc = s->data ? dog_path_traces_load(to, s->data, count ? only : NULL, &e) : store_load(s, to, &e);
+        return rc < 0 ? ctl_fail(EXIT_FAILED, "%s", e.text) : EXIT_FINE;
+}
+
+int learn_nodes_load(const struct learn_source *s, struct dog_nodes **to)
+{
+        struct dog_store *store = NULL;
+        int64_t now_ns = dog_clock_wall_ns();
+        struct dog_err e = {0};
+        *to = NULL;
+        int rc = s->data ? dog_nodes_read(to, s->data, &e) : store_open(s->store, &store, &e);
+        if (rc == 0 && store) {
+                rc = dog_node_store_read(to, store, now_ns - s->since_ns, now_ns, &e);
+                if (rc < 0)
+                        dog_err_prefix(&e, rc, "%s", s->store);
+                dog_store_close(store);
+        }
         return rc < 0 ? ctl_fail(EXIT_FAILED, "%s", e.text) : EXIT_FINE;
 }

@@ -1,8 +1,8 @@
 #pragma once
 /** Where `sundog train` and `sundog backtest` get recordings from: a folder, or the daemon's own store. */
 #include "ctl/command.h"
+#include "learn/nodes.h"
 #include "learn/paths.h"
-#include "store/store.h"
 
 struct learn_source {
         const char *data;   /**< folder with traces.csv; NULL: the store */
@@ -13,5 +13,5 @@ struct learn_source {
 
 /** @return an exit code, after a sentence when it is not EXIT_FINE. Free with dog_path_traces_free. */
 int learn_paths_load(const struct learn_source *s, struct dog_path_traces *to);
-/** Open a store for reading; `store` is its file, or the folder that holds it. Errors as dog_store_open. */
-int learn_store_open(const char *store, struct dog_store **to, struct dog_err *e);
+/** The same of nodes; family is not looked at. Free with dog_nodes_free. */
+int learn_nodes_load(const struct learn_source *s, struct dog_nodes **to);

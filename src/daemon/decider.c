@@ -11,6 +11,7 @@
 #include "daemon/trees.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
+#include "learn/node_store.h"
 #include "hands/kernel.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
@@ -55,6 +56,7 @@ struct track {
 struct machine_track {
         int series[DOG_SIGNAL_COUNT]; /* -1: none */
         int64_t kept_ns;              /* of the newest point that was kept */
+        struct dog_node_log node;
 };
 
 /* A descriptor of a link, or of the front, that is polled. */
@@ -352,6 +354,24 @@ static void service_sample(void *user, unsigned machine, const struct dog_sample
         for (int i = 0; i < DOG_SIGNAL_COUNT; i++)
                 if (t->series[i] >= 0 && !isnan(s->value[i]))
                         dog_store_sample(d->store, t->series[i], wall_of(s->at_ns), s->value[i]);
+}
+
+/* A point a minute: what nodes are judged by, and learned from. */
+static void service_vitals(void *user, unsigned machine, int64_t at_ns, const struct dog_vitals *v)
+{
+        struct decider *d = user;
+        const enum dog_vital *keep;
+        unsigned kept = instance_node_vitals(&keep);
+        if (d->store)
+                dog_node_log_take(&d->machine_track[machine].node, d->store,
+                                  d->config->instance[machine].name, v, keep, kept, wall_of(at_ns));
+}
+
+static void service_failed(void *user, unsigned machine, bool is_failed, int64_t at_ns)
+{
+        struct decider *d = user;
+        if (d->store)
+                dog_node_log_failed(d->store, d->config->instance[machine].name, is_failed, wall_of(at_ns));
 }
 
 /* ---- answering ---- */
@@ -987,13 +1007,15 @@ static int service_begin(struct decider *d, struct dog_err *e)
         machine_track_begin(d);
         dog_config_notes(d->config, note_config, d);
         s.sample = service_sample;
+        s.vitals = service_vitals;
+        s.failed = service_failed;
         s.watch = service_watch;
         s.news = service_news;
         s.hurry = service_hurry;
         s.caution = d->feeds ? service_caution : NULL;
         s.user = d;
         if (d->config->forecast.has_trees)
-                node_trees_open(&d->node_trees, trees_note, d);
+                node_trees_open(&d->node_trees, d->config->store.path, trees_note, d);
         s.trees = &d->node_trees.trees;
         rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
         plan_service_fini(&s);

@@ -335,7 +335,7 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
                         rc = dog_err_set(e, -ECANCELED, "stopped");
                         break;
                 }
-                int more = dog_path_train_step(train, e);
+                int more = dog_gbt_jobs_step(dog_path_train_jobs(train), e);
                 if (more <= 0) {
                         rc = more;
                         break;

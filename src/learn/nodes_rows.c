@@ -173,7 +173,9 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
         *to = NULL;
         if (!is_overload && !n->has_incidents)
                 return dog_err_set(e, -ENODATA,
-                                   "there is no incidents.csv: failures cannot be learned without it");
+                                   "nothing says when a node failed (a folder has incidents.csv for it, a "
+                                   "store knows instances that fell silent): failures cannot be learned "
+                                   "without that, overload can");
         double all = 0, sets = 0;
         for (unsigned i = 0; i < n->count; i++) {
                 double rows = rows_of_set(n, &n->node[i], is_overload);

@@ -123,7 +123,7 @@ static struct dog_model *trained_on(struct dog_path_traces *traces)
         o.folds = 2;
         o.effort = 0.15;
         NEED(dog_path_train_new(&train, traces, &o, &e) == 0, "%s", e.text);
-        while ((rc = dog_path_train_step(train, &e)) > 0)
+        while ((rc = dog_gbt_jobs_step(dog_path_train_jobs(train), &e)) > 0)
                 ;
         NEED(rc == 0 && dog_path_train_finish(train, 1, &m, &e) == 0, "%s", e.text);
         dog_path_train_free(train);
