@@ -18,6 +18,8 @@ import sys
 LINE = re.compile(r"(not )?ok\b(?: +\d+)?(?: *- *)?(.*?)(?: *# *(skip|todo)\b *(.*))?", re.I)
 PLAN = re.compile(r"1\.\.(\d+)(?: *# *skip\b *(.*))?", re.I)
 
+REASONS_MOST = 8
+
 
 class Count:
     def __init__(self):
@@ -35,7 +37,13 @@ class Count:
 def count_tap(count, where, run):
     """Every line of a TAP program, and its end."""
     failed_before, seen, planned = count.failed, 0, None
+    reasons = 0  # how many more lines may say why the last one failed
     for text in run.get("stdout", "").splitlines():
+        if reasons and text.startswith("#"):
+            print("    " + text)
+            reasons -= 1
+            continue
+        reasons = 0
         plan = PLAN.fullmatch(text.rstrip())
         line = LINE.fullmatch(text.rstrip())
         if plan and planned is None:
@@ -49,6 +57,7 @@ def count_tap(count, where, run):
                 count.skip(what, line.group(4))
             elif line.group(1):
                 count.fail(what, "not ok")
+                reasons = REASONS_MOST
             else:
                 count.passed += 1
     told = count.failed > failed_before

@@ -3,14 +3,13 @@
 # sanitizers and the fuzzers. The last line counts the statements of both runs; the exit status is 0 only
 # when all was built, all ran and nothing failed.
 #   tools/run_tests.sh [MESON TEST ARGUMENTS]     e.g. unit/core, or --suite bpf: then only those
-#   FUZZ_SECONDS=15                               for each fuzz target
-# meson runs unit, bpf and fuzz tests side by side, as many as there are processors, and each lab alone:
-# a lab measures time. Labs that only measure time are not in the second build, long ones that measure none not in
-# the first (see tests/lab/meson.build).
+#   FUZZ_SECONDS=10                               for each fuzz target
+# meson runs as many side by side as there are processors, in the second build one more, for labs wait more than they work.
+# Which lab runs in which build, and which alone: tests/lab/meson.build.
 set -u
 cd "$(dirname "$0")/.."
 exec </dev/null
-fuzz_seconds=${FUZZ_SECONDS:-15}
+fuzz_seconds=${FUZZ_SECONDS:-10}
 # The labs' and the log's texts are English, whatever the person's language is.
 export LC_ALL=C.UTF-8
 
@@ -53,6 +52,6 @@ build build-asan clang -Dbuildtype=debugoptimized -Db_sanitize=address,undefined
         -Dfuzz=true -Dbench=false -Dfuzz_seconds="$fuzz_seconds"
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
 if [[ $# -gt 0 ]]; then run build-test "$@"; else run build-test --no-suite sanitized; fi
-run build-asan "$@"
+run build-asan --num-processes $(($(nproc) + 1)) "$@"
 python3 tools/count_tests.py ${1+--some} build-test build-asan || status=1
 exit $status

@@ -12,7 +12,7 @@
 float dog_caution_raise(float p, float log_odds)
 {
         if (!(log_odds > 0) || !(p < 1))
-                return p;
+                return p; /* also NaN: what is not known does not become known */
         double from = fmin(fmax((double)p, CAUTION_BASE), 1 - 1e-9);
         double by = fmin((double)log_odds, (double)DOG_CAUTION_MOST);
         float raised = (float)(1 / (1 + exp(-(log(from / (1 - from)) + by))));
@@ -22,7 +22,7 @@ float dog_caution_raise(float p, float log_odds)
 /* At most `most`, and not below what it was. */
 static float caution_under(float raised, float most, float was)
 {
-        return fmaxf(was, fminf(raised, most));
+        return was == was ? fmaxf(was, fminf(raised, most)) : was;
 }
 
 /* A spread group looks at the greater of the near and the middle chance. */

@@ -426,7 +426,9 @@ void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *
                 out->voice[i] =
                         (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
         out->speaker = dog_ensemble_speaker(&mixed, horizon);
-        if (out->speaker == DOG_EXPERT_TREES && expert) {
+        /* Between a sample and its belief a member may have begun to measure what other trees are for. */
+        bool has_target = expert && expert->target[horizon] >= 0;
+        if (out->speaker == DOG_EXPERT_TREES && has_target) {
                 reasons_of_trees(o, expert, peers, horizon, out);
         } else if (out->speaker == DOG_EXPERT_LOGISTIC) {
                 struct dog_driver driver[DOG_DRIVERS];

@@ -2,9 +2,9 @@
  */
 #include "ctl/backtest.h"
 
-#include "base/array.h"
 #include "ctl/learn_data.h"
 #include "ctl/progress.h"
+#include "daemon/say.h"
 #include "learn/judge_nodes.h"
 #include "learn/nodes.h"
 #include "learn/plot.h"
@@ -196,10 +196,9 @@ static json_t *row_scores(const struct nodes_run *r, const char *set, int h, con
                                                               (json_int_t)s->bin[b].count));
         return json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "dataset", set,
                          "model", r->name[r->now], "ahead_min", dog_judge_minutes[h], "n",
-                         (json_int_t)s->count, "cover", number_or_null(s->cover), "base",
-                         number_or_null(s->base), "auroc", number_or_null(s->auroc), "ap",
-                         number_or_null(s->ap), "brier", number_or_null(s->brier), "skill",
-                         number_or_null(s->skill), "ece", number_or_null(s->ece), "reliability", bins);
+                         (json_int_t)s->count, "cover", say_real(s->cover), "base", say_real(s->base),
+                         "auroc", say_real(s->auroc), "ap", say_real(s->ap), "brier", say_real(s->brier),
+                         "skill", say_real(s->skill), "ece", say_real(s->ece), "reliability", bins);
 }
 
 static int plot_bins(const struct nodes_run *r, const char *set,
@@ -215,12 +214,12 @@ static int plot_bins(const struct nodes_run *r, const char *set,
                 if (scores[h].count)
                         series[count++] = (struct dog_plot_bins){.name = label[h], .bin = scores[h].bin};
         snprintf(name, sizeof(name), "%s/%s-calibration-%s.svg", r->args->plot, set, r->name[r->now]);
-        int code = output_open(&to, name, "a picture");
+        int code = ctl_file_open(&to, name, "a picture");
         if (code != EXIT_FINE)
                 return code;
         snprintf(title, sizeof(title), "%s, %s: is a chance what it says?", set, r->name[r->now]);
         dog_plot_calibration(to, title, series, count);
-        return output_close(to, name, "a picture", EXIT_FINE);
+        return ctl_file_close(to, name, "a picture", EXIT_FINE);
 }
 
 static int set_failure(struct nodes_run *r, const char *set, struct dog_scores scores[DOG_NODE_HORIZONS],
@@ -261,11 +260,11 @@ static int set_failure(struct nodes_run *r, const char *set, struct dog_scores s
                 if (!report.row[h].is_judged)
                         continue;
                 json_t *row = row_scores(r, set, h, &scores[h]);
-                json_object_set_new(row, "recall", number_or_null(one->recall));
-                json_object_set_new(row, "lead_s", number_or_null(one->lead_s));
-                json_object_set_new(row, "detect", number_or_null(one->detect));
-                json_object_set_new(row, "delay_s", number_or_null(one->delay_s));
-                json_object_set_new(row, "false_alarms_day", number_or_null(one->false_alarms));
+                json_object_set_new(row, "recall", say_real(one->recall));
+                json_object_set_new(row, "lead_s", say_real(one->lead_s));
+                json_object_set_new(row, "detect", say_real(one->detect));
+                json_object_set_new(row, "delay_s", say_real(one->delay_s));
+                json_object_set_new(row, "false_alarms_day", say_real(one->false_alarms));
                 json_array_append_new(r->scores, row);
         }
         if (rc == 0)
@@ -273,7 +272,7 @@ static int set_failure(struct nodes_run *r, const char *set, struct dog_scores s
                                       json_pack("{s:s, s:s, s:I, s:I, s:o}", "dataset", set, "model",
                                                 r->name[r->now], "nodes", (json_int_t)report.nodes,
                                                 "incidents", (json_int_t)report.incidents, "auroc",
-                                                number_or_null(report.health_auroc)));
+                                                say_real(report.health_auroc)));
         return rc;
 }
 
@@ -400,7 +399,7 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
                 code = ctl_fail(EXIT_FAILED, "cannot make the folder %s for pictures: %s", a->plot,
                                 strerror(errno));
         if (code == EXIT_FINE && a->predictions)
-                code = output_open(&r->predictions, a->predictions, "the predictions");
+                code = ctl_file_open(&r->predictions, a->predictions, "the predictions");
         if (r->predictions) {
                 dog_nodes_csv_header(r->task, header);
                 fputs(header, r->predictions);
@@ -418,7 +417,7 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
         }
         progress_end(&r->progress);
         if (predictions)
-                code = output_close(predictions, a->predictions, "the predictions", code);
+                code = ctl_file_close(predictions, a->predictions, "the predictions", code);
         if (code == EXIT_FINE)
                 run_print(r);
         for (int i = 0; i < r->models; i++)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "ctl/learn_data.h"
 #include "ctl/progress.h"
+#include "daemon/say.h"
 #include "daemon/trees.h"
 #include "learn/path_train.h"
 #include "learn/plot.h"
@@ -209,13 +210,12 @@ static json_t *row_score(const char *family, const char *model, int64_t horizon_
         return json_pack(
                 "{s:s, s:s, s:f, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
                 "family", family, "model", model, "horizon_s", (double)horizon_ms / 1000, "of", of, "n",
-                (json_int_t)s->count, "base", number_or_null(s->base), "auroc", number_or_null(s->auroc),
-                "ap", number_or_null(s->ap), "brier", number_or_null(s->brier), "skill",
-                number_or_null(s->skill), "ece", number_or_null(s->ece), "recall_50",
-                number_or_null(s->recall_50), "threshold_50", number_or_null(s->threshold_50), "episodes",
-                (json_int_t)row->episodes, "detected", number_or_null(row->detected), "lead_s",
-                number_or_null(row->lead_s), "false_alarms_h", number_or_null(row->false_alarms_h),
-                "reliability", bins);
+                (json_int_t)s->count, "base", say_real(s->base), "auroc", say_real(s->auroc), "ap",
+                say_real(s->ap), "brier", say_real(s->brier), "skill", say_real(s->skill), "ece",
+                say_real(s->ece), "recall_50", say_real(s->recall_50), "threshold_50",
+                say_real(s->threshold_50), "episodes", (json_int_t)row->episodes, "detected",
+                say_real(row->detected), "lead_s", say_real(row->lead_s), "false_alarms_h",
+                say_real(row->false_alarms_h), "reliability", bins);
 }
 
 static json_t *curve_points(const struct dog_policy_sum *p)
@@ -224,7 +224,7 @@ static json_t *curve_points(const struct dog_policy_sum *p)
         json_t *points = json_array();
         for (size_t i = 0; p->steps > 0 && i < ARRAY_SIZE(overhead); i++)
                 json_array_append_new(points, json_pack("{s:f, s:o}", "overhead", overhead[i], "left",
-                                                        number_or_null(dog_policy_left(p, overhead[i]))));
+                                                        say_real(dog_policy_left(p, overhead[i]))));
         return points;
 }
 
@@ -239,8 +239,7 @@ static json_t *row_worth(const char *family, const char *model, const struct dog
                 double overhead;
         } left[] = {{"left_0", 0}, {"left_1", .01}, {"left_5", .05}, {"left_10", .1}, {"left_20", .2}};
         for (size_t i = 0; i < ARRAY_SIZE(left); i++)
-                json_object_set_new(row, left[i].key,
-                                    number_or_null(dog_policy_left(&t->steer, left[i].overhead)));
+                json_object_set_new(row, left[i].key, say_real(dog_policy_left(&t->steer, left[i].overhead)));
         const struct {
                 const char *key;
                 double value;
@@ -254,7 +253,7 @@ static json_t *row_worth(const char *family, const char *model, const struct dog
                 {"joint_o90", t->joint.steps > 0 ? dog_curve_overhead(&t->joint.curve, .9) : none},
         };
         for (size_t i = 0; i < ARRAY_SIZE(more); i++)
-                json_object_set_new(row, more[i].key, number_or_null(more[i].value));
+                json_object_set_new(row, more[i].key, say_real(more[i].value));
         json_object_set_new(row, "curve", curve_points(&t->steer));
         json_object_set_new(row, "pairs_curve", curve_points(&t->pairs));
         return row;
@@ -365,7 +364,7 @@ static int plot_file(const struct race *r, const char *family, const char *what,
                      size_t room)
 {
         snprintf(name, room, "%s/%s-%s.svg", r->args->plot, family, what);
-        return output_open(to, name, "a picture");
+        return ctl_file_open(to, name, "a picture");
 }
 
 static int race_plot_family(const struct race *r, int f)
@@ -390,7 +389,7 @@ static int race_plot_family(const struct race *r, int f)
                 snprintf(title, sizeof(title), "%s, %s: is a chance what it says?", r->family[f],
                          r->entrant[n].name);
                 dog_plot_calibration(to, title, series, count);
-                code = output_close(to, name, "a picture", EXIT_FINE);
+                code = ctl_file_close(to, name, "a picture", EXIT_FINE);
                 if (code != EXIT_FINE)
                         return code;
         }
@@ -405,7 +404,7 @@ static int race_plot_family(const struct race *r, int f)
                 return code;
         snprintf(title, sizeof(title), "%s: broken promises left, over traffic sent twice", r->family[f]);
         dog_plot_tradeoff(to, title, series, r->entrants);
-        return output_close(to, name, "a picture", EXIT_FINE);
+        return ctl_file_close(to, name, "a picture", EXIT_FINE);
 }
 
 static int race_plot(const struct race *r)
@@ -424,9 +423,9 @@ static int race_outputs(struct race *r)
         const char *header = "trace,t_ms,path,horizon_s,p\n";
         int code = EXIT_FINE;
         if (r->args->predictions)
-                code = output_open(&r->predictions, r->args->predictions, "the predictions");
+                code = ctl_file_open(&r->predictions, r->args->predictions, "the predictions");
         if (code == EXIT_FINE && r->args->policy_predictions)
-                code = output_open(&r->policy, r->args->policy_predictions, "the predictions");
+                code = ctl_file_open(&r->policy, r->args->policy_predictions, "the predictions");
         if (r->predictions)
                 fputs(header, r->predictions);
         if (r->policy)
@@ -464,9 +463,9 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         if (code == EXIT_FINE)
                 code = race_run(r);
         if (r->predictions)
-                code = output_close(r->predictions, a->predictions, "the predictions", code);
+                code = ctl_file_close(r->predictions, a->predictions, "the predictions", code);
         if (r->policy)
-                code = output_close(r->policy, a->policy_predictions, "the predictions", code);
+                code = ctl_file_close(r->policy, a->policy_predictions, "the predictions", code);
         if (code == EXIT_FINE && a->plot)
                 code = race_plot(r);
         if (code == EXIT_FINE)

@@ -67,8 +67,11 @@ json_t *ctl_ask(struct ctl *ctl, json_t *question, int *code);
 /** Local time of a wall clock in ns, "12:03:07.412". `to` holds at least 32 bytes. */
 const char *ctl_time_text(int64_t wall_ns, char *to);
 
-/** The chance at the near, middle and far horizon as bars a person can compare at a glance: "▁▂▅ 3%". */
-void ctl_risk_bars(const json_t *row, char *to, size_t room);
+/** Open a file a person named for writing; `what` is "the predictions". An exit code, after a sentence. */
+int ctl_file_open(FILE **to, const char *name, const char *what);
+/** Flush and close; a full disk turns EXIT_FINE into a failure after a sentence, any other code stays. */
+int ctl_file_close(FILE *to, const char *name, const char *what, int code);
+
 void ctl_vips_print(const struct ctl *ctl, const json_t *rows);
 void ctl_instances_print(const struct ctl *ctl, const json_t *rows);
 
@@ -91,5 +94,5 @@ int command_train(struct ctl *ctl, int argc, char **argv);
 int command_backtest(struct ctl *ctl, int argc, char **argv);
 
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
-        option_forecast[], option_check[], option_conns[], option_drain[], option_promote[],
-        option_vips[], option_forgive[], option_train[], option_backtest[];
+        option_forecast[], option_check[], option_conns[], option_drain[], option_promote[], option_vips[],
+        option_forgive[], option_train[], option_backtest[];

@@ -1,11 +1,9 @@
 /* sundog backtest: any forecaster on recorded telemetry, and what it was worth. No daemon, no root. */
 #include "ctl/backtest.h"
 
-#include "base/array.h"
 #include "base/clock.h"
 #include "learn/model_file.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,30 +37,6 @@ const struct option_row option_backtest[] = {
          "from a sample until a decision made of it acts (200ms)"},
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
-
-/* Write a file that a person named: the sentence says which, and a full disk is noticed. */
-int output_open(FILE **to, const char *name, const char *what)
-{
-        *to = fopen(name, "w");
-        return *to ? EXIT_FINE
-                   : ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name, strerror(errno));
-}
-
-int output_close(FILE *to, const char *name, const char *what, int code)
-{
-        int failed = ferror(to);
-        errno = 0;
-        if ((fflush(to) != 0 || failed) && code == EXIT_FINE)
-                code = ctl_fail(EXIT_FAILED, "cannot write %s to %s: %s", what, name,
-                                errno ? strerror(errno) : "the file did not take all of it");
-        fclose(to);
-        return code;
-}
-
-json_t *number_or_null(double value)
-{
-        return isfinite(value) ? json_real(value) : json_null();
-}
 
 /* The kind that the first model of the list is for; what is no model file is about paths. */
 static int backtest_kind(const char *model)

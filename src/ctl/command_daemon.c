@@ -5,24 +5,13 @@
 #include "base/units.h"
 #include "daemon/decision.h"
 #include "daemon/reasons.h"
+#include "daemon/say.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static const char *word(const json_t *o, const char *key)
-{
-        const char *s = json_string_value(json_object_get(o, key));
-        return s ? s : "-";
-}
-
-static double number(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
 
 /* ---- paths ---- */
 
@@ -33,21 +22,6 @@ static const char *cell_ms(double v, char *to)
         else
                 snprintf(to, 16, v < 10 ? "%.1fms" : "%.0fms", v);
         return to;
-}
-
-void ctl_risk_bars(const json_t *row, char *to, size_t room)
-{
-        static const char *const bar[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-        static const char *const key[] = {"p_near", "p_middle", "p_far"};
-        to[0] = 0;
-        for (int i = 0; i < 3; i++) {
-                double p = number(row, key[i]);
-                int at = isnan(p) ? 0 : (int)(p * 7.999);
-                snprintf(to + strlen(to), room - strlen(to), "%s", bar[at < 0 ? 0 : at > 7 ? 7 : at]);
-        }
-        double p = number(row, "p_near");
-        if (!isnan(p))
-                snprintf(to + strlen(to), room - strlen(to), " %.0f%%", 100 * p);
 }
 
 /* "lte -97 dBm 4.5 dB", "satellite obstructed 1.2%"; "-" when a radio that is configured tells nothing. */
@@ -63,7 +37,7 @@ static void radio_words(const json_t *row, char *to, size_t room)
         snprintf(to, room, "%s", technology ? technology : "");
         bool has_power = false;
         for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
-                double value = number(row, part[i].key);
+                double value = say_number(row, part[i].key);
                 if (isnan(value) || (i == 1 && has_power))
                         continue;
                 has_power |= i == 0;
@@ -87,13 +61,13 @@ static json_t *paths_for_people(const json_t *rows)
                 char next[24];
                 char a[16];
                 char b[16];
-                double loss = number(row, "loss");
-                snprintf(now, sizeof(now), "%s %s %.*f%%", cell_ms(number(row, "rtt_ms"), a),
-                         cell_ms(number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
+                double loss = say_number(row, "loss");
+                snprintf(now, sizeof(now), "%s %s %.*f%%", cell_ms(say_number(row, "rtt_ms"), a),
+                         cell_ms(say_number(row, "jitter_ms"), b), loss > 0 && loss < .1 ? 2 : 0,
                          isnan(loss) ? 0 : 100 * loss);
                 char risk[64];
-                ctl_risk_bars(row, risk, sizeof(risk));
-                snprintf(next, sizeof(next), "%s", cell_ms(number(row, "rtt_next_ms"), a));
+                out_risk_bars(row, risk, sizeof(risk));
+                snprintf(next, sizeof(next), "%s", cell_ms(say_number(row, "rtt_next_ms"), a));
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "now", json_string(now));
                 json_object_set_new(copy, "next", json_string(next));
@@ -115,25 +89,32 @@ static bool is_radio_told(const json_t *rows)
         return false;
 }
 
+/* What a person should look at, below a table. */
+static void note_print(const struct out *o, const char *text)
+{
+        fprintf(o->to, "%s!%s ", out_colour(o, "yellow"), out_colour(o, "plain"));
+        out_wrapped(o, text, 2);
+}
+
 static void paths_print(const struct ctl *ctl, const json_t *rows)
 {
         struct out_column column[] = {
                 {.key = "path"},
-                {.key = "tunnel"},
+                {.key = "tunnel", .spare = 4},
                 {.key = "state"},
                 {.key = "now", .title = "NOW rtt/jitter/loss"},
-                {.key = "next", .title = "NEXT", .is_right = true},
+                {.key = "next", .title = "NEXT", .is_right = true, .spare = 2},
                 {.key = "risk", .title = "p(bad) 1/5/30 s"},
-                {.key = "score", .digits = 0, .is_right = true},
+                {.key = "score", .digits = 0, .is_right = true, .spare = 1},
                 {.key = "carries"},
-                {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true},
+                {.key = "sent_bytes", .title = "SENT", .unit = "bytes", .is_right = true, .spare = 3},
                 {.key = "why"},
                 {.key = NULL},
                 {.key = NULL}};
         const size_t why = sizeof(column) / sizeof(column[0]) - 3;
         if (is_radio_told(rows)) {
                 column[why + 1] = column[why];
-                column[why] = (struct out_column){.key = "radio"};
+                column[why] = (struct out_column){.key = "radio", .spare = 5};
         }
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
@@ -142,6 +123,18 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
         json_t *list = paths_for_people(rows);
         out_rows(&ctl->out, list, column);
         json_decref(list);
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                const char *why_silent = json_string_value(json_object_get(row, "radio_why"));
+                if (!why_silent || !*why_silent || json_is_number(json_object_get(row, "radio_age_s")))
+                        continue;
+                char text[400];
+                snprintf(text, sizeof(text), "%s: nothing is known of its radio: %s", say_word(row, "path"),
+                         why_silent);
+                note_print(&ctl->out, text);
+        }
 }
 
 int command_paths(struct ctl *ctl, int argc, char **argv)
@@ -176,9 +169,10 @@ static void pair_print(const struct ctl *ctl, const json_t *p)
         bool is_alive = json_is_true(json_object_get(p, "alive"));
         bool is_equal = json_is_true(json_object_get(p, "equal"));
         const char *how = !is_alive ? "silent" : is_equal ? "alive, equal" : "alive, serves something else";
-        fprintf(o->to, "\npair %s  %s%s%s  changes told %.0f, waiting %.0f, taken %.0f\n", word(p, "peer"),
-                out_colour(o, is_alive && is_equal ? "green" : "yellow"), how, out_colour(o, "plain"),
-                number(p, "told"), number(p, "waiting"), number(p, "taken"));
+        fprintf(o->to, "\npair %s  %s%s%s  changes told %.0f, waiting %.0f, taken %.0f\n",
+                say_word(p, "peer"), out_colour(o, is_alive && is_equal ? "green" : "yellow"), how,
+                out_colour(o, "plain"), say_number(p, "told"), say_number(p, "waiting"),
+                say_number(p, "taken"));
 }
 
 /* "2026-11-21 12:24" */
@@ -198,10 +192,10 @@ static void forecasters_print(const struct out *o, const json_t *f)
         char time[32];
         if (!json_is_object(f))
                 return;
-        snprintf(text, sizeof(text), "%s", word(f, "in_force"));
+        snprintf(text, sizeof(text), "%s", say_word(f, "in_force"));
         if (json_object_get(f, "made_wall_ns"))
                 snprintf(text + strlen(text), sizeof(text) - strlen(text), " (learned from %s, %s)",
-                         word(f, "data"), date_text(f, "made_wall_ns", time));
+                         say_word(f, "data"), date_text(f, "made_wall_ns", time));
         fputs("\nforecast  ", o->to);
         out_wrapped(o, text, 10);
         if (!json_is_true(json_object_get(f, "retrains")))
@@ -210,7 +204,8 @@ static void forecasters_print(const struct out *o, const json_t *f)
         if (json_is_true(json_object_get(f, "is_training")))
                 snprintf(text, sizeof(text), "going on, in the background");
         else if (json_object_get(f, "last"))
-                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time), word(f, "last"));
+                snprintf(text, sizeof(text), "%s: %s", date_text(f, "last_wall_ns", time),
+                         say_word(f, "last"));
         else
                 snprintf(text, sizeof(text), "not yet, on what is measured here");
         out_wrapped(o, text, 10);
@@ -220,16 +215,16 @@ static void status_print(const struct ctl *ctl, const json_t *s)
 {
         static const struct out_column class_column[] = {
                 {.key = "class"},
-                {.key = "tunnel"},
+                {.key = "tunnel", .spare = 4},
                 {.key = "state"},
                 {.key = "carried_by", .title = "CARRIED BY"},
                 {.key = "promise"},
                 {.key = "kept", .unit = "%", .digits = 2, .is_right = true},
                 {.key = "copies", .title = "COPIES", .unit = "%", .digits = 1, .is_right = true},
                 {.key = "helped", .is_right = true},
-                {.key = "neutral", .is_right = true},
-                {.key = "hurt", .is_right = true},
-                {.key = "model"},
+                {.key = "neutral", .is_right = true, .spare = 2},
+                {.key = "hurt", .is_right = true, .spare = 1},
+                {.key = "model", .spare = 3},
                 {.key = NULL}};
         const struct out *o = &ctl->out;
         if (o->format != OUT_TABLE) {
@@ -238,13 +233,17 @@ static void status_print(const struct ctl *ctl, const json_t *s)
         }
         char up[16];
         char saved[16];
-        fprintf(o->to,
-                "%ssundog %s%s  %s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)   saved %s "
-                "of broken promise\n\n",
-                out_colour(o, "bold"), word(s, "version"), out_colour(o, "plain"), word(s, "site"),
-                dog_units_time_text((int64_t)(number(s, "up_s") * 1e9), up), number(s, "decisions"),
-                number(s, "helped"), number(s, "neutral"), number(s, "hurt"),
-                dog_units_time_text((int64_t)(fmax(0, number(s, "saved_ms")) * 1e6), saved));
+        char text[300];
+        int begin = fprintf(o->to, "sundog %s  ", say_word(s, "version"));
+        snprintf(text, sizeof(text),
+                 "%s  up %s  decisions %.0f (%.0f helped, %.0f neutral, %.0f hurt)  saved %s of broken "
+                 "promise",
+                 say_word(s, "site"), dog_units_time_text((int64_t)(say_number(s, "up_s") * 1e9), up),
+                 say_number(s, "decisions"), say_number(s, "helped"), say_number(s, "neutral"),
+                 say_number(s, "hurt"),
+                 dog_units_time_text((int64_t)(fmax(0, say_number(s, "saved_ms")) * 1e6), saved));
+        out_wrapped(o, text, (size_t)begin);
+        fputc('\n', o->to);
         const json_t *vips = json_object_get(s, "vips");
         bool has_paths = json_array_size(json_object_get(s, "paths")) > 0;
         if (has_paths || !vips) {
@@ -265,9 +264,7 @@ static void status_print(const struct ctl *ctl, const json_t *s)
                 forecasters_print(o, json_object_get(s, "forecasters"));
         size_t i;
         const json_t *note;
-        json_array_foreach(json_object_get(s, "notes"), i, note)
-                fprintf(o->to, "%s!%s %s\n", out_colour(o, "yellow"), out_colour(o, "plain"),
-                        json_string_value(note));
+        json_array_foreach(json_object_get(s, "notes"), i, note) note_print(o, json_string_value(note));
 }
 
 int command_status(struct ctl *ctl, int argc, char **argv)
@@ -311,29 +308,38 @@ static const char *risk_colour(const struct out *o, double p)
         return out_colour(o, p >= 0.5 ? "red" : p >= 0.1 ? "yellow" : "plain");
 }
 
-/* One path for one class: its horizons as rows, and below them why. */
-static void forecast_block(const struct out *o, const json_t *rows, size_t at, size_t horizons)
+/* A text in a column of so many places: a character is not a byte. */
+static void forecast_cell(const struct out *o, const char *text, int places)
+{
+        fprintf(o->to, "%s%*s", text, places - (int)out_width(text), "");
+}
+
+/* One path for some classes: its horizons as rows, and below them why. */
+static void forecast_block(const struct out *o, const json_t *rows, size_t at, size_t horizons,
+                           const char *classes)
 {
         const json_t *near = json_array_get(rows, at);
         char text[500];
-        fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), word(near, "path"), out_colour(o, "plain"),
-                word(near, "class"));
-        if (isfinite(number(near, "score")))
-                fprintf(o->to, "   score %.0f", number(near, "score"));
+        fprintf(o->to, "%s%s%s for %s", out_colour(o, "bold"), say_word(near, "path"), out_colour(o, "plain"),
+                classes);
+        if (isfinite(say_number(near, "score")))
+                fprintf(o->to, "   score %.0f", say_number(near, "score"));
         fprintf(o->to, "%s%s%s\n", json_is_true(json_object_get(near, "is_bad")) ? "   broken now" : "",
-                word(near, "hint")[0] ? "   " : "", word(near, "hint"));
-        fprintf(o->to, "  %s%5s %7s  %-33s %-13s %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
+                say_word(near, "hint")[0] ? "   " : "", say_word(near, "hint"));
+        fprintf(o->to, "  %s%5s %7s  %-33s  %-13s  %s%s\n", out_colour(o, "dim"), "AHEAD", "P(BAD)",
                 "SUCH CHANCES SO FAR", "RTT", "LOSS", out_colour(o, "plain"));
         for (size_t h = at; h < at + horizons; h++) {
                 const json_t *row = json_array_get(rows, h);
-                double p = number(row, "p_breach");
-                fprintf(o->to, "  %5s %s%6.1f%%%s  %-33s %-13s %s\n", word(row, "horizon"), risk_colour(o, p),
-                        100 * p, out_colour(o, "plain"), word(json_object_get(row, "calibration"), "text"),
-                        word(row, "rtt"), word(row, "loss"));
+                double p = say_number(row, "p_breach");
+                fprintf(o->to, "  %5s %s%6.1f%%%s  ", say_word(row, "horizon"), risk_colour(o, p), 100 * p,
+                        out_colour(o, "plain"));
+                forecast_cell(o, say_word(json_object_get(row, "calibration"), "text"), 35);
+                forecast_cell(o, say_word(row, "rtt"), 15);
+                fprintf(o->to, "%s\n", say_word(row, "loss"));
         }
-        snprintf(text, sizeof(text), "%s", word(near, "drivers"));
-        if (text[0] && strcmp(word(near, "model"), "none") != 0)
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", word(near, "model"));
+        snprintf(text, sizeof(text), "%s", say_word(near, "drivers"));
+        if (text[0] && strcmp(say_word(near, "model"), "none") != 0)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", say_word(near, "model"));
         forecast_line(o, "because", text);
         reasons_voices_text(json_object_get(near, "voices"), text, sizeof(text));
         if (!json_is_true(json_object_get(near, "is_armed")))
@@ -348,21 +354,54 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
         }
 }
 
+static bool forecast_is_of(const json_t *row, const json_t *first, const char *key)
+{
+        return strcmp(say_word(row, key), say_word(first, key)) == 0;
+}
+
+/* Rows from `at` that are about one path and one class. */
+static size_t forecast_horizons(const json_t *rows, size_t at)
+{
+        const json_t *first = json_array_get(rows, at);
+        size_t end = at + 1;
+        while (end < json_array_size(rows) && forecast_is_of(json_array_get(rows, end), first, "path") &&
+               forecast_is_of(json_array_get(rows, end), first, "class"))
+                end++;
+        return end - at;
+}
+
+/* Do both blocks say the same, whatever class they are for? Classes with one promise do. */
+static bool forecast_is_same(const json_t *rows, size_t one, size_t other, size_t horizons)
+{
+        bool is_same = forecast_horizons(rows, other) == horizons;
+        for (size_t h = 0; h < horizons && is_same; h++) {
+                json_t *a = json_copy(json_array_get(rows, one + h));
+                json_t *b = json_copy(json_array_get(rows, other + h));
+                json_object_del(a, "class");
+                json_object_del(b, "class");
+                is_same = json_equal(a, b);
+                json_decref(a);
+                json_decref(b);
+        }
+        return is_same;
+}
+
 static void forecast_print(const struct ctl *ctl, const json_t *rows)
 {
         const struct out *o = &ctl->out;
         size_t count = json_array_size(rows);
         for (size_t at = 0; at < count;) {
-                const json_t *first = json_array_get(rows, at);
-                size_t end = at + 1;
-                while (end < count &&
-                       strcmp(word(json_array_get(rows, end), "path"), word(first, "path")) == 0 &&
-                       strcmp(word(json_array_get(rows, end), "class"), word(first, "class")) == 0)
-                        end++;
+                char classes[200];
+                size_t horizons = forecast_horizons(rows, at);
+                size_t next = at + horizons;
+                snprintf(classes, sizeof(classes), "%s", say_word(json_array_get(rows, at), "class"));
+                for (; next < count && forecast_is_same(rows, at, next, horizons); next += horizons)
+                        say_append(classes, sizeof(classes), ", %s",
+                                   say_word(json_array_get(rows, next), "class"));
                 if (at)
                         fputc('\n', o->to);
-                forecast_block(o, rows, at, end - at);
-                at = end;
+                forecast_block(o, rows, at, horizons, classes);
+                at = next;
         }
 }
 
@@ -385,8 +424,8 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
                 char text[400];
                 if (ctl->out.format != OUT_TABLE || !announced || !*announced)
                         continue;
-                snprintf(text, sizeof(text), "%s %+.1f%s%s", announced, number(row, "caution"),
-                         word(row, "drivers")[0] ? ", " : "", word(row, "drivers"));
+                snprintf(text, sizeof(text), "%s %+.1f%s%s", announced, say_number(row, "caution"),
+                         say_word(row, "drivers")[0] ? ", " : "", say_word(row, "drivers"));
                 json_object_set_new(row, "drivers", json_string(text));
         }
         if (rows && words > 0 && json_array_size(rows) == 0)
@@ -406,16 +445,41 @@ int command_forecast(struct ctl *ctl, int argc, char **argv)
 static void feed_next_words(const json_t *row, char *to, size_t room)
 {
         char in[16];
-        double start = number(row, "next_start_s"), end = number(row, "next_end_s");
+        double start = say_number(row, "next_start_s"), end = say_number(row, "next_end_s");
         double now = (double)time(NULL);
         if (isnan(start))
                 snprintf(to, room, "-");
         else if (start <= now)
                 snprintf(to, room, "now, for %s: %s", dog_units_time_text((int64_t)((end - now) * 1e9), in),
-                         word(row, "next"));
+                         say_word(row, "next"));
         else
                 snprintf(to, room, "in %s: %s", dog_units_time_text((int64_t)((start - now) * 1e9), in),
-                         word(row, "next"));
+                         say_word(row, "next"));
+}
+
+/* What is wrong with a feed, and what was left out of it; each row knows of the one process that fetches all.
+ */
+static void feeds_notes_print(const struct out *o, const json_t *rows)
+{
+        char text[600];
+        size_t i;
+        const json_t *row;
+        json_array_foreach(rows, i, row)
+        {
+                const char *trouble = say_word(row, "trouble"), *left_out = say_word(row, "left_out");
+                snprintf(text, sizeof(text), "%s: %s", say_word(row, "feed"), trouble);
+                if (*trouble)
+                        note_print(o, text);
+                snprintf(text, sizeof(text), "%s: not taken: %s", say_word(row, "feed"), left_out);
+                if (*left_out)
+                        note_print(o, text);
+        }
+        double deaths = say_number(json_array_get(rows, 0), "fetcher_deaths");
+        snprintf(text, sizeof(text),
+                 "the process that fetches feeds has died %.0f time%s and was started again", deaths,
+                 deaths > 1 ? "s" : "");
+        if (deaths > 0)
+                note_print(o, text);
 }
 
 int command_feeds(struct ctl *ctl, int argc, char **argv)
@@ -441,8 +505,9 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
         json_array_foreach(rows, i, row)
         {
                 char text[200];
-                double age = number(row, "age_s");
-                if (strcmp(word(row, "state"), "fresh") != 0 && strcmp(word(row, "state"), "new") != 0)
+                double age = say_number(row, "age_s");
+                if (strcmp(say_word(row, "state"), "fresh") != 0 &&
+                    strcmp(say_word(row, "state"), "new") != 0)
                         code = EXIT_DEGRADED;
                 feed_next_words(row, text, sizeof(text));
                 json_object_set_new(row, "coming", json_string(text));
@@ -454,9 +519,8 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                 fprintf(ctl->out.to, "no feeds are configured; see \"feeds\" in sundog.conf(5)\n");
         else
                 out_rows(&ctl->out, rows, column);
-        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "trouble")[0])
-                fprintf(ctl->out.to, "%s!%s %s: %s\n", out_colour(&ctl->out, "yellow"),
-                        out_colour(&ctl->out, "plain"), word(row, "feed"), word(row, "trouble"));
+        if (ctl->out.format == OUT_TABLE)
+                feeds_notes_print(&ctl->out, rows);
         json_decref(rows);
         return code;
 }
@@ -536,17 +600,17 @@ static void event_print(const struct ctl *ctl, const json_t *e)
                 return;
         }
         char time[32];
-        const char *grade = word(e, "grade");
+        const char *grade = say_word(e, "grade");
         const char *colour = strcmp(grade, "helped") == 0 ? "green"
                              : strcmp(grade, "hurt") == 0 ? "red"
                                                           : "plain";
-        if (strcmp(word(e, "event"), "alert") == 0 || strcmp(word(e, "event"), "dead") == 0 ||
-            strcmp(word(e, "event"), "silent") == 0 || strncmp(word(e, "event"), "evicted", 7) == 0)
+        if (strcmp(say_word(e, "event"), "alert") == 0 || strcmp(say_word(e, "event"), "dead") == 0 ||
+            strcmp(say_word(e, "event"), "silent") == 0 || strncmp(say_word(e, "event"), "evicted", 7) == 0)
                 colour = "yellow";
         ctl_time_text((int64_t)json_integer_value(json_object_get(e, "at_wall_ns")), time);
-        int begin = fprintf(o->to, "%s %-13s ", time, word(e, "event"));
+        int begin = fprintf(o->to, "%s %-13s ", time, say_word(e, "event"));
         fputs(out_colour(o, colour), o->to);
-        out_wrapped(o, word(e, "text"), begin > 0 ? (size_t)begin : 0);
+        out_wrapped(o, say_word(e, "text"), begin > 0 ? (size_t)begin : 0);
         fputs(out_colour(o, "plain"), o->to);
         fflush(o->to);
 }

@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "core/reason.h"
 #include "daemon/decision.h"
+#include "daemon/say.h"
 
 #include <errno.h>
 #include <math.h>
@@ -60,12 +61,6 @@ static void interrupted(int signal_number)
 {
         (void)signal_number;
         is_interrupted = 1;
-}
-
-static double number_at(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
 }
 
 static const char *word_at(const json_t *o, const char *key)
@@ -127,14 +122,14 @@ static void weather_update(struct demo *d)
         if (!stats)
                 return;
         if (json_is_true(json_object_get(stats, "is_playing")) && !v->doing[0])
-                v->at_s = number_at(stats, "t_ms") / 1e3;
+                v->at_s = say_number(stats, "t_ms") / 1e3;
         for (unsigned p = 0; p < v->paths; p++) {
                 char link[8];
                 snprintf(link, sizeof(link), "p%u", p);
                 const json_t *ab =
                         json_object_get(json_object_get(json_object_get(stats, "links"), link), "ab");
-                v->path[p].delay_ms = number_at(ab, "delay_ms");
-                v->path[p].loss = number_at(ab, "loss");
+                v->path[p].delay_ms = say_number(ab, "delay_ms");
+                v->path[p].loss = say_number(ab, "loss");
                 float now = (float)(v->path[p].loss >= 0.5 ? -1 : v->path[p].delay_ms);
                 bool is_worse = now < 0 || (d->worst[p] >= 0 && now > d->worst[p]);
                 if (isnan(d->worst[p]) || is_worse)
@@ -164,10 +159,10 @@ static void call_update(struct demo *d)
         *end = 0;
         char *begin = strrchr(tail, '\n');
         json_t *j = json_loads(begin ? begin + 1 : tail, 0, NULL);
-        double received = number_at(j, "received");
-        double late = number_at(j, "late");
+        double received = say_number(j, "received");
+        double late = say_number(j, "late");
         if (received > 0) {
-                double lost = number_at(j, "highest") + 1 - received;
+                double lost = say_number(j, "highest") + 1 - received;
                 v->call[v->phase] =
                         (struct demo_call){(unsigned)(received - late), (unsigned)late, (unsigned)lost};
         }
@@ -187,8 +182,8 @@ static void carriers_update(struct demo *d)
                 struct demo_path *p = &v->path[i];
                 char text[256];
                 char *rest = NULL;
-                p->p_bad = number_at(row, "p_near");
-                p->score = number_at(row, "score");
+                p->p_bad = say_number(row, "p_near");
+                p->score = say_number(row, "score");
                 p->carries_call = p->copies_call = p->carries_download = false;
                 snprintf(text, sizeof(text), "%s", word_at(row, "carries"));
                 for (char *w = strtok_r(text, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
@@ -208,7 +203,7 @@ static void decision_update(struct demo *d)
                 const json_t *e = json_array_get(events, i);
                 if (strcmp(word_at(e, "event"), "decision") != 0)
                         continue;
-                unsigned id = (unsigned)number_at(e, "id");
+                unsigned id = (unsigned)say_number(e, "id");
                 v->decisions = id > v->decisions ? id : v->decisions;
                 if (strcmp(word_at(e, "subject"), "call") != 0)
                         continue;
@@ -269,8 +264,8 @@ static void download_end(struct demo *d, unsigned phase)
         snprintf(name, sizeof(name), "download%u.json", phase);
         json_t *j = file_json(d, name);
         const json_t *sum = json_object_get(json_object_get(j, "end"), "sum_received");
-        if (!json_object_get(j, "error") && number_at(sum, "bytes") >= (double)v->download_bytes)
-                v->download_s[phase] = number_at(sum, "seconds");
+        if (!json_object_get(j, "error") && say_number(sum, "bytes") >= (double)v->download_bytes)
+                v->download_s[phase] = say_number(sum, "seconds");
         json_decref(j);
         for (unsigned p = 0; p < v->paths && phase == 1; p++)
                 v->path[p].carries_download = false;
@@ -334,12 +329,12 @@ static int play(struct demo *d)
 
 static double at_s(const struct demo *d, const json_t *decision)
 {
-        return (number_at(decision, "at_ns") - (double)d->zero_ns[2]) / 1e9;
+        return (say_number(decision, "at_ns") - (double)d->zero_ns[2]) / 1e9;
 }
 
 static double saved_ms(const json_t *decision)
 {
-        double saved = number_at(decision, "bad_without_ms") - number_at(decision, "bad_with_ms");
+        double saved = say_number(decision, "bad_without_ms") - say_number(decision, "bad_with_ms");
         return isnan(saved) ? 0 : saved;
 }
 
@@ -388,7 +383,7 @@ static const json_t *telling(const struct demo *d, const char *act, const json_t
                     !act_fits(one, act) || at_s(d, one) < 0)
                         continue;
                 double more = best ? saved_ms(one) - saved_ms(best) : 1;
-                if (more > 0 || (more >= 0 && number_at(one, "p_without") > number_at(best, "p_without")))
+                if (more > 0 || (more >= 0 && say_number(one, "p_without") > say_number(best, "p_without")))
                         best = one;
         }
         return best;
@@ -521,9 +516,9 @@ static double call_bytes(const struct demo *d)
         json_t *link;
         double bytes = 0;
         json_object_foreach(json_object_get(stats, "links"), name, link) bytes +=
-                number_at(json_object_get(link, "ab"), "in_bytes");
-        bytes -= number_at(is, "inner_bytes") - number_at(was, "inner_bytes") +
-                 TUNNEL_AROUND * (number_at(is, "sent_copies") - number_at(was, "sent_copies"));
+                say_number(json_object_get(link, "ab"), "in_bytes");
+        bytes -= say_number(is, "inner_bytes") - say_number(was, "inner_bytes") +
+                 TUNNEL_AROUND * (say_number(is, "sent_copies") - say_number(was, "sent_copies"));
         json_decref(stats);
         json_decref(first);
         json_decref(last);
@@ -535,23 +530,23 @@ static json_t *table_make(const struct demo *d)
         json_t *alone = file_json(d, "call1.json");
         json_t *with = file_json(d, "call2.json");
         json_t *rows = json_array();
-        double sent = number_at(with, "sent");
+        double sent = say_number(with, "sent");
         double bytes = call_bytes(d);
         char what[64];
-        row_add(rows, "packets", "packets of the call", "packets", number_at(alone, "sent"), sent);
+        row_add(rows, "packets", "packets of the call", "packets", say_number(alone, "sent"), sent);
         row_add(rows, "bad_packets", "late or lost", "packets",
-                number_at(alone, "late") + number_at(alone, "lost"),
-                number_at(with, "late") + number_at(with, "lost"));
-        row_add(rows, "bad_share", "late or lost", "share", number_at(alone, "bad_share"),
-                number_at(with, "bad_share"));
-        row_add(rows, "lost_packets", "  of them lost", "packets", number_at(alone, "lost"),
-                number_at(with, "lost"));
-        row_add(rows, "longest_gap_ms", "longest gap", "ms", number_at(alone, "longest_gap_ms"),
-                number_at(with, "longest_gap_ms"));
+                say_number(alone, "late") + say_number(alone, "lost"),
+                say_number(with, "late") + say_number(with, "lost"));
+        row_add(rows, "bad_share", "late or lost", "share", say_number(alone, "bad_share"),
+                say_number(with, "bad_share"));
+        row_add(rows, "lost_packets", "  of them lost", "packets", say_number(alone, "lost"),
+                say_number(with, "lost"));
+        row_add(rows, "longest_gap_ms", "longest gap", "ms", say_number(alone, "longest_gap_ms"),
+                say_number(with, "longest_gap_ms"));
         snprintf(what, sizeof(what), "download of %.1f MB", (double)d->view.download_bytes / 1e6);
         row_add(rows, "download_s", what, "s", d->view.download_s[1], d->view.download_s[2]);
-        row_add(rows, "call_bytes", "bytes sent for the call", "bytes", number_at(alone, "sent") * CALL_FRAME,
-                bytes);
+        row_add(rows, "call_bytes", "bytes sent for the call", "bytes",
+                say_number(alone, "sent") * CALL_FRAME, bytes);
         row_add(rows, "call_copies", "  in copies of one, with probes", "copies", 1,
                 bytes / (sent * (CALL_INNER + TUNNEL_AROUND)));
         static const char *const grade[][3] = {

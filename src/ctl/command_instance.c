@@ -2,37 +2,14 @@
 #include "base/array.h"
 #include "ctl/client.h"
 #include "ctl/command.h"
+#include "daemon/say.h"
 
 #include <math.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char *word(const json_t *o, const char *key)
-{
-        const char *s = json_string_value(json_object_get(o, key));
-        return s ? s : "-";
-}
-
-static double number(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
-static void append(char *to, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void append(char *to, size_t room, const char *format, ...)
-{
-        size_t used = strlen(to);
-        va_list args;
-        va_start(args, format);
-        vsnprintf(to + used, room - used, format, args);
-        va_end(args);
-}
 
 /* ---- vips ---- */
 
@@ -52,9 +29,9 @@ void ctl_vips_print(const struct ctl *ctl, const json_t *rows)
         out_rows(&ctl->out, rows, column);
         size_t i;
         const json_t *row;
-        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && word(row, "mode_why")[0])
-                fprintf(ctl->out.to, "%s is not aligned with all: %s\n", word(row, "vip"),
-                        word(row, "mode_why"));
+        json_array_foreach(rows, i, row) if (ctl->out.format == OUT_TABLE && say_word(row, "mode_why")[0])
+                fprintf(ctl->out.to, "%s is not aligned with all: %s\n", say_word(row, "vip"),
+                        say_word(row, "mode_why"));
 }
 
 struct vips_args {
@@ -122,31 +99,31 @@ static json_t *instances_for_people(const json_t *rows)
                 char path[48] = "";
                 char host[48] = "";
                 char risk[64];
-                double rtt = number(row, "rtt_ms");
-                double loss = number(row, "loss");
-                double answer = number(row, "response_ms");
+                double rtt = say_number(row, "rtt_ms");
+                double loss = say_number(row, "loss");
+                double answer = say_number(row, "response_ms");
                 char answers[16] = "-";
-                ctl_risk_bars(row, risk, sizeof(risk));
+                out_risk_bars(row, risk, sizeof(risk));
                 /* All three in digits, too: a grade, not up or down. */
                 char *space = strchr(risk, ' ');
                 if (space) {
                         *space = 0;
-                        append(risk, sizeof(risk), " %.0f/%.0f/%.0f%%", 100 * number(row, "p_near"),
-                               100 * number(row, "p_middle"), 100 * number(row, "p_far"));
+                        say_append(risk, sizeof(risk), " %.0f/%.0f/%.0f%%", 100 * say_number(row, "p_near"),
+                                   100 * say_number(row, "p_middle"), 100 * say_number(row, "p_far"));
                 }
                 if (!isnan(answer))
                         snprintf(answers, sizeof(answers), answer < 10 ? "%.1fms" : "%.0fms", answer);
                 if (isnan(rtt))
-                        append(path, sizeof(path), "-");
+                        say_append(path, sizeof(path), "-");
                 else
-                        append(path, sizeof(path), rtt < 10 ? "%.1fms" : "%.0fms", rtt);
+                        say_append(path, sizeof(path), rtt < 10 ? "%.1fms" : "%.0fms", rtt);
                 if (loss > 0)
-                        append(path, sizeof(path), " %.0f%%", 100 * loss);
-                if (isnan(number(row, "cpu")))
-                        append(host, sizeof(host), "-");
+                        say_append(path, sizeof(path), " %.0f%%", 100 * loss);
+                if (isnan(say_number(row, "cpu")))
+                        say_append(host, sizeof(host), "-");
                 else
-                        append(host, sizeof(host), "%.0f/%.0f/%.0f%%", 100 * number(row, "cpu"),
-                               100 * number(row, "memory"), 100 * fmax(0, number(row, "stall")));
+                        say_append(host, sizeof(host), "%.0f/%.0f/%.0f%%", 100 * say_number(row, "cpu"),
+                                   100 * say_number(row, "memory"), 100 * fmax(0, say_number(row, "stall")));
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "path", json_string(path));
                 json_object_set_new(copy, "answer", json_string(answers));
@@ -176,7 +153,7 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
         bool is_host = false;
         size_t k;
         const json_t *one;
-        json_array_foreach(rows, k, one) is_host |= !isnan(number(one, "cpu"));
+        json_array_foreach(rows, k, one) is_host |= !isnan(say_number(one, "cpu"));
         for (size_t i = 0; i < ARRAY_SIZE(column); i++)
                 if (is_host || !column[i].key || strcmp(column[i].key, "host") != 0)
                         shown[columns++] = column[i];
@@ -279,16 +256,16 @@ static int drain_wait(struct ctl *ctl, struct client *c, const char *name, int64
         int code = EXIT_DEGRADED;
         alarm((unsigned)((limit_ns + 999999999) / 1000000000));
         while (code == EXIT_DEGRADED && (event = client_next(c))) {
-                bool is_ours = strcmp(word(event, "subject"), name) == 0;
-                if (is_ours && strcmp(word(event, "event"), "drained") == 0)
+                bool is_ours = strcmp(say_word(event, "subject"), name) == 0;
+                if (is_ours && strcmp(say_word(event, "event"), "drained") == 0)
                         code = EXIT_FINE;
-                else if (is_ours && strcmp(word(event, "event"), "undrain") == 0)
+                else if (is_ours && strcmp(say_word(event, "event"), "undrain") == 0)
                         code = EXIT_REFUSED;
-                bool is_worth_telling = is_ours || strcmp(word(event, "from"), name) == 0;
+                bool is_worth_telling = is_ours || strcmp(say_word(event, "from"), name) == 0;
                 /* As one document of JSON it is the last word that counts. */
                 bool is_last = code != EXIT_DEGRADED;
                 if (is_worth_telling && format == OUT_TABLE)
-                        fprintf(ctl->out.to, "%s\n", word(event, "text"));
+                        fprintf(ctl->out.to, "%s\n", say_word(event, "text"));
                 else if (is_worth_telling && (format == OUT_JSONL || is_last))
                         out_object(&ctl->out, event);
                 fflush(ctl->out.to);
@@ -341,7 +318,7 @@ int command_drain(struct ctl *ctl, int argc, char **argv)
                 fprintf(ctl->out.to, "%s is used again, once it has been well for a while\n", argv[0]);
         if (is_table && !a.is_undone)
                 fprintf(ctl->out.to, "%s serves %.0f protected connections; they are carried over%s\n",
-                        argv[0], number(answer, "serves"), is_waiting ? " ..." : "");
+                        argv[0], say_number(answer, "serves"), is_waiting ? " ..." : "");
         fflush(ctl->out.to);
         json_decref(answer);
         if (is_waiting) {
@@ -387,10 +364,10 @@ int command_forgive(struct ctl *ctl, int argc, char **argv)
         else if (json_is_true(json_object_get(row, "was_barred")))
                 fprintf(ctl->out.to,
                         "requests \"%s\" of %s are protected again from the next connection on\n",
-                        word(row, "request"), word(row, "vip"));
+                        say_word(row, "request"), say_word(row, "vip"));
         else
                 fprintf(ctl->out.to, "requests \"%s\" of %s were protected all the time\n",
-                        word(row, "request"), word(row, "vip"));
+                        say_word(row, "request"), say_word(row, "vip"));
         json_decref(row);
         return code;
 }
@@ -420,20 +397,22 @@ static json_t *promote_question(const struct promote_args *a, const char *what, 
 
 static void promote_say(const struct ctl *ctl, const json_t *p, bool is_done)
 {
-        double movable = number(p, "movable");
-        double bound = number(p, "bound");
+        double movable = say_number(p, "movable");
+        double bound = say_number(p, "bound");
         const char *verb = is_done ? "moved" : "would be moved";
         if (json_object_get(p, "client"))
-                fprintf(ctl->out.to, "the connection of %s to %s %s from %s to %s\n", word(p, "client"),
-                        word(p, "vip"), is_done ? "was moved" : "would be moved", word(p, "from"),
-                        word(p, "to"));
+                fprintf(ctl->out.to, "the connection of %s to %s %s from %s to %s\n", say_word(p, "client"),
+                        say_word(p, "vip"), is_done ? "was moved" : "would be moved", say_word(p, "from"),
+                        say_word(p, "to"));
         else
                 fprintf(ctl->out.to, "%.0f connection%s of %s %s to their standbys now",
-                        movable - number(p, "failed"), movable == 1 ? "" : "s", word(p, "instance"), verb);
+                        movable - say_number(p, "failed"), movable == 1 ? "" : "s", say_word(p, "instance"),
+                        verb);
         if (json_object_get(p, "instance"))
                 fprintf(ctl->out.to, bound > 0 ? "; %.0f without a standby stay\n" : "\n", bound);
-        if (number(p, "failed") > 0)
-                fprintf(ctl->out.to, "%.0f ended, or lost their standby, meanwhile\n", number(p, "failed"));
+        if (say_number(p, "failed") > 0)
+                fprintf(ctl->out.to, "%.0f ended, or lost their standby, meanwhile\n",
+                        say_number(p, "failed"));
 }
 
 int command_promote(struct ctl *ctl, int argc, char **argv)
@@ -475,7 +454,7 @@ int command_promote(struct ctl *ctl, int argc, char **argv)
                 promote_say(ctl, done, true);
         else
                 out_object(&ctl->out, done);
-        if (number(done, "failed") > 0)
+        if (say_number(done, "failed") > 0)
                 code = EXIT_DEGRADED;
         json_decref(done);
         return code;

@@ -1,6 +1,7 @@
 #include "ctl/out.h"
 
 #include "base/units.h"
+#include "daemon/say.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -278,4 +279,19 @@ void out_object(const struct out *o, const json_t *object)
                 cell_text(value, &plain, cell);
                 fprintf(o->to, "%-18s %s\n", key, cell);
         }
+}
+
+void out_risk_bars(const json_t *row, char *to, size_t room)
+{
+        static const char *const bar[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+        static const char *const key[] = {"p_near", "p_middle", "p_far"};
+        to[0] = 0;
+        for (int i = 0; i < 3; i++) {
+                double p = say_number(row, key[i]);
+                int at = isnan(p) ? 0 : (int)(p * 7.999);
+                say_append(to, room, "%s", bar[at < 0 ? 0 : at > 7 ? 7 : at]);
+        }
+        double p = say_number(row, "p_near");
+        if (!isnan(p))
+                say_append(to, room, " %.0f%%", 100 * p);
 }

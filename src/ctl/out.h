@@ -43,3 +43,6 @@ void out_wrapped(const struct out *o, const char *text, size_t at);
 const char *out_colour(const struct out *o, const char *name);
 /** Width of a text on a terminal: UTF-8 code points. */
 size_t out_width(const char *text);
+/** The chance at the near, middle and far horizon (p_near, p_middle, p_far) as bars a person can compare at a
+ * glance: "▁▂▅ 3%". */
+void out_risk_bars(const json_t *row, char *to, size_t room);

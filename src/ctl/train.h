@@ -21,6 +21,10 @@ typedef void train_note_fn(const void *of, char *to, size_t room);
  * @return EXIT_FINE when it is done; else an exit code after a sentence
  */
 int train_work(const struct train_args *a, struct dog_gbt_jobs *jobs, train_note_fn *note, const void *of);
+/** From here on Ctrl-C and an ordinary kill ask for an orderly end; the second one ends at once. */
+void train_listen(void);
+/** Paths: goes on from OUT.part when there is one. An exit code. */
+int train_paths(struct ctl *ctl, const struct train_args *a);
 /** Nodes and overload; kind is enum dog_model_kind. An exit code. */
 int train_nodes(struct ctl *ctl, const struct train_args *a, int kind);
 /** Write the file, say what it scores, and take OUT.part away. */

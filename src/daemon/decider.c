@@ -1045,8 +1045,8 @@ static int decider_begin(struct decider *d, const struct decider_options *o, str
         dog_ledger_listen(dog_loop_ledger(d->loop), decider_ledger, d);
         /* The socket before the data plane: a second sundogd is refused before it has touched anything. */
         int rc = dog_api_open(&d->api, &d->uv, d->config->api.socket, decider_answer, d, e);
-        if (rc == 0 && d->feeds)
-                rc = feeds_open(d->feeds, &d->uv, decider_feed_tell, d, e);
+        if (rc == 0)
+                rc = feeds_open(&d->feeds, d->config, d->hands, &d->uv, decider_feed_tell, d, e);
         if (rc == 0 && d->config->tunnels)
                 rc = host_begin(d, e);
         if (rc == 0)
@@ -1119,14 +1119,6 @@ int decider_main(struct dog_hands_client *hands, void *data)
         const struct decider_options *o = data;
         struct decider *d = calloc(1, sizeof(*d));
         struct dog_err e = {0};
-        /* With feeds, the filter comes here: what fetches them is started first, and nothing after it. */
-        if (d && o->config->feeds &&
-            (feeds_start(&d->feeds, o->config, &e) < 0 || dog_seccomp_enter(DOG_SECCOMP_STRICT, &e) < 0)) {
-                dog_log(DOG_LOG_ERROR, "cannot start: %s", e.text);
-                feeds_free(d->feeds);
-                free(d);
-                return 1;
-        }
         if (!d || uv_loop_init(&d->uv) < 0) {
                 free(d);
                 dog_log(DOG_LOG_ERROR, "event=start error=\"out of memory\"");
@@ -1253,7 +1245,14 @@ int decider_policy(const struct dog_config *config, struct dog_hands_policy *pol
                 if (rc < 0)
                         return rc;
         }
-        return front_policy(config, policy, e);
+        int rc = config->feeds ? dog_hands_policy_helper(policy,
+                                                         &(struct dog_hands_helper){.name = FEEDS_HELPER,
+                                                                                    .user = config->user,
+                                                                                    .run = feeds_fetch,
+                                                                                    .data = config},
+                                                         e)
+                               : 0;
+        return rc < 0 ? rc : front_policy(config, policy, e);
 }
 
 /* Make the folder a file is in, if it is missing, and give it to the user. */

@@ -135,18 +135,6 @@ static void say(struct text *t, const char *format, ...)
         t->used += n > 0 ? (size_t)n : 0;
 }
 
-static const char *word(const json_t *o, const char *key)
-{
-        const char *s = json_string_value(json_object_get(o, key));
-        return s ? s : "-";
-}
-
-static double number(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
 static void say_set(struct text *t, const json_t *set)
 {
         size_t i;
@@ -189,21 +177,32 @@ static void say_existing(struct text *t, const json_t *d)
                             at + 2);
                 }
         }
-        double was = number(d, "protected_share_was");
-        double is = number(d, "protected_share");
+        double was = say_number(d, "protected_share_was");
+        double is = say_number(d, "protected_share");
         if (isfinite(is) && isfinite(was) && fabs(is - was) > 0.005)
                 say(t, "%sof new connections %.0f%% are protected, %.0f%% before",
                     said ? "; " : "\nexisting  ", 100 * is, 100 * was);
 }
 
-static void say_belief(struct text *t, const char *who, const json_t *b)
+/* "1 s"; a decision that an earlier release wrote down does not say how far the near horizon was. */
+static void say_near(struct text *t, const json_t *d)
 {
-        say(t, "%s: %.0f%% to break the promise within the near horizon", who, 100 * number(b, "p_near"));
-        if (isfinite(number(b, "rtt_ms")))
-                say(t, ", rtt %.1f ms +- %.1f", number(b, "rtt_ms"), number(b, "rtt_spread_ms"));
-        if (isfinite(number(b, "loss")))
-                say(t, ", loss %.2f%%", 100 * number(b, "loss"));
-        say(t, ", score %.0f%s", number(b, "score"),
+        double s = say_number(json_array_get(json_object_get(d, "calibrations"), 0), "horizon_s");
+        if (isfinite(s))
+                say(t, "%.3g s", s);
+        else
+                say(t, "the near horizon");
+}
+
+static void say_belief(struct text *t, const char *who, const json_t *d, const json_t *b)
+{
+        say(t, "%s: %.0f%% to break the promise within ", who, 100 * say_number(b, "p_near"));
+        say_near(t, d);
+        if (isfinite(say_number(b, "rtt_ms")))
+                say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
+        if (isfinite(say_number(b, "loss")))
+                say(t, ", loss %.2f%%", 100 * say_number(b, "loss"));
+        say(t, ", score %.0f%s", say_number(b, "score"),
             json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
         if (!json_is_true(json_object_get(b, "is_armed")))
                 say(t, " (model disarmed: persistence decides)");
@@ -212,13 +211,13 @@ static void say_belief(struct text *t, const char *who, const json_t *b)
 static void say_reasons(struct text *t, const json_t *b)
 {
         char text[400];
-        if (word(b, "hint")[0] && strcmp(word(b, "hint"), "-") != 0)
-                say(t, "; %s", word(b, "hint"));
-        if (word(b, "announced")[0] && strcmp(word(b, "announced"), "-") != 0)
-                say(t, "; %s: log-odds %+.1f", word(b, "announced"), number(b, "caution"));
+        if (say_word(b, "hint")[0] && strcmp(say_word(b, "hint"), "-") != 0)
+                say(t, "; %s", say_word(b, "hint"));
+        if (say_word(b, "announced")[0] && strcmp(say_word(b, "announced"), "-") != 0)
+                say(t, "; %s: log-odds %+.1f", say_word(b, "announced"), say_number(b, "caution"));
         reasons_drivers_text(json_object_get(b, "drivers"), text, sizeof(text));
         if (text[0])
-                say(t, "\ndrivers   %s (%s, in log-odds)", text, word(b, "model"));
+                say(t, "\ndrivers   %s (%s, in log-odds)", text, say_word(b, "model"));
         reasons_voices_text(json_object_get(b, "voices"), text, sizeof(text));
         if (text[0])
                 say(t, "\nvoices    %s", text);
@@ -237,11 +236,11 @@ static void say_record(struct text *t, const json_t *d)
         {
                 if (json_is_object(row))
                         say(t, "%s%.3g s: %s", said++ ? "; " : "\nrecord    at such a risk, ",
-                            number(row, "horizon_s"), word(row, "text"));
+                            say_number(row, "horizon_s"), say_word(row, "text"));
         }
         /* Of a decision that an earlier release wrote down. */
         if (!said && json_object_get(d, "calibration"))
-                say(t, "\nrecord    at such a risk, %s", word(d, "calibration"));
+                say(t, "\nrecord    at such a risk, %s", say_word(d, "calibration"));
 }
 
 static enum dog_reason reason_of(const char *name)
@@ -260,11 +259,11 @@ char *decision_text(const json_t *d)
                 return NULL;
         const json_t *before = json_object_get(d, "belief_before");
         const json_t *chosen = json_object_get(d, "belief_chosen");
-        bool has_moved = strcmp(word(d, "act"), "move") == 0;
+        bool has_moved = strcmp(say_word(d, "act"), "move") == 0;
         const json_t *weights = json_object_get(d, "weights");
         say(&t, "d-%lld %s %s %s: %s ", (long long)json_integer_value(json_object_get(d, "id")),
-            json_object_get(d, "time") ? word(d, "time") : "", weights ? "vip" : "class", word(d, "group"),
-            word(d, "act"));
+            json_object_get(d, "time") ? say_word(d, "time") : "", weights ? "vip" : "class",
+            say_word(d, "group"), say_word(d, "act"));
         if (weights) {
                 say_weights(&t, json_object_get(d, "weights_was"));
                 say(&t, " -> ");
@@ -275,12 +274,13 @@ char *decision_text(const json_t *d)
                 say(&t, " -> ");
                 say_set(&t, json_object_get(d, "carries"));
         }
-        say(&t, "\nwhy       %s: %s\nbecause   ", word(d, "why"), dog_reason_help(reason_of(word(d, "why"))));
-        say_belief(&t, word(d, "from"), before);
+        say(&t, "\nwhy       %s: %s\nbecause   ", say_word(d, "why"),
+            dog_reason_help(reason_of(say_word(d, "why"))));
+        say_belief(&t, say_word(d, "from"), d, before);
         say_reasons(&t, before);
-        if (strcmp(word(d, "chosen"), word(d, "from")) != 0) {
+        if (strcmp(say_word(d, "chosen"), say_word(d, "from")) != 0) {
                 say(&t, "\n%s ", weights ? "instead of" : has_moved ? "chosen   " : "copy     ");
-                say_belief(&t, word(d, "chosen"), chosen);
+                say_belief(&t, say_word(d, "chosen"), d, chosen);
         }
         say(&t, "\ninstead  ");
         size_t i;
@@ -288,27 +288,27 @@ char *decision_text(const json_t *d)
         const json_t *m;
         json_array_foreach(json_object_get(d, "members"), i, m)
         {
-                if (strcmp(word(m, "member"), word(d, "from")) == 0 ||
-                    strcmp(word(m, "member"), word(d, "chosen")) == 0)
+                if (strcmp(say_word(m, "member"), say_word(d, "from")) == 0 ||
+                    strcmp(say_word(m, "member"), say_word(d, "chosen")) == 0)
                         continue;
                 if (json_is_true(json_object_get(m, "is_usable")))
-                        say(&t, "%s %s was forecast at %.0f%%", others ? ";" : "", word(m, "member"),
-                            100 * number(m, "p_near"));
+                        say(&t, "%s %s was forecast at %.0f%%", others ? ";" : "", say_word(m, "member"),
+                            100 * say_number(m, "p_near"));
                 else
-                        say(&t, "%s %s did not answer", others ? ";" : "", word(m, "member"));
+                        say(&t, "%s %s did not answer", others ? ";" : "", say_word(m, "member"));
                 others++;
         }
         say(&t, "%s\nhappened  ", others ? "" : " there was no other member");
-        if (strcmp(word(d, "grade"), "open") == 0)
+        if (strcmp(say_word(d, "grade"), "open") == 0)
                 say(&t, "the horizon has not passed");
         else
                 say(&t, "%.0f ms of broken promise, %.0f ms without the decision, of %.0f ms judged -> %s",
-                    number(d, "bad_with_ms"), number(d, "bad_without_ms"), number(d, "seen_ms"),
-                    word(d, "grade"));
+                    say_number(d, "bad_with_ms"), say_number(d, "bad_without_ms"), say_number(d, "seen_ms"),
+                    say_word(d, "grade"));
         say_record(&t, d);
         if (json_object_get(d, "refused"))
-                say(&t, "\nrefused   %s: %s", word(d, "refused"),
-                    dog_reason_help(reason_of(word(d, "refused"))));
+                say(&t, "\nrefused   %s: %s", say_word(d, "refused"),
+                    dog_reason_help(reason_of(say_word(d, "refused"))));
         say(&t, "\n");
         return t.at;
 }

@@ -2,9 +2,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hands/split.h"
 #include "sources/feed_fetch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,13 @@ struct feeds {
         struct dog_feed_settings settings[DOG_FEEDS_MAX];
         const char **affects[DOG_FEEDS_MAX];
         unsigned n;
-        int fd; /* to the process that fetches; -1: it is gone */
+        struct dog_hands_client *hands;
+        int fd;             /* to the process that fetches; -1: there was none yet */
+        bool is_lost;       /* it has died */
+        unsigned deaths;    /* so many have */
+        int pause_ms;       /* before the next one is started */
+        int64_t born_ns;    /* when this one was, or */
+        int64_t revived_ns; /* when the next one will be */
         struct dog_feeds *feeds;
         struct feeds_subject *path; /* PATH_SLOTS a tunnel */
         struct feeds_subject *instance;
@@ -142,13 +150,63 @@ static void feeds_news(void *user, unsigned feed, enum dog_feed_news what, const
 }
 
 static void feeds_timer(uv_timer_t *timer);
+static void feeds_readable(uv_poll_t *poll, int status, int events);
+
+/* Another process that fetches. What leads to it gets the number of the old one, which libuv knows. */
+static int feeds_revive(struct feeds *f, struct dog_err *e)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_HELPER_START);
+        struct dog_hands_reply r;
+        int fd = -1;
+        int rc = dog_hands_name_set(q.as.helper.name, FEEDS_HELPER, e);
+        if (rc == 0)
+                rc = dog_hands_call(f->hands, &q, &r, &fd, e);
+        if (rc < 0)
+                return rc;
+        if (f->fd < 0) {
+                f->fd = fd;
+        } else {
+                rc = dup3(fd, f->fd, O_CLOEXEC) < 0
+                             ? dog_err_set(e, -errno, "feeds: no descriptor: %s", strerror(errno))
+                             : 0;
+                close(fd);
+        }
+        f->born_ns = dog_clock_mono_ns();
+        return rc;
+}
 
 static void feeds_lost(struct feeds *f)
 {
+        char text[120];
+        int64_t now_ns = dog_clock_mono_ns();
         uv_poll_stop(&f->poll);
-        close(f->fd);
-        f->fd = -1;
-        dog_feeds_lost(f->feeds, dog_clock_mono_ns());
+        shutdown(f->fd, SHUT_RDWR); /* if it lives and is only confused, it ends of this */
+        f->is_lost = true;
+        f->deaths++;
+        f->pause_ms = dog_split_pause_ms(f->pause_ms, now_ns - f->born_ns);
+        f->revived_ns = now_ns + f->pause_ms * DOG_MS;
+        snprintf(
+                text, sizeof(text),
+                "the process that fetches feeds has died, %u time%s so far; another one is started in %.1f s",
+                f->deaths, f->deaths > 1 ? "s" : "", f->pause_ms / 1e3);
+        f->tell(f->user, "", true, text);
+        dog_feeds_lost(f->feeds, now_ns);
+}
+
+static void feeds_found(struct feeds *f, int64_t now_ns)
+{
+        struct dog_err e = {0};
+        if (feeds_revive(f, &e) < 0) {
+                f->pause_ms = dog_split_pause_ms(f->pause_ms, 0);
+                f->revived_ns = now_ns + f->pause_ms * DOG_MS;
+                dog_log(DOG_LOG_WARN, "feeds event=not-started why=\"%s\" again_in_ms=%d", e.text,
+                        f->pause_ms);
+                return;
+        }
+        f->is_lost = false;
+        dog_feeds_found(f->feeds);
+        uv_poll_start(&f->poll, UV_READABLE | UV_DISCONNECT, feeds_readable);
+        f->tell(f->user, "", false, "another process fetches feeds now");
 }
 
 /* Ask for what is due, and come back for the rest. */
@@ -157,9 +215,14 @@ static void feeds_turn(struct feeds *f)
         struct dog_feed_request request;
         int64_t now_ns = dog_clock_mono_ns();
         int64_t due_ns;
+        if (f->is_lost && now_ns >= f->revived_ns)
+                feeds_found(f, now_ns);
         while (dog_feeds_next(f->feeds, now_ns, &request, &due_ns))
-                if (f->fd >= 0 && send(f->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+                if (!f->is_lost && send(f->fd, &request, sizeof(request), MSG_NOSIGNAL) < 0 &&
+                    errno != EAGAIN)
                         feeds_lost(f);
+        if (f->is_lost && f->revived_ns < due_ns)
+                due_ns = f->revived_ns;
         int64_t wait_ms = (due_ns - now_ns) / DOG_MS + 1;
         uv_timer_start(&f->timer, feeds_timer, (uint64_t)(wait_ms > 1 ? wait_ms : 1), 0);
 }
@@ -189,7 +252,28 @@ static void feeds_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- life ---- */
 
-int feeds_start(struct feeds **to, const struct dog_config *config, struct dog_err *e)
+static int feeds_plans(struct feeds *f)
+{
+        const struct dog_config *c = f->config;
+        int rc = 0;
+        for (size_t i = 0; i < c->feeds && i < DOG_FEEDS_MAX && rc == 0; i++, f->n++)
+                rc = feeds_plan(&c->feed[i], &f->settings[i], &f->affects[i]);
+        return rc;
+}
+
+int feeds_fetch(int fd, const void *data)
+{
+        struct feeds f = {.config = data};
+        struct dog_err e = {.text = "out of memory"};
+        if (feeds_plans(&f) == 0 && dog_feed_fetcher_run(f.settings, f.n, fd, &e) == 0)
+                return 0;
+        dog_log(DOG_LOG_ERROR, "feeds event=not-started why=\"%s\"", e.text);
+        return 1;
+}
+
+int feeds_open(struct feeds **to, const struct dog_config *config, struct dog_hands_client *hands,
+               uv_loop_t *uv, void (*tell)(void *user, const char *feed, bool is_warning, const char *text),
+               void *user, struct dog_err *e)
 {
         *to = NULL;
         if (config->feeds == 0)
@@ -197,29 +281,18 @@ int feeds_start(struct feeds **to, const struct dog_config *config, struct dog_e
         struct feeds *f = calloc(1, sizeof(*f));
         if (!f)
                 return dog_err_set(e, -ENOMEM, "feeds: out of memory");
-        f->config = config;
-        f->fd = -1;
-        int rc = 0;
-        for (size_t i = 0; i < config->feeds && i < DOG_FEEDS_MAX && rc == 0; i++, f->n++)
-                rc = feeds_plan(&config->feed[i], &f->settings[i], &f->affects[i]);
-        rc = rc < 0 ? dog_err_set(e, rc, "feeds: out of memory")
-                    : dog_feed_fetcher_start(f->settings, f->n, &f->fd, e);
-        if (rc < 0)
-                feeds_free(f);
-        else
-                *to = f;
-        return rc;
-}
-
-int feeds_open(struct feeds *f, uv_loop_t *uv,
-               void (*tell)(void *user, const char *feed, bool is_warning, const char *text), void *user,
-               struct dog_err *e)
-{
-        f->tell = tell;
-        f->user = user;
-        int rc = dog_feeds_new(&f->feeds, f->settings, f->n, (uint64_t)dog_clock_wall_ns(), feeds_news, f, e);
-        if (rc == 0 && feeds_subjects(f) < 0)
-                rc = dog_err_set(e, -ENOMEM, "feeds: out of memory");
+        *f = (struct feeds){.config = config, .hands = hands, .fd = -1, .tell = tell, .user = user};
+        *to = f; /* whoever frees it */
+        int rc = feeds_plans(f);
+        if (rc == 0)
+                rc = dog_feeds_new(&f->feeds, f->settings, f->n, (uint64_t)dog_clock_wall_ns(), feeds_news, f,
+                                   e);
+        if (rc == 0)
+                rc = feeds_subjects(f);
+        if (rc == -ENOMEM)
+                return dog_err_set(e, rc, "feeds: out of memory");
+        if (rc == 0)
+                rc = feeds_revive(f, e);
         if (rc == 0 && (uv_poll_init(uv, &f->poll, f->fd) < 0 || uv_timer_init(uv, &f->timer) < 0))
                 rc = dog_err_set(e, -EIO, "feeds: the socket to the process that fetches cannot be polled");
         if (rc < 0)
@@ -294,7 +367,7 @@ static json_t *feeds_row(const struct feeds *f, unsigned i)
         if (v.next.end_s)
                 snprintf(next, sizeof(next), "%s", v.next.words[0] ? v.next.words : "(no words)");
         const struct dog_feed_settings *s = v.settings;
-        const char *state = f->fd < 0           ? "lost"
+        const char *state = f->is_lost          ? "lost"
                             : v.read_ns == 0    ? (v.failures ? "failing" : "new")
                             : v.is_stale        ? "STALE"
                             : v.failures_in_row ? "failing"
@@ -310,6 +383,10 @@ static json_t *feeds_row(const struct feeds *f, unsigned i)
                 return json_object();
         json_object_set_new(row, "age_s",
                             v.read_ns ? json_real((double)(now_ns - v.read_ns) / 1e9) : json_null());
+        char left_out[400];
+        dog_feed_left_out(v.dropped, left_out, sizeof(left_out));
+        json_object_set_new(row, "left_out", json_string(left_out));
+        json_object_set_new(row, "fetcher_deaths", json_integer((json_int_t)f->deaths));
         json_object_set_new(row, "due_s", json_real(fmax(0, (double)(v.due_ns - now_ns) / 1e9)));
         json_object_set_new(row, "next_start_s", v.next.end_s ? json_integer(v.next.start_s) : json_null());
         json_object_set_new(row, "next_end_s", v.next.end_s ? json_integer(v.next.end_s) : json_null());

@@ -5,6 +5,7 @@
  */
 #include "core/caution.h"
 #include "daemon/config.h"
+#include "hands/client.h"
 #include "sources/feed.h"
 
 #include <jansson.h>
@@ -12,15 +13,19 @@
 
 struct feeds;
 
+/** The name of the helper that fetches, and all it does: for hands' list. data is the configuration. */
+#define FEEDS_HELPER "feeds"
+int feeds_fetch(int fd, const void *data);
+
 /**
- * Start the process that fetches. Call it before there are threads and before the system-call filter.
- * @return 0 and *f NULL when the configuration has no feeds; a negative errno
+ * Begin to fetch: hands starts the process that does, and another one when it dies.
+ * @param hands  borrowed
+ * @param tell   gets every sentence: "feed" events; `feed` is "" where it is about all
+ * @return 0, and *f NULL when the configuration has no feeds; a negative errno
  */
-int feeds_start(struct feeds **f, const struct dog_config *config, struct dog_err *e);
-/** Begin to fetch. @param tell  gets every sentence: "feed" events */
-int feeds_open(struct feeds *f, uv_loop_t *uv,
-               void (*tell)(void *user, const char *feed, bool is_warning, const char *text), void *user,
-               struct dog_err *e);
+int feeds_open(struct feeds **f, const struct dog_config *config, struct dog_hands_client *hands,
+               uv_loop_t *uv, void (*tell)(void *user, const char *feed, bool is_warning, const char *text),
+               void *user, struct dog_err *e);
 /** Stop the handles; free with feeds_free() after the loop has ended. NULL is allowed, in both. */
 void feeds_close(struct feeds *f);
 void feeds_free(struct feeds *f);

@@ -75,12 +75,6 @@ static int digits_of(double share)
         return share >= 0.0995 || share < 0.00005 ? 0 : share < 0.00095 ? 2 : 1;
 }
 
-static double number(const json_t *o, const char *key)
-{
-        const json_t *v = json_object_get(o, key);
-        return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
 void reasons_drivers_text(const json_t *drivers, char *to, size_t room)
 {
         size_t i;
@@ -88,7 +82,7 @@ void reasons_drivers_text(const json_t *drivers, char *to, size_t room)
         to[0] = 0;
         json_array_foreach(drivers, i, d)
                 say_append(to, room, "%s%s %+.1f", i ? ", " : "",
-                           json_string_value(json_object_get(d, "feature")), number(d, "log_odds"));
+                           json_string_value(json_object_get(d, "feature")), say_number(d, "log_odds"));
 }
 
 void reasons_voices_text(const json_t *voices, char *to, size_t room)
@@ -98,7 +92,7 @@ void reasons_voices_text(const json_t *voices, char *to, size_t room)
         to[0] = 0;
         json_array_foreach(voices, i, v)
                 say_append(to, room, "%s%s %.0f %%", i ? ", " : "",
-                           json_string_value(json_object_get(v, "name")), 100 * number(v, "weight"));
+                           json_string_value(json_object_get(v, "name")), 100 * say_number(v, "weight"));
 }
 
 void reasons_modes_text(const json_t *modes, char *to, size_t room)
@@ -110,7 +104,7 @@ void reasons_modes_text(const json_t *modes, char *to, size_t room)
         json_array_foreach(modes, i, m)
         {
                 const char *name = json_string_value(json_object_get(m, "name"));
-                double p = number(m, "p");
+                double p = say_number(m, "p");
                 say_append(to, room, "%s%s ", said++ ? ", " : "", name);
                 if (isnan(p))
                         say_append(to, room, "not measured");

@@ -110,13 +110,10 @@ int main(int argc, char **argv)
         }
         char *text = config_text(config);
         struct decider_options decider = {.config = config, .config_text = text};
-        struct dog_split split = {
-                .policy = &policy,
-                .user = config->user && config->user[0] ? config->user : NULL,
-                .decider_main = is_removing ? decider_remove : decider_main,
-                /* A decider with feeds starts the process that fetches them, and then enters. */
-                .seccomp_later = config->feeds && !is_removing,
-                .data = &decider};
+        struct dog_split split = {.policy = &policy,
+                                  .user = config->user && config->user[0] ? config->user : NULL,
+                                  .decider_main = is_removing ? decider_remove : decider_main,
+                                  .data = &decider};
         /* Hands knows no kind: it is given the objects of all of them as one list. */
         const struct dog_hands_object *of_paths;
         const struct dog_hands_object *of_instances;

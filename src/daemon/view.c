@@ -377,7 +377,7 @@ static void expect_words(const struct dog_expect *x, const char *unit, double sc
         if (isnan(mean))
                 snprintf(to, room, "-");
         else
-                snprintf(to, room, "%.*f%s +-%.*f", digits_for(mean), mean, unit, digits_for(spread), spread);
+                snprintf(to, room, "%.*f ±%.*f %s", digits_for(mean), mean, digits_for(spread), spread, unit);
 }
 
 static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_t now_ns)

@@ -122,3 +122,19 @@ int dog_hands_ready(struct dog_hands_client *c, struct dog_err *e)
         struct dog_hands_reply r;
         return dog_hands_call(c, &q, &r, NULL, e);
 }
+
+int dog_hands_secret(struct dog_hands_client *c, const char *name, uint8_t key[DOG_SECRET_KEY],
+                     struct dog_err *e)
+{
+        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
+        struct dog_hands_reply reply;
+        int fd = -1;
+        int rc = dog_hands_name_set(ask.as.secret.name, name, e);
+        if (rc == 0)
+                rc = dog_hands_call(c, &ask, &reply, &fd, e);
+        if (rc == 0)
+                rc = dog_secret_key_read(key, fd, e);
+        if (fd >= 0)
+                close(fd);
+        return rc;
+}

@@ -7,6 +7,7 @@
  * gone, and then the decider should exit and be restarted together with it.
  */
 #include "hands/message.h"
+#include "hands/secret.h"
 
 #include <stdbool.h>
 
@@ -38,3 +39,12 @@ int dog_hands_ready(struct dog_hands_client *c, struct dog_err *e);
  */
 int dog_hands_call(struct dog_hands_client *c, struct dog_hands_request *request,
                    struct dog_hands_reply *reply, int *fd, struct dog_err *e);
+
+/**
+ * Read the key that hands knows by this name, anew from its file.
+ * @param key  the caller clears it when it is no longer needed
+ * @return 0; -EINVAL (no such name, or no key in the file), else what dog_hands_call() and dog_secret_open()
+ * say
+ */
+int dog_hands_secret(struct dog_hands_client *c, const char *name, uint8_t key[DOG_SECRET_KEY],
+                     struct dog_err *e);

@@ -83,6 +83,7 @@ static const struct message_row message_rows[] = {
         {DOG_HANDS_ROUTE_SET, NUMBER, AT(route.metric), 0, UINT32_MAX, "metric"},
         {DOG_HANDS_ROUTE_SET, NUMBER, AT(route.is_removed), 0, 1, "removal flag"},
         {DOG_HANDS_SECRET_OPEN, FIELD_NAME, AT(secret.name), 0, 0, "secret"},
+        {DOG_HANDS_HELPER_START, FIELD_NAME, AT(helper.name), 0, 0, "helper"},
 };
 
 const char *dog_hands_op_text(uint32_t op)

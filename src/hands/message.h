@@ -45,7 +45,8 @@
         X(TC_ATTACH, tc, "tc-attach")                                                                        \
         X(TC_DETACH, tc, "tc-detach")                                                                        \
         X(SOCKET_FRAMES, frames, "socket-frames")                                                            \
-        X(SOCKET_PING, ping, "socket-ping")
+        X(SOCKET_PING, ping, "socket-ping")                                                                  \
+        X(HELPER_START, helper, "helper-start")
 
 enum dog_hands_op {
         DOG_HANDS_NONE,
@@ -194,6 +195,12 @@ struct dog_hands_secret {
         char name[DOG_HANDS_NAME]; /**< a name of the policy, never a path */
 };
 
+/** Start a process of the policy's list; the descriptor that comes along leads to it. One of a name at a
+ * time. */
+struct dog_hands_helper_name {
+        char name[DOG_HANDS_NAME];
+};
+
 struct dog_hands_request {
         uint32_t version; /**< DOG_HANDS_VERSION */
         uint32_t op;      /**< enum dog_hands_op */
@@ -212,6 +219,7 @@ struct dog_hands_request {
                 struct dog_hands_ping ping;
                 struct dog_hands_route route;
                 struct dog_hands_secret secret;
+                struct dog_hands_helper_name helper;
         } as;
 };
 _Static_assert(sizeof(struct dog_hands_request) == 1240, "one size: all of it is checked");

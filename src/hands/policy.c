@@ -145,6 +145,27 @@ int dog_hands_policy_may_address(const struct dog_hands_policy *p, const struct 
                            dog_hands_address_text(address, text));
 }
 
+int dog_hands_policy_helper(struct dog_hands_policy *p, const struct dog_hands_helper *helper,
+                            struct dog_err *e)
+{
+        char name[DOG_HANDS_NAME];
+        if (p->n_helpers == DOG_HANDS_HELPERS)
+                return dog_err_set(e, -ENOSPC, "more than %d helpers", DOG_HANDS_HELPERS);
+        int rc = dog_hands_name_set(name, helper->name, e);
+        if (rc < 0)
+                return dog_err_prefix(e, rc, "helper");
+        p->helper[p->n_helpers++] = *helper;
+        return 0;
+}
+
+int dog_hands_policy_helper_of(const struct dog_hands_policy *p, const char *name)
+{
+        for (unsigned i = 0; i < p->n_helpers; i++)
+                if (strcmp(p->helper[i].name, name) == 0)
+                        return (int)i;
+        return -1;
+}
+
 const char *dog_hands_policy_secret_path(const struct dog_hands_policy *p, const char *name)
 {
         for (unsigned i = 0; i < p->n_secrets; i++)

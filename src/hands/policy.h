@@ -3,11 +3,12 @@
  * What hands may touch, whatever the decider asks. Filled by root from the configuration before
  * the split and never changed by a message. Ask of every operation: what would a decider do with
  * it that has been taken over? So a device must be named here (and as what), a UDP port, a routed
- * prefix and a secret too; pins stay below one folder; the memory of maps is bounded.
+ * prefix, a secret and a helper process too; pins stay below one folder; the memory of maps is bounded.
  *
  * The struct holds copies; it owns nothing and can be copied.
  */
 #include "base/err.h"
+#include "hands/helper.h"
 #include "hands/message.h"
 
 #include <stdbool.h>
@@ -18,6 +19,7 @@
 #define DOG_HANDS_PORTS      64
 #define DOG_HANDS_PREFIXES   64
 #define DOG_HANDS_SECRETS    192
+#define DOG_HANDS_HELPERS    4
 
 enum dog_hands_role {
         /**
@@ -31,7 +33,7 @@ enum dog_hands_role {
 struct dog_hands_policy {
         char pin_folder[128];    /**< absolute; made with mode 0700, a BPF file system is mounted if needed */
         uint64_t map_bytes_most; /**< all pinned maps together */
-        unsigned n_devices, n_ports, n_prefixes, n_secrets;
+        unsigned n_devices, n_ports, n_prefixes, n_secrets, n_helpers;
         struct {
                 char name[DOG_HANDS_NAME];
                 enum dog_hands_role role;
@@ -44,6 +46,7 @@ struct dog_hands_policy {
                 char name[DOG_HANDS_NAME];
                 char path[256];
         } secret[DOG_HANDS_SECRETS];
+        struct dog_hands_helper helper[DOG_HANDS_HELPERS];
 };
 
 /** Nothing allowed; the preset folder; 512 MiB of maps. */
@@ -57,6 +60,8 @@ int dog_hands_policy_port(struct dog_hands_policy *p, uint16_t low, uint16_t hig
 int dog_hands_policy_prefix(struct dog_hands_policy *p, const struct dog_hands_address *prefix,
                             struct dog_err *e);
 int dog_hands_policy_secret(struct dog_hands_policy *p, const char *name, const char *path,
+                            struct dog_err *e);
+int dog_hands_policy_helper(struct dog_hands_policy *p, const struct dog_hands_helper *helper,
                             struct dog_err *e);
 
 /** May this device be used as `role`? A tunnel's peer NAMEp counts as the tunnel. -EACCES says how to allow
@@ -76,6 +81,8 @@ int dog_hands_policy_may_address(const struct dog_hands_policy *p, const struct 
                                  struct dog_err *e);
 /** The path of a secret, or NULL. */
 const char *dog_hands_policy_secret_path(const struct dog_hands_policy *p, const char *name);
+/** Which of the helpers has this name; -1: none. */
+int dog_hands_policy_helper_of(const struct dog_hands_policy *p, const char *name);
 
 /** Read "10.0.0.1", "10.0.0.0/8", "fd00::1/64". A missing prefix means all bits. -EINVAL. */
 int dog_hands_address_parse(struct dog_hands_address *a, const char *text, struct dog_err *e);

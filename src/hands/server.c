@@ -9,10 +9,12 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct dog_hands_server {
@@ -20,6 +22,7 @@ struct dog_hands_server {
         const struct dog_hands_policy *policy;
         struct dog_bpf *bpf;
         bool is_ready;
+        int helper[DOG_HANDS_HELPERS]; /* process numbers; 0: not started */
 };
 
 /* Over all sessions of this process: a decider that misbehaves is respawned, the count stays. */
@@ -42,10 +45,20 @@ int dog_hands_server_new(struct dog_hands_server **out, int fd, const struct dog
         return 0;
 }
 
+/* Waited for by this, or by who waits for all (split.c): either way it is known whether it is still there. */
+static bool server_helper_lives(const struct dog_hands_server *s, int which)
+{
+        return s->helper[which] > 0 && waitpid(s->helper[which], NULL, WNOHANG) == 0;
+}
+
 void dog_hands_server_free(struct dog_hands_server *s)
 {
         if (!s)
                 return;
+        /* Who they worked for is gone. One that was waited for already has another's number by now. */
+        for (int i = 0; i < DOG_HANDS_HELPERS; i++)
+                if (server_helper_lives(s, i))
+                        kill(s->helper[i], SIGKILL);
         dog_bpf_close(s->bpf);
         free(s);
 }
@@ -314,6 +327,23 @@ static int server_secret_open(struct dog_hands_server *s, const struct dog_hands
         return 0;
 }
 
+static int server_helper_start(struct dog_hands_server *s, const struct dog_hands_request *q,
+                               struct dog_hands_reply *r, struct server_gift *gift, struct dog_err *e)
+{
+        (void)r;
+        int which = dog_hands_policy_helper_of(s->policy, q->as.helper.name);
+        if (which < 0)
+                return dog_err_set(e, -EACCES, "helper %s: there is none in this configuration",
+                                   q->as.helper.name);
+        if (server_helper_lives(s, which))
+                return dog_err_set(e, -EBUSY, "helper %s: it is running", q->as.helper.name);
+        int fd = -1;
+        int rc = dog_helper_start(&s->policy->helper[which], &fd, &s->helper[which], e);
+        if (rc == 0)
+                *gift = (struct server_gift){.fd = fd};
+        return rc;
+}
+
 static server_op *const server_ops[] = {
         [DOG_HANDS_READY] = server_ready,
         [DOG_HANDS_KERNEL_PROBE] = server_kernel_probe,
@@ -335,6 +365,7 @@ static server_op *const server_ops[] = {
         [DOG_HANDS_SOCKET_UDP] = server_socket_udp,
         [DOG_HANDS_ROUTE_SET] = server_route_set,
         [DOG_HANDS_SECRET_OPEN] = server_secret_open,
+        [DOG_HANDS_HELPER_START] = server_helper_start,
 };
 _Static_assert(ARRAY_SIZE(server_ops) == DOG_HANDS_OPS_END, "every operation has its function");
 

@@ -61,7 +61,7 @@ static void split_decider(struct split_run *r, struct dog_hands_client *client)
         /* After the change of user, which clears it. End-of-file says the same; this is for a hung one. */
         if (rc == 0 && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0)
                 rc = dog_err_set(&e, -errno, "prctl: %s", strerror(errno));
-        if (rc == 0 && !r->split->seccomp_later)
+        if (rc == 0)
                 rc = dog_seccomp_enter(r->split->seccomp, &e);
         if (rc < 0) {
                 dog_log(DOG_LOG_ERROR, "decider event=not-started why=\"%s\"", e.text);
@@ -71,10 +71,14 @@ static void split_decider(struct split_run *r, struct dog_hands_client *client)
         _exit(r->split->decider_main(client, r->split->data));
 }
 
+/* The decider, and helpers, of whose end the decider hears by itself. */
 static void split_reap(struct split_run *r)
 {
         int status;
-        if (r->pid > 0 && waitpid(r->pid, &status, WNOHANG) == r->pid) {
+        int pid;
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+                if (pid != r->pid)
+                        continue;
                 r->status = status;
                 r->pid = 0;
         }
@@ -170,9 +174,16 @@ static void split_pause(struct split_run *r, int pause_ms)
         }
 }
 
+int dog_split_pause_ms(int last_ms, int64_t lived_ns)
+{
+        if (last_ms <= 0 || lived_ns > SPLIT_LONG_LIFE_NS)
+                return SPLIT_PAUSE_FIRST_MS;
+        return last_ms * 2 > SPLIT_PAUSE_MOST_MS ? SPLIT_PAUSE_MOST_MS : last_ms * 2;
+}
+
 static int split_lives(struct split_run *r, struct dog_err *e)
 {
-        int pause_ms = SPLIT_PAUSE_FIRST_MS;
+        int pause_ms = 0;
         for (;;) {
                 if (split_life(r, e) < 0)
                         return 1;
@@ -184,8 +195,7 @@ static int split_lives(struct split_run *r, struct dog_err *e)
                         return !by_itself && WTERMSIG(r->status) == SIGTERM ? 0 : 1;
                 if (by_itself && !r->was_ready)
                         return WEXITSTATUS(r->status);
-                if (lived_ns > SPLIT_LONG_LIFE_NS)
-                        pause_ms = SPLIT_PAUSE_FIRST_MS;
+                pause_ms = dog_split_pause_ms(pause_ms, lived_ns);
                 dog_log(DOG_LOG_ERROR, "decider event=died %s=%d lived_ms=%lld restart_in_ms=%d",
                         by_itself ? "status" : "signal",
                         by_itself ? WEXITSTATUS(r->status) : WTERMSIG(r->status),
@@ -193,7 +203,6 @@ static int split_lives(struct split_run *r, struct dog_err *e)
                 split_pause(r, pause_ms);
                 if (r->is_stopping)
                         return 0;
-                pause_ms = pause_ms * 2 > SPLIT_PAUSE_MOST_MS ? SPLIT_PAUSE_MOST_MS : pause_ms * 2;
         }
 }
 

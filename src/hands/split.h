@@ -15,7 +15,6 @@ struct dog_split {
         size_t n_objects;
         const char *user;         /**< of the decider; NULL: see dog_privileges_drop */
         enum dog_seccomp seccomp; /**< what the decider may do */
-        bool seccomp_later;       /**< the decider calls dog_seccomp_enter itself, after its own start */
         /**
          * The decider; runs without privileges. Polls dog_hands_client_fd and returns when that is
          * readable between calls, or on SIGTERM. Its return value is the exit status.
@@ -32,6 +31,13 @@ struct dog_split {
  * @return the exit status for main: the decider's own, or 1 with a sentence in e
  */
 int dog_split_run(const struct dog_split *split, struct dog_err *e);
+
+/**
+ * How long to wait before something that died is started again: 100 ms, then twice as long each time, 30 s at
+ * most; who lived for a minute begins anew.
+ * @param last_ms  the last pause; 0: none yet
+ */
+int dog_split_pause_ms(int last_ms, int64_t lived_ns);
 
 /** fork and socketpair alone: 0 in the parent with *server_fd and *pid set; in the child *client is set and
  * *pid is 0. */

@@ -127,6 +127,8 @@ static int predict_node(struct predict *p, dog_nodes_sink *sink, void *data)
 {
         const struct dog_node_record *r = p->r;
         unsigned stride = p->options->stride ? p->options->stride : 1;
+        for (size_t i = 0; i < p->series * r->rows * DOG_NODE_HORIZONS; i++)
+                p->raw[i] = NAN; /* said nothing */
         for (size_t i = 0; i < r->rows; i++) {
                 if (!dog_node_observe(p->state, r->t_s[i], r->value + i * r->metrics) || i < r->first)
                         continue;
@@ -135,8 +137,6 @@ static int predict_node(struct predict *p, dog_nodes_sink *sink, void *data)
                 for (unsigned k = 0; k < p->series; k++) {
                         float overload[DOG_NODE_OVERLOAD_COUNT];
                         const float *x = dog_node_features(p->state);
-                        for (int h = 0; h < DOG_NODE_HORIZONS; h++)
-                                p->raw[(k * r->rows + i) * DOG_NODE_HORIZONS + (size_t)h] = NAN;
                         if (p->task == DOG_NODES_OVERLOAD) {
                                 /* Said only where the question is open: below its limit for five minutes. */
                                 if (isnan(r->limit[k]) || (i + k) % stride != 0 ||

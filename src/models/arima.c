@@ -1,6 +1,7 @@
 #include "models/arima.h"
 
 #include "models/fastmath.h"
+#include "models/fit.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -370,14 +371,7 @@ int dog_arima_fit(struct dog_arima *m, const float *value, int count)
 {
         struct arima_work a;
         float x[MOST];
-        int n = 0;
-        int from = count;
-        while (from > 0 && n < MOST)
-                n += isfinite(value[--from]) ? 1 : 0;
-        n = 0;
-        for (int i = from; i < count; i++)
-                if (isfinite(value[i]))
-                        x[n++] = value[i];
+        int n = dog_fit_newest(x, MOST, value, count);
         dog_arima_init(m, n ? x[n - 1] : 0);
         if (n < DOG_ARIMA_LEAST)
                 return n;

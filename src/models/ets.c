@@ -1,6 +1,7 @@
 #include "models/ets.h"
 
 #include "models/fastmath.h"
+#include "models/fit.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -178,14 +179,7 @@ static void ets_grade(struct dog_ets *m, float loss, int n, int parameters)
 int dog_ets_fit(struct dog_ets *m, const float *value, int count)
 {
         float x[MOST];
-        int n = 0;
-        int from = count;
-        while (from > 0 && n < MOST)
-                n += isfinite(value[--from]) ? 1 : 0;
-        n = 0;
-        for (int i = from; i < count; i++)
-                if (isfinite(value[i]))
-                        x[n++] = value[i];
+        int n = dog_fit_newest(x, MOST, value, count);
         dog_ets_init(m, n ? x[n - 1] : 0);
         if (n < DOG_ETS_LEAST)
                 return n;

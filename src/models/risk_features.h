@@ -68,9 +68,9 @@
         X(FALLS, "falls this deep have happened here")                                                       \
         X(BEAT, "periodic dips")                                                                             \
         X(PEERS, "how the alternatives fare")                                                                \
-        X(MEASURE, "how it is measured")                                                                     \
+        X(MEASURE, "how long and how often it was measured")                                                 \
         X(LOAD, "load of the member")                                                                        \
-        X(RADIO, "what the modem or dish says")                                                          \
+        X(RADIO, "what the modem or dish says")                                                              \
         X(OUTSIDE, "warnings from outside")
 
 enum dog_risk_group {
@@ -108,13 +108,13 @@ enum dog_risk_load_signal {
         X(CPU_HIGH, "processor busy", 0.0F)                                                                  \
         X(CPU_FULL, "processor nearly full", 0.1F)                                                           \
         X(CPU_LONG, "processor nearly full for seconds", 0.05F)                                              \
-                X(CPU_AHEAD, "processor full soon, at this pace", 0.05F)                                     \
-                        X(MEMORY_FULL, "memory nearly full", 0.1F)                                           \
-                                X(MEMORY_AHEAD, "memory full soon, at this pace", 0.05F)                     \
-                                        X(PRESSURE, "work waits for resources", 0.05F)                       \
-                                                X(RETRANS, "segments are sent again", 0.2F)                  \
-                                                        X(QUEUE, "connections wait to be accepted", 0.3F)    \
-                                                                X(ERRORS, "requests fail", 0.3F)
+        X(CPU_AHEAD, "processor full soon, at this pace", 0.05F)                                             \
+        X(MEMORY_FULL, "memory nearly full", 0.1F)                                                           \
+        X(MEMORY_AHEAD, "memory full soon, at this pace", 0.05F)                                             \
+        X(PRESSURE, "work waits for resources", 0.05F)                                                       \
+        X(RETRANS, "segments are sent again", 0.2F)                                                          \
+        X(QUEUE, "connections wait to be accepted", 0.3F)                                                    \
+        X(ERRORS, "requests fail", 0.3F)
 
 enum dog_risk_loaded {
 #define X(id, words, prior) DOG_RISK_L_##id,

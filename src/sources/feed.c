@@ -231,9 +231,14 @@ void dog_feeds_lost(struct dog_feeds *f, int64_t now_ns)
 {
         f->is_lost = true;
         for (unsigned i = 0; i < f->n; i++)
-                feed_failed(f, &f->feed[i], DOG_FEED_FAULT_READER,
-                            "the process that fetches feeds is gone until the service is restarted", 0,
-                            now_ns);
+                if (f->feed[i].until_ns)
+                        feed_failed(f, &f->feed[i], DOG_FEED_FAULT_READER, "the process that fetches feeds",
+                                    0, now_ns);
+}
+
+void dog_feeds_found(struct dog_feeds *f)
+{
+        f->is_lost = false;
 }
 
 /* ---- what came ---- */
@@ -256,11 +261,13 @@ static int feed_table(const struct feed *x, uint32_t bit, struct dog_feed_window
         for (uint32_t i = 0; i < x->entries; i++) {
                 const struct dog_feed_packed *p = &x->entry[i];
                 bool is_all = p->names == feed_everything(x);
-                if (bit ? !is_all && (p->names & bit) : is_all)
+                float adds = feed_adds(x, p);
+                /* "adds = 0" shows what is announced and changes nothing. */
+                if (adds > 0 && (bit ? !is_all && (p->names & bit) : is_all))
                         room[n++] =
                                 (struct dog_feed_window){.start_s = p->start_s - x->settings->lead_ns / DOG_S,
                                                          .end_s = p->end_s,
-                                                         .log_odds = feed_adds(x, p),
+                                                         .log_odds = adds,
                                                          .entry = i};
         }
         return dog_feed_windows_make(t, room, n);
@@ -289,21 +296,32 @@ static bool feed_entry_is_sane(const struct feed *x, const struct dog_feed_packe
                memchr(p->words, 0, sizeof(p->words));
 }
 
-static void feed_drops_tell(struct dog_feeds *f, const struct feed *x, const struct dog_feed_end *end)
+/* What is over, too far or about others is what calendars are made of. */
+static bool feed_is_fault(int drop)
 {
-        char text[400] = "";
+        return drop != DOG_FEED_DROP_PAST && drop != DOG_FEED_DROP_FAR && drop != DOG_FEED_DROP_ELSEWHERE &&
+               drop != DOG_FEED_DROP_CANCELLED && drop != DOG_FEED_DROP_FREE;
+}
+
+void dog_feed_left_out(const uint64_t dropped[DOG_FEED_DROP_COUNT], char *to, size_t room)
+{
+        *to = 0;
+        for (int i = 0; i < DOG_FEED_DROP_COUNT; i++)
+                if (feed_is_fault(i) && dropped[i])
+                        snprintf(to + strlen(to), room - strlen(to), "%s%llu %s", *to ? "; " : "",
+                                 (unsigned long long)dropped[i], dog_feed_drop_text((enum dog_feed_drop)i));
+}
+
+/* Keep the counts of the newest reading; it is news when one of a fault is another than before. */
+static void feed_drops_take(struct dog_feeds *f, struct feed *x, const struct dog_feed_end *end)
+{
+        char text[400];
         bool is_news = false;
         for (int i = 0; i < DOG_FEED_DROP_COUNT; i++) {
-                /* What is over, too far or about others is what calendars are made of. */
-                bool is_fault = i != DOG_FEED_DROP_PAST && i != DOG_FEED_DROP_FAR &&
-                                i != DOG_FEED_DROP_ELSEWHERE && i != DOG_FEED_DROP_CANCELLED &&
-                                i != DOG_FEED_DROP_FREE;
-                if (!is_fault || !end->dropped[i])
-                        continue;
-                is_news |= end->dropped[i] != x->dropped[i];
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%u %s", text[0] ? "; " : "",
-                         end->dropped[i], dog_feed_drop_text((enum dog_feed_drop)i));
+                is_news |= feed_is_fault(i) && end->dropped[i] && end->dropped[i] != x->dropped[i];
+                x->dropped[i] = end->dropped[i];
         }
+        dog_feed_left_out(x->dropped, text, sizeof(text));
         if (is_news)
                 feed_tell(f, x, DOG_FEED_DROPPED, "feed %s: not taken: %s", x->settings->name, text);
 }
@@ -332,12 +350,11 @@ static void feed_end(struct dog_feeds *f, struct feed *x, const struct dog_feed_
                 x->coming = old;
                 x->entries = x->come;
                 if (feed_tables(x) < 0) {
+                        x->whole_ns = 0; /* "unchanged" would keep it empty */
                         feed_failed(f, x, DOG_FEED_FAULT_MEMORY, "", 0, now_ns);
                         return;
                 }
-                feed_drops_tell(f, x, end);
-                for (int i = 0; i < DOG_FEED_DROP_COUNT; i++)
-                        x->dropped[i] = end->dropped[i];
+                feed_drops_take(f, x, end);
                 memcpy(x->etag, end->etag, sizeof(x->etag));
                 memcpy(x->modified, end->modified, sizeof(x->modified));
                 x->whole_ns = now_ns;

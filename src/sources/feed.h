@@ -131,8 +131,10 @@ void dog_feeds_free(struct dog_feeds *f);
 bool dog_feeds_next(struct dog_feeds *f, int64_t now_ns, struct dog_feed_request *request, int64_t *due_ns);
 /** A message came. What is malformed or was not asked for is dropped and counted. */
 void dog_feeds_take(struct dog_feeds *f, const struct dog_feed_packet *packet, size_t size, int64_t now_ns);
-/** The process that fetches is gone: everything under way has failed, and nothing is fetched any more. */
+/** The process that fetches is gone: everything under way has failed, and nothing is fetched until another
+ * one is found. */
 void dog_feeds_lost(struct dog_feeds *f, int64_t now_ns);
+void dog_feeds_found(struct dog_feeds *f);
 
 /** Bits of settings[feed].affects that a member with these names rests on. */
 uint32_t dog_feeds_names(const struct dog_feeds *f, unsigned feed, const char *const *name, size_t names);
@@ -162,6 +164,9 @@ struct dog_feed_view {
                 char words[DOG_FEED_WORDS];
         } next; /**< what is on, or comes next; end_s 0: nothing */
 };
+/** What a person should know of what was dropped: "2 are in a time zone that nobody here knows"; "": nothing.
+ */
+void dog_feed_left_out(const uint64_t dropped[DOG_FEED_DROP_COUNT], char *to, size_t room);
 unsigned dog_feeds_count(const struct dog_feeds *f);
 void dog_feeds_view(const struct dog_feeds *f, unsigned feed, int64_t now_ns, int64_t now_wall_s,
                     struct dog_feed_view *to);

@@ -531,55 +531,17 @@ static void fetcher_run(struct fetcher *f)
         }
 }
 
-/* Nothing of the decider's but the socket and the log. */
-static int fetcher_become(int fd, struct dog_err *e)
+int dog_feed_fetcher_run(const struct dog_feed_settings *settings, unsigned n, int fd, struct dog_err *e)
 {
-        static const int back[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE};
-        sigset_t none;
-        for (size_t i = 0; i < sizeof(back) / sizeof(back[0]); i++)
-                signal(back[i], SIG_DFL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        prctl(PR_SET_NAME, "sundog-feeds", 0, 0, 0);
         /* Ctrl-C and reloading are the decider's; when its socket closes, this ends. */
         signal(SIGINT, SIG_IGN);
         signal(SIGTERM, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
-        if (dup2(fd, 3) < 0 || fcntl(3, F_SETFD, FD_CLOEXEC) < 0 || close_range(4, ~0U, 0) < 0)
-                return dog_err_set(e, -errno, "feeds: cannot close what is open: %s", strerror(errno));
-        return dog_seccomp_enter(DOG_SECCOMP_FETCH, e);
-}
-
-int dog_feed_fetcher_start(const struct dog_feed_settings *settings, unsigned n, int *fd, struct dog_err *e)
-{
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return dog_err_set(e, -errno, "feeds: no socketpair: %s", strerror(errno));
-        pid_t parent = getpid();
-        pid_t pid = fork();
-        if (pid < 0) {
-                int rc = dog_err_set(e, -errno, "feeds: cannot start the process that fetches: %s",
-                                     strerror(errno));
-                close(pair[0]);
-                close(pair[1]);
+        int rc = dog_seccomp_enter(DOG_SECCOMP_FETCH, e);
+        if (rc < 0)
                 return rc;
-        }
-        if (pid == 0) {
-                struct dog_err why = {0};
-                prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-                prctl(PR_SET_NAME, "sundog-feeds", 0, 0, 0);
-                if (getppid() != parent || fetcher_become(pair[1], &why) < 0) {
-                        dog_log(DOG_LOG_ERROR, "feeds event=not-started why=\"%s\"", why.text);
-                        _exit(1);
-                }
-                struct fetcher f = {.settings = settings, .n = n, .fd = 3};
-                fetcher_run(&f);
-                _exit(0);
-        }
-        close(pair[1]);
-        if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0) {
-                close(pair[0]);
-                return dog_err_set(e, -errno, "feeds: %s", strerror(errno));
-        }
-        *fd = pair[0];
+        struct fetcher f = {.settings = settings, .n = n, .fd = fd};
+        fetcher_run(&f);
         return 0;
 }

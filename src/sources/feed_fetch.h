@@ -3,12 +3,12 @@
  * Fetching feeds: the process that does it, and the child in which one fetch lives.
  *
  * Debian's libcurl looks names up in a thread of its own and the decider may not be stopped by a parser, so
- * neither is done there. Before it gives up starting processes, the decider starts the fetcher: a small loop
- * that takes requests from a socket and makes one child each. The child fetches (libcurl, or a file), parses
- * (wire/ical.h, wire/feed_json.h), sends what it found and ends. So a hang is a kill, a crash costs one
- * reading, and memory and processor time are limits of that child (setrlimit). None of them has a privilege,
- * may write a file, listen, or execute anything (dog_seccomp_enter, DOG_SECCOMP_FETCH). When the decider
- * ends, so do they.
+ * neither is done there. The fetcher is a helper (hands/helper.h), and is started again when it dies: a small
+ * loop that takes requests from a socket and makes one child each. The child fetches (libcurl, or a file),
+ * parses (wire/ical.h, wire/feed_json.h), sends what it found and ends. So a hang is a kill, a crash costs
+ * one reading, and memory and processor time are limits of that child (setrlimit). None of them has a
+ * privilege, may write a file, listen, or execute anything (dog_seccomp_enter, DOG_SECCOMP_FETCH). When the
+ * decider ends, so do they.
  *
  * Limits while receiving: bytes (counted after decompression, too), time, redirects, protocols. TLS is
  * checked against the system's certificates, with no way to switch that off; from https no redirect leads to
@@ -18,13 +18,11 @@
 #include "sources/feed.h"
 
 /**
- * Start the fetcher. Call it before threads exist and before the system-call filter.
- * @param settings  used by the fetcher until it ends; a copy of memory, as fork makes one
- * @param fd        of the decider's end: send struct dog_feed_request, receive struct dog_feed_packet; not
- *                  blocking; readable with nothing to read: the fetcher is gone
- * @return 0 or a negative errno
+ * The fetcher: gives up what it does not need, and serves until the other end of fd is closed.
+ * @param fd  receives struct dog_feed_request, sends struct dog_feed_packet
+ * @return 0, or a negative errno before it has begun
  */
-int dog_feed_fetcher_start(const struct dog_feed_settings *settings, unsigned n, int *fd, struct dog_err *e);
+int dog_feed_fetcher_run(const struct dog_feed_settings *settings, unsigned n, int fd, struct dog_err *e);
 
 /**
  * One fetch, in this process, blocking: what the child does. For `sundog check --feeds` and tests.

@@ -16,6 +16,7 @@ enum {
         HTTP_CHUNK = 64 << 10,
         HTTP_ONCE = 1 << 20, /* octets taken in one call */
 };
+#define HTTP_LENGTH_MOST (INT64_C(1) << 48) /* announced; no limit of ours is near it */
 
 const char *dog_http_fault_word(enum dog_http_fault f)
 {
@@ -65,17 +66,26 @@ enum dog_http_fault dog_http_head(const char *answer, size_t size, const char **
         return DOG_HTTP_FINE;
 }
 
-/* The length that the head announces; -1: none. Only within the head. */
+/*
+ * The length that the head announces; -1: none that makes sense. Digit by digit: the answer has no end of
+ * its own, and strtoll would pass over the head's end, and the body, in search of a number.
+ */
 static int64_t http_length(const char *answer, const char *body)
 {
         static const char key[] = "content-length:";
         for (const char *at = answer; at + sizeof(key) < body; at++) {
                 if (*at != '\n' || strncasecmp(at + 1, key, sizeof(key) - 1) != 0)
                         continue;
-                char *end;
-                errno = 0;
-                long long n = strtoll(at + sizeof(key), &end, 10);
-                return errno || n < 0 || (*end != '\r' && *end != ' ') ? -1 : n;
+                int64_t length = -1;
+                at += sizeof(key);
+                while (*at == ' ' || *at == '\t')
+                        at++;
+                for (; *at >= '0' && *at <= '9'; at++) {
+                        if (length > HTTP_LENGTH_MOST)
+                                return -1;
+                        length = 10 * (length < 0 ? 0 : length) + (*at - '0');
+                }
+                return *at == '\r' || *at == ' ' ? length : -1;
         }
         return -1;
 }

@@ -284,7 +284,7 @@ static int modem_take(void *context, const char *key, sd_bus_message *msg)
                 return quality_take(f, msg);
         if (strcmp(key, "AccessTechnologies") == 0) {
                 int rc = value_real(msg, &number);
-                f->access = (uint32_t)number;
+                f->access = number >= 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
                 return rc;
         }
         return sd_bus_message_skip(msg, "v");

@@ -11,7 +11,7 @@ enum {
         ICAL_COMPONENT = 64 << 10, /* octets of one component */
         ICAL_ZONES = 64,           /* VTIMEZONEs of one calendar */
         ICAL_EXCEPTIONS = 4096,    /* repetitions that were moved or cancelled one by one */
-        ICAL_EXDATES = 512,        /* of one event */
+        ICAL_TIMES = 512,          /* listed with one event, of those that matter */
         ICAL_STEPS = 20000,        /* of one rule: daily since 1970 */
         ICAL_STEPS_ALL = 1000000,  /* of all rules together */
         ICAL_DAY = 86400,
@@ -131,20 +131,42 @@ static uint64_t ical_hash(const char *s)
 }
 
 /*
- * The time of a property in seconds. @return 1: known; 0: no time; -1: a zone that nobody knows, and then the
- * time would be off by hours: it is not guessed.
+ * A time that stands in a property, with its zone, in seconds. @return 1: known; 0: no time; -1: a zone that
+ * nobody knows, and then the time would be off by hours: it is not guessed.
  */
-static int ical_time(const struct ical *x, icalproperty *p, struct icaltimetype *t, int64_t *at_s)
+static int ical_zoned(const struct ical *x, icalproperty *p, struct icaltimetype *t, int64_t *at_s)
 {
-        *t = icalproperty_get_datetime_with_component(p, x->calendar);
+        icalparameter *named = icalproperty_get_first_parameter(p, ICAL_TZID_PARAMETER);
+        const char *id = named ? icalparameter_get_tzid(named) : NULL;
         if (icaltime_is_null_time(*t) || !icaltime_is_valid_time(*t) || t->year < 1900 || t->year > 2200)
                 return 0;
-        if (icalproperty_get_first_parameter(p, ICAL_TZID_PARAMETER) && !t->zone && !t->is_date)
+        if (id && !icaltime_is_utc(*t)) {
+                t->zone = icalcomponent_get_timezone(x->calendar, id);
+                if (!t->zone)
+                        t->zone = icaltimezone_get_builtin_timezone(id);
+        }
+        if (id && !t->zone && !t->is_date)
                 return -1;
         if (!t->zone)
                 t->zone = x->zone;
         *at_s = icaltime_as_timet_with_zone(*t, t->zone);
         return 1;
+}
+
+/* The same, of a property that is one time. */
+static int ical_time(const struct ical *x, icalproperty *p, struct icaltimetype *t, int64_t *at_s)
+{
+        *t = icalvalue_get_datetime(icalproperty_get_value(p));
+        return ical_zoned(x, p, t, at_s);
+}
+
+/* Of a length of time; -1: it goes back, or is none. */
+static int64_t ical_seconds(struct icaldurationtype d)
+{
+        if (icaldurationtype_is_bad_duration(d) || d.is_neg)
+                return -1;
+        return ((int64_t)d.weeks * 7 + d.days) * ICAL_DAY + (int64_t)d.hours * 3600 +
+               (int64_t)d.minutes * 60 + d.seconds;
 }
 
 static bool ical_has(icalcomponent *c, icalproperty_kind kind)
@@ -170,31 +192,84 @@ static bool ical_is_excepted(const struct ical *x, uint64_t uid, int64_t at_s)
         return false;
 }
 
-/* The times at which an event does not repeat; a date stands for its whole day. */
-struct ical_exdates {
-        int64_t from_s[ICAL_EXDATES];
-        bool is_day[ICAL_EXDATES];
+/* Times that are listed with an event: more of them, or exceptions. */
+struct ical_times {
+        struct {
+                int64_t from_s, lasts_s;
+        } at[ICAL_TIMES];
         unsigned n;
 };
 
-static void ical_exdates_read(const struct ical *x, icalcomponent *c, struct ical_exdates *to)
+/* An event that repeats: by a rule, at times that are listed, or both (RFC 5545, 3.8.5). */
+struct ical_series {
+        struct ical *x;
+        struct dog_feed_entry *entry;
+        struct icaltimetype start;
+        int64_t lasts_s;
+        uint64_t uid;
+        struct ical_times more, except; /* an exception that is a date lasts its day, others no time */
+};
+
+static bool ical_times_hold(const struct ical_times *t, int64_t at_s)
 {
-        to->n = 0;
-        for (icalproperty *p = icalcomponent_get_first_property(c, ICAL_EXDATE_PROPERTY);
-             p && to->n < ICAL_EXDATES; p = icalcomponent_get_next_property(c, ICAL_EXDATE_PROPERTY)) {
-                struct icaltimetype t;
-                if (ical_time(x, p, &t, &to->from_s[to->n]) == 1)
-                        to->is_day[to->n++] = t.is_date;
+        for (unsigned i = 0; i < t->n; i++)
+                if (at_s == t->at[i].from_s)
+                        return true;
+        return false;
+}
+
+static bool ical_is_within(const struct ical_times *t, int64_t at_s)
+{
+        for (unsigned i = 0; i < t->n; i++)
+                if (at_s > t->at[i].from_s && at_s < t->at[i].from_s + t->at[i].lasts_s)
+                        return true;
+        return false;
+}
+
+/* What is over, or too far, is not kept: an event of many years lists more than there is room for. */
+static void ical_times_add(struct ical_series *s, struct ical_times *t, int64_t from_s, int64_t lasts_s)
+{
+        int64_t over_s = from_s + (lasts_s > s->lasts_s ? lasts_s : s->lasts_s);
+        if (over_s <= s->x->r->now_s - ICAL_DAY || from_s >= s->x->r->until_s || ical_times_hold(t, from_s))
+                return;
+        if (t->n == ICAL_TIMES)
+                dog_feed_drop(s->x->r, DOG_FEED_DROP_RULE);
+        else {
+                t->at[t->n].from_s = from_s;
+                t->at[t->n++].lasts_s = lasts_s;
         }
 }
 
-static bool ical_is_exdate(const struct ical_exdates *d, int64_t at_s)
+static void ical_exdates_read(struct ical_series *s, icalcomponent *c)
 {
-        for (unsigned i = 0; i < d->n; i++)
-                if (at_s == d->from_s[i] ||
-                    (d->is_day[i] && at_s > d->from_s[i] && at_s < d->from_s[i] + ICAL_DAY))
-                        return true;
-        return false;
+        for (icalproperty *p = icalcomponent_get_first_property(c, ICAL_EXDATE_PROPERTY); p;
+             p = icalcomponent_get_next_property(c, ICAL_EXDATE_PROPERTY)) {
+                struct icaltimetype t;
+                int64_t at_s;
+                if (ical_time(s->x, p, &t, &at_s) == 1)
+                        ical_times_add(s, &s->except, at_s, t.is_date ? ICAL_DAY : 0);
+        }
+}
+
+/* RDATE: a time or a date, which lasts as long as the event, or a period with a length of its own. */
+static void ical_rdates_read(struct ical_series *s, icalcomponent *c)
+{
+        for (icalproperty *p = icalcomponent_get_first_property(c, ICAL_RDATE_PROPERTY); p;
+             p = icalcomponent_get_next_property(c, ICAL_RDATE_PROPERTY)) {
+                struct icalperiodtype period = icalproperty_get_rdate(p).period;
+                struct icaltimetype t = period.start;
+                int64_t at_s, lasts_s = s->lasts_s;
+                bool is_period = !icaltime_is_null_time(t);
+                int known = is_period ? ical_zoned(s->x, p, &t, &at_s) : ical_time(s->x, p, &t, &at_s);
+                if (known == 1 && is_period && !icaltime_is_null_time(period.end))
+                        lasts_s = icaltime_as_timet_with_zone(period.end, t.zone) - at_s;
+                else if (known == 1 && is_period)
+                        lasts_s = ical_seconds(period.duration);
+                if (known != 1 || lasts_s <= 0)
+                        dog_feed_drop(s->x->r, known < 0 ? DOG_FEED_DROP_ZONE : DOG_FEED_DROP_TIME);
+                else
+                        ical_times_add(s, &s->more, at_s, lasts_s);
+        }
 }
 
 /*
@@ -226,19 +301,35 @@ static bool ical_rule_is_fine(const struct icalrecurrencetype *rule)
                rule->freq == ICAL_MONTHLY_RECURRENCE || rule->freq == ICAL_YEARLY_RECURRENCE;
 }
 
-static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype start, int64_t lasts_s,
-                        struct dog_feed_entry *entry)
+/* One repetition. Those that are over are no news: a weekly event of ten years is not 500 drops. */
+static void ical_offer(struct ical_series *s, int64_t start_s, int64_t lasts_s)
 {
-        icalproperty *p = icalcomponent_get_first_property(c, ICAL_RRULE_PROPERTY);
-        struct icalrecurrencetype rule = icalproperty_get_rrule(p);
-        uint64_t uid = ical_hash(icalcomponent_get_uid(c));
-        static struct ical_exdates exdates; /* too large for a stack; one calendar is read at a time */
-        if (!ical_rule_is_fine(&rule) || icalcomponent_count_properties(c, ICAL_RRULE_PROPERTY) != 1) {
-                dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+        s->entry->start_s = start_s;
+        s->entry->end_s = start_s + lasts_s;
+        if (s->entry->end_s <= s->x->r->now_s || start_s >= s->x->r->until_s ||
+            ical_times_hold(&s->except, start_s) || ical_is_within(&s->except, start_s) ||
+            ical_is_excepted(s->x, s->uid, start_s))
                 return;
-        }
-        ical_exdates_read(x, c, &exdates);
-        icalrecur_iterator *i = icalrecur_iterator_new(rule, start);
+        dog_feed_take(s->x->r, s->entry);
+}
+
+static void ical_offer_of_rule(struct ical_series *s, int64_t at_s)
+{
+        if (!ical_times_hold(&s->more, at_s)) /* listed as well: it was offered */
+                ical_offer(s, at_s, s->lasts_s);
+}
+
+static void ical_except_of_rule(struct ical_series *s, int64_t at_s)
+{
+        ical_times_add(s, &s->except, at_s, 0);
+}
+
+/* Every time that a rule means, as far as we look. */
+static void ical_rule_walk(struct ical_series *s, struct icalrecurrencetype rule,
+                           void (*each)(struct ical_series *s, int64_t at_s))
+{
+        struct ical *x = s->x;
+        icalrecur_iterator *i = ical_rule_is_fine(&rule) ? icalrecur_iterator_new(rule, s->start) : NULL;
         if (!i) {
                 dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
                 return;
@@ -251,18 +342,45 @@ static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype st
                         dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
                         break;
                 }
-                t.zone = start.zone;
-                entry->start_s = icaltime_as_timet_with_zone(t, t.zone);
-                entry->end_s = entry->start_s + lasts_s;
-                if (entry->start_s >= x->r->until_s)
+                t.zone = s->start.zone;
+                int64_t at_s = icaltime_as_timet_with_zone(t, t.zone);
+                if (at_s >= x->r->until_s)
                         break;
-                /* Repetitions that are over are no news: a weekly event of ten years is not 500 drops. */
-                if (entry->end_s <= x->r->now_s || ical_is_exdate(&exdates, entry->start_s) ||
-                    ical_is_excepted(x, uid, entry->start_s))
-                        continue;
-                dog_feed_take(x->r, entry);
+                each(s, at_s);
         }
         icalrecur_iterator_free(i);
+}
+
+/*
+ * EXRULE was taken out of the standard (RFC 2445 has it, RFC 5545 does not), and is still sent. One that is
+ * not supported is counted, and what it would have excepted counts: rather too much caution than too little.
+ */
+static void ical_repeat(struct ical *x, icalcomponent *c, struct icaltimetype start, int64_t start_s,
+                        int64_t lasts_s, struct dog_feed_entry *entry)
+{
+        static struct ical_series s; /* too large for a stack; one calendar is read at a time */
+        icalproperty *rule = icalcomponent_get_first_property(c, ICAL_RRULE_PROPERTY);
+        if (icalcomponent_count_properties(c, ICAL_RRULE_PROPERTY) > 1) {
+                dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
+                return;
+        }
+        s.x = x;
+        s.entry = entry;
+        s.start = start;
+        s.lasts_s = lasts_s;
+        s.uid = ical_hash(icalcomponent_get_uid(c));
+        s.more.n = s.except.n = 0;
+        ical_exdates_read(&s, c);
+        for (icalproperty *p = icalcomponent_get_first_property(c, ICAL_EXRULE_PROPERTY); p;
+             p = icalcomponent_get_next_property(c, ICAL_EXRULE_PROPERTY))
+                ical_rule_walk(&s, icalproperty_get_exrule(p), ical_except_of_rule);
+        ical_rdates_read(&s, c);
+        for (unsigned i = 0; i < s.more.n; i++)
+                ical_offer(&s, s.more.at[i].from_s, s.more.at[i].lasts_s);
+        if (rule)
+                ical_rule_walk(&s, icalproperty_get_rrule(rule), ical_offer_of_rule);
+        else
+                ical_offer_of_rule(&s, start_s);
 }
 
 /* ---- events ---- */
@@ -282,10 +400,7 @@ static bool ical_lasts(const struct ical *x, icalcomponent *c, const struct ical
                 *lasts_s = end_s - start_s;
         } else if (duration) {
                 struct icaldurationtype d = icalproperty_get_duration(duration);
-                if (icaldurationtype_is_bad_duration(d) || d.is_neg)
-                        return false;
-                *lasts_s = ((int64_t)d.weeks * 7 + d.days) * ICAL_DAY + (int64_t)d.hours * 3600 +
-                           (int64_t)d.minutes * 60 + d.seconds;
+                *lasts_s = ical_seconds(d);
         }
         return *lasts_s > 0;
 }
@@ -308,10 +423,9 @@ static void ical_event(struct ical *x, icalcomponent *c)
                 dog_feed_drop(x->r, DOG_FEED_DROP_TIME);
         else {
                 ical_words(c, &entry);
-                if (ical_has(c, ICAL_RDATE_PROPERTY) || ical_has(c, ICAL_EXRULE_PROPERTY))
-                        dog_feed_drop(x->r, DOG_FEED_DROP_RULE);
-                if (ical_has(c, ICAL_RRULE_PROPERTY) && !ical_has(c, ICAL_RECURRENCEID_PROPERTY)) {
-                        ical_repeat(x, c, start, lasts_s, &entry);
+                bool repeats = ical_has(c, ICAL_RRULE_PROPERTY) || ical_has(c, ICAL_RDATE_PROPERTY);
+                if (repeats && !ical_has(c, ICAL_RECURRENCEID_PROPERTY)) {
+                        ical_repeat(x, c, start, start_s, lasts_s, &entry);
                         return;
                 }
                 entry.start_s = start_s;

@@ -6,9 +6,9 @@
  *
  * Read are VEVENTs: DTSTART with DTEND or DURATION, all-day dates, UTC, TZID with a VTIMEZONE of the calendar
  * or the system's zone data, RRULE by day, week, month or year with everything RFC 5545 lets stand beside it,
- * EXDATE, and single repetitions that RECURRENCE-ID moves or cancels. Left out, and counted:
- * STATUS:CANCELLED, TRANSP:TRANSPARENT, rules by hour or faster, RDATE and EXRULE, periods that cannot be. A
- * time without a zone is in `zone`.
+ * RDATE (times, dates and periods), EXDATE, EXRULE (RFC 2445), and single repetitions that RECURRENCE-ID
+ * moves or cancels. Left out, and counted: STATUS:CANCELLED, TRANSP:TRANSPARENT, rules by hour or faster,
+ * periods that cannot be. A time without a zone is in `zone`.
  *
  * libical is asked about one component that was cut out and bounded; still, call this where a crash or a long
  * computation is contained: sources/feed_fetch.c does, in a process of its own.

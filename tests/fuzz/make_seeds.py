@@ -133,6 +133,7 @@ def hands():
     put("hands", "tc_detach", request(18, name("front"), name("eth0"), struct.pack("<III", 0, 0, 0)))
     put("hands", "socket_frames", request(19, name("eth1")))
     put("hands", "socket_ping", request(20, name("eth1"), struct.pack("<I", 6)))
+    put("hands", "helper_start", request(21, name("feeds")))
 
 
 def agent():

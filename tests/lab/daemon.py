@@ -11,11 +11,10 @@ import sqlite3
 import sys
 import time
 
-from gateways import Gateways
-from lab import Stream, need, process_tree, run, wait_for
+from gateways import HB, Gateways
+from lab import need, process_tree, run, wait_for
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
-HB = "10.77.2.2"
 
 # First port of each class: see CLASSES. A stream has one to itself.
 SOLO, TWICE, CHEAP, DEAR, STRICT = 7100, 7200, 7300, 7400, 7500
@@ -34,7 +33,6 @@ CLASSES = """\
   - {name: rest, profile: voice, mirror: auto}
 """
 lab = None
-streams = 0
 
 
 def quiet(name, besides=()):
@@ -64,12 +62,6 @@ def settled_with_one_way_out(name):
     return here[0], best, worst
 
 
-def stream(port, seconds, rate=50):
-    global streams
-    streams += 1
-    return Stream(lab, lab.ns("ha"), lab.ns("hb"), HB, seconds, rate, port + streams)
-
-
 def decider_pid():
     """`ip netns exec` becomes sundogd itself, which is the parent of the decider."""
     return process_tree(lab.daemon["a"].process.pid)[1]
@@ -78,7 +70,7 @@ def decider_pid():
 def profiles_are_in_force_and_kept_in_the_history():  # P2
     promises = {c["class"]: c["promise"] for c in lab.ask("a", "status")[1]["classes"]}
     need(promises["strict"] == "rtt<=35ms loss<30%" and promises["solo"] == "rtt<=150ms loss<30%", str(promises))
-    stream(STRICT, 4)
+    lab.stream(4, port=STRICT)
     for name, want in (("solo", False), ("strict", True)):
         wait_for(lambda: [f["p_breach"] > 0.5 for f in lab.ask("a", "forecast", "p2")[1]
                           if f["class"] == name and f["horizon_s"] == 1] == [want], 10,
@@ -95,7 +87,7 @@ def profiles_are_in_force_and_kept_in_the_history():  # P2
 def every_path_is_measured_the_unused_ones_too():  # P4 P6 P11 P13
     settled("solo")
     carrying = lab.carried_by("a", "solo")
-    s = stream(SOLO, 6)
+    s = lab.stream(6, port=SOLO)
     time.sleep(1)
     seen = lab.medians("a", "rtt_ms", 4)
     jitter = lab.medians("a", "jitter_ms", 0.3)
@@ -114,7 +106,7 @@ def jitter_and_loss_of_a_path_are_seen_as_they_are():  # P4
     lab.emu("set", "p1", "jitter", "10ms")
     lab.emu("set", "p2", "loss", "20%")
     before = lab.path_of("a", "p2")
-    s = stream(SOLO, 14)
+    s = lab.stream(14, port=SOLO)
     wait_for(lambda: lab.path_of("a", "p1")["jitter_ms"] > 3, 10, "jitter of p1")
     wait_for(lambda: lab.path_of("a", "p2")["probes_sent"] - before["probes_sent"] >= 25, 14, "25 probes on p2")
     now = lab.path_of("a", "p2")
@@ -129,7 +121,7 @@ def jitter_and_loss_of_a_path_are_seen_as_they_are():  # P4
 
 def forecasts_have_three_horizons_and_a_spread():  # P7
     settled("solo")
-    s = stream(SOLO, 3)
+    s = lab.stream(3, port=SOLO)
     time.sleep(2)
     rows = [f for f in lab.ask("a", "forecast")[1] if f["class"] == "solo"]
     need(sorted((f["path"], f["horizon_s"]) for f in rows) == [("p%d" % k, h) for k in range(3) for h in (1, 5, 30)],
@@ -147,7 +139,7 @@ def the_score_falls_when_a_path_gets_worse_and_weights_count():  # P8
     def score(name):
         return [f["score"] for f in lab.ask("a", "forecast", "p1")[1] if f["class"] == name and f["horizon_s"] == 1][0]
     settled("solo")
-    s = stream(SOLO, 5)
+    s = lab.stream(5, port=SOLO)
     time.sleep(1)
     before = score("solo")
     lab.emu("set", "p1", "delay", "60ms")
@@ -167,7 +159,7 @@ def moves_since(first, name):
 def a_path_that_grows_slow_is_left_for_the_best_other():  # P9 P12
     here, best, _ = settled_with_one_way_out("solo")
     first = lab.newest("a")
-    s = stream(SOLO, 8)
+    s = lab.stream(8, port=SOLO)
     for delay in range(30, 105, 8):
         lab.emu("set", here, "delay", "%dms" % delay)
         time.sleep(0.3)
@@ -182,7 +174,7 @@ def a_path_that_grows_slow_is_left_for_the_best_other():  # P9 P12
 def a_cut_is_left_before_300_ms_are_lost():  # P9 P12
     here, best, worst = settled_with_one_way_out("solo")
     first = lab.newest("a")
-    s = stream(SOLO, 4)
+    s = lab.stream(4, port=SOLO)
     time.sleep(1.5)
     lab.emu("cut", here)
     wait_for(lambda: lab.carried_by("a", "solo") == [best], 3, "%s is left for %s" % (here, best))
@@ -203,7 +195,7 @@ def a_mirrored_class_loses_nothing_at_a_cut():  # P10 P12 O8 O10
     settled("twice")
     pair = wait_for(lambda: (lambda c: len(c) == 2 and c)(lab.carried_by("a", "twice")), 10, "two paths carry it")
     at_b = {p["path"]: p for p in lab.ask("b", "paths")[1]}
-    s = stream(TWICE, 3)
+    s = lab.stream(3, port=TWICE)
     time.sleep(1.5)
     lab.emu("cut", pair[0])
     sent, lost, twice = s.result()
@@ -218,7 +210,7 @@ def every_packet_goes_twice_and_arrives_once():  # P10 O8 O9 O10
     settled("twice")
     pair = lab.carried_by("a", "twice")
     one = {p["path"]: p for p in lab.ask("a", "paths")[1]}
-    sent, lost, twice = stream(TWICE, 2, 500).result()
+    sent, lost, twice = lab.stream(2, 500, port=TWICE).result()
     two = {p["path"]: p for p in lab.ask("a", "paths")[1]}
     for p in pair:
         need(two[p]["sent_packets"] - one[p]["sent_packets"] >= sent, "%s sent a copy of every packet" % p)
@@ -229,7 +221,7 @@ def the_far_end_compares_the_copies_and_tells_the_sender():  # O11 O12
     settled("twice")
     good, lossy = sorted(lab.carried_by("a", "twice"))
     lab.emu("set", lossy, "ab", "loss", "10%")
-    s = stream(TWICE, 17, 200)
+    s = lab.stream(17, 200, port=TWICE)
     since = time.monotonic()
     seen = []
     # A report every 5 s: the second one covers 5 s of nothing but this.
@@ -252,7 +244,7 @@ def the_far_end_compares_the_copies_and_tells_the_sender():  # O11 O12
 def what_is_worth_more_is_protected_sooner():  # P16
     settled("cheap", "dear")
     first = lab.newest("a")
-    result = [stream(CHEAP, 8), stream(DEAR, 8)]
+    result = [lab.stream(8, port=CHEAP), lab.stream(8, port=DEAR)]
     time.sleep(0.5)
     # Every path is late now and then, 2 % of the time: nothing to move to, only a copy helps.
     for k in range(3):
@@ -271,7 +263,7 @@ def what_is_worth_more_is_protected_sooner():  # P16
 
 def all_paths_bad_is_an_alert():  # P14
     settled("solo")
-    s = stream(SOLO, 6)
+    s = lab.stream(6, port=SOLO)
     time.sleep(0.5)
     for k in range(3):
         lab.emu("set", "p%d" % k, "delay", "120ms")
@@ -299,7 +291,7 @@ def the_decider_has_no_privilege():  # P17
 def a_killed_decider_loses_no_packet_and_goes_on():  # P17
     settled("solo")
     before, pid = lab.newest("a"), decider_pid()
-    s = stream(SOLO, 4, 500)
+    s = lab.stream(4, 500, port=SOLO)
     time.sleep(0.5)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: len(process_tree(lab.daemon["a"].process.pid)) > 1 and decider_pid() != pid, 5, "a new decider")
@@ -317,7 +309,7 @@ def a_killed_decider_loses_no_packet_and_goes_on():  # P17
 
 def killed_hands_lose_no_packet_and_a_restart_adopts():  # P17
     settled("solo")
-    s = stream(SOLO, 5, 500)
+    s = lab.stream(5, 500, port=SOLO)
     time.sleep(0.5)
     before = lab.newest("a")
     lab.daemon["a"].process.kill()

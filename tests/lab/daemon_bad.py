@@ -12,38 +12,16 @@ import sys
 import time
 
 from gateways import Gateways
-from lab import Stream, need, run, sh, wait_for
+from lab import need, run, sh, wait_for
 
 PROGRAMS = [os.path.abspath(p) for p in sys.argv[1:4]]
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-HB = "10.77.2.2"
 lab = None
-streams = 0
 
 
 def both():
     lab.calm()
     lab.both()
-
-
-def ended():
-    for end in "ab":
-        if end in lab.daemon:
-            lab.stop(end)
-
-
-def stream(seconds, rate=50):
-    global streams
-    streams += 1
-    return Stream(lab, lab.ns("ha"), lab.ns("hb"), HB, seconds, rate, 7000 + streams)
-
-
-def alive(end="a"):
-    """One sundogd that answers, and did not die on the way."""
-    code, status = lab.ask(end, "status")
-    need(code in (0, 3), "it answers: %s" % lab.daemon[end].told[-5:])
-    need(not any("event=died" in line for line in lab.daemon[end].told), str(lab.daemon[end].told[-8:]))
-    return status
 
 
 def wrong_words_are_refused_by_line_and_column():
@@ -80,7 +58,7 @@ def trees_that_are_not_fit_are_told_and_the_logistic_forecasts_alone():
         with open(file, "a") as f:
             f.write("forecast: {model: %s, retrain: no}\n" % name)
         lab.sundogd("a")
-        status = alive()
+        status = lab.alive()
         need(any(name in n and "trees are not used" in n for n in status["notes"]), str(status["notes"]))
         need(not status["forecasters"]["has_trees"] and name in status["forecasters"]["refused"], str(status["forecasters"]))
         said.append([n for n in status["notes"] if name in n][0])
@@ -129,7 +107,7 @@ def one_missing_device_of_three_is_told_and_the_rest_carries():
         need(code == 3 and any("u2" in n or "p2" in n for n in status["notes"]), "status says it: %s" % status["notes"])
         need(lab.path_of("a", "p2")["state"] == "DEAD", "p2 is not used")
         lab.topology("route", "dev", "sd0")
-        sent, lost, _ = stream(1).result()
+        sent, lost, _ = lab.stream(1).result()
         need(sent > 0 and lost == 0, "%d sent, %d lost" % (sent, lost))
     finally:
         ns = lab.ns("gwa")
@@ -137,7 +115,7 @@ def one_missing_device_of_three_is_told_and_the_rest_carries():
         sh("ip", "-n", ns, "link", "set", "hidden2", "name", "u2")
         sh("ip", "-n", ns, "link", "set", "u2", "up")
         sh("ip", "-n", ns, "neigh", "replace", "10.78.2.2", "lladdr", "02:5d:00:01:02:02", "dev", "u2", "nud", "permanent")
-    s = stream(8)
+    s = lab.stream(8)
     wait_for(lambda: lab.path_of("a", "p2")["state"] != "DEAD", 14, "it comes, and p2 is used: %s" % lab.path_of("a", "p2"))
     wait_for(lambda: lab.path_of("a", "p2")["probes_sent"] - lab.path_of("a", "p2")["probes_lost"] > 2, 5, "and measured")
     need(lab.ask("a", "status")[0] == 0, "and the note is gone: %s" % lab.ask("a", "status")[1]["notes"])
@@ -159,7 +137,7 @@ def two_paths_over_one_uplink_to_two_addresses_work():
         for end in "ba":
             lab.sundogd(end)
         lab.topology("route", "dev", "sd0")
-        s = stream(3)
+        s = lab.stream(3)
         for end in "ab":
             wait_for(lambda: all(p["state"] != "DEAD" for p in lab.ask(end, "paths")[1]), 5, "every path answers " + end)
         sent, lost, twice = s.result()
@@ -194,7 +172,7 @@ def a_wrong_key_on_one_side_delivers_nothing_and_is_counted():
     lab.sundogd("a")
     lab.sundogd("b")
     lab.topology("route", "dev", "sd0")
-    receiver = stream(2)
+    receiver = lab.stream(2)
     receiver.sender.expect("sent")
     status = wait_for(lambda: (lambda s: s["packets"].get("RX_BAD_TAG", 0) > 20 and s)(lab.ask("b", "status")[1]), 5,
                       "RX_BAD_TAG at the receiver")
@@ -207,12 +185,12 @@ def a_wrong_key_on_one_side_delivers_nothing_and_is_counted():
 
 def a_second_sundogd_is_refused_and_changes_nothing():
     both()
-    s = stream(4, 500)
+    s = lab.stream(4, 500)
     status, line = lab.refusal("a")
     need(status == 1 and "another sundogd" in line and lab.socket("a") in line, line)
     sent, lost, twice = s.result()
     need((lost, twice) == (0, 0), "%d sent, %d lost, %d twice" % (sent, lost, twice))
-    alive()
+    lab.alive()
     return line
 
 
@@ -226,20 +204,20 @@ def a_corrupt_store_is_moved_aside_and_traffic_goes_on():
     for side in ("-wal", "-shm"):
         if os.path.exists(store + side):
             os.unlink(store + side)
-    s = stream(3, 500)
+    s = lab.stream(3, 500)
     lab.sundogd("a")
     sent, lost, twice = s.result()
     need((lost, twice) == (0, 0), "%d sent, %d lost, %d twice" % (sent, lost, twice))
     aside = glob.glob(store + ".corrupt-*")
     need(aside, "it was moved aside: %s" % os.listdir(lab.path("a")))
-    status = alive()
+    status = lab.alive()
     said = [line for line in lab.daemon["a"].told if "corrupt" in line]
     need(said and any("corrupt" in n for n in status["notes"]), "log and status say it: %s %s" % (said, status["notes"]))
     return status["notes"][0]
 
 
 def a_full_disk_is_told_and_traffic_goes_on():
-    ended()
+    lab.ended()
     full = lab.path("full")
     os.mkdir(full)
     sh("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", full)
@@ -255,7 +233,7 @@ def a_full_disk_is_told_and_traffic_goes_on():
                 f.write(bytes(4096))
         except OSError:
             pass
-    s = stream(8, 500)
+    s = lab.stream(8, 500)
     status = wait_for(lambda: (lambda r: r[0] == 3 and any("store" in n for n in r[1]["notes"]) and r[1])(lab.ask("a", "status")),
                       30, "status 3 and a note: %s" % lab.ask("a", "status")[1]["store"])
     note = [n for n in status["notes"] if "store" in n][0]
@@ -263,21 +241,21 @@ def a_full_disk_is_told_and_traffic_goes_on():
     sent, lost, twice = s.result()
     need((lost, twice) == (0, 0), "%d sent, %d lost, %d twice" % (sent, lost, twice))
     os.unlink(full + "/filler")
-    stream(1).result()
+    lab.stream(1).result()
     wait_for(lambda: lab.ask("a", "status")[0] == 0, 40, "with room again it is well: %s" % lab.ask("a", "status")[1]["notes"])
-    ended()
+    lab.ended()
     return note
 
 
 def a_folder_that_may_not_be_written_is_told():
-    ended()
+    lab.ended()
     lab.calm()
     os.mkdir(lab.path("root-only"), 0o755)
     lab.configure("a", change={"%s/store.db" % lab.path("a"): lab.path("root-only/store.db")})
     lab.sundogd("a")
     code, status = lab.ask("a", "status")
     need(any("root-only" in n for n in status["notes"]), str(status["notes"]))
-    ended()
+    lab.ended()
     lab.configure("a", change={"socket: %s/a/api.sock" % lab.folder: "socket: %s" % lab.path("root-only/api.sock")})
     status, line = lab.refusal()
     need(status == 1 and "root-only/api.sock" in line, line)
@@ -285,7 +263,7 @@ def a_folder_that_may_not_be_written_is_told():
 
 
 def a_foreign_xdp_program_is_left_alone_and_named():
-    ended()
+    lab.ended()
     ns = lab.ns("gwa")
     sh("ip", "-n", ns, "link", "add", "alien0", "type", "veth", "peer", "name", "alien1")
     try:
@@ -358,7 +336,7 @@ def nonsense_on_the_socket_is_answered_and_costs_nothing():
     for c in many:
         c.close()
     wait_for(lambda: lab.ask("a", "status")[0] in (0, 3), 5, "it still answers")
-    alive()
+    lab.alive()
 
 
 if __name__ == "__main__":
@@ -381,15 +359,5 @@ if __name__ == "__main__":
         broken_traces_are_refused_with_their_line,
     ]
 
-    def fresh(test):
-        """What one test leaves behind must not help or hurt the next."""
-        def wrapped():
-            try:
-                return test()
-            finally:
-                ended()
-        wrapped.__name__ = test.__name__
-        return wrapped
-
     with Gateways(*PROGRAMS, prefix="sdbad") as lab:
-        sys.exit(run(*[fresh(t) for t in tests if not os.environ.get("ONLY") or os.environ["ONLY"] in t.__name__]))
+        sys.exit(lab.run_fresh(*tests))

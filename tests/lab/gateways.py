@@ -10,10 +10,12 @@ import os
 import subprocess
 import time
 
-from lab import Failed, Lab, need, sh, wait_for
+from lab import Failed, Lab, Stream, need, run, sh, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOPOLOGY = os.path.join(HERE, "..", "..", "lab", "topology.sh")
+
+HB = "10.77.2.2"
 
 PROFILES = """\
   - {name: voice, latency: 150ms, loss: 30%, breach_price: 1}
@@ -52,6 +54,7 @@ class Gateways(Lab):
         self.programs_of = {"sundogd": sundogd, "sundog": sundog, "linkemu": linkemu}
         self.paths = paths
         self.daemon = {}
+        self.streams = 0
 
     def __enter__(self):
         os.chmod(self.folder, 0o711)
@@ -130,6 +133,36 @@ class Gateways(Lab):
         """What was learnt of the paths is forgotten; what forwards goes on."""
         need(self.stop(end) == 0, "sundogd ends in good order: %s" % self.daemon[end].told[-3:])
         return self.sundogd(end)
+
+    def ended(self):
+        """Both daemons are stopped: what one test leaves behind must not help or hurt the next."""
+        for daemon in self.daemon.values():
+            daemon.end()
+
+    def alive(self, end="a"):
+        """What status says of a daemon that answers, and did not die on the way."""
+        code, status = self.ask(end, "status")
+        told = self.daemon[end].told
+        need(code in (0, 3), "it answers: %s" % told[-5:])
+        need(not any("event=died" in line for line in told), str(told[-8:]))
+        return status
+
+    def stream(self, seconds, rate=50, port=7000):
+        """Numbered datagrams from host to host, on a port of their own above `port`."""
+        self.streams += 1
+        return Stream(self, self.ns("ha"), self.ns("hb"), HB, seconds, rate, port + self.streams)
+
+    def run_fresh(self, *tests):
+        """The tests that $ONLY is a part of, all when there is none, each from daemons that it starts."""
+        def fresh(test):
+            def wrapped():
+                try:
+                    return test()
+                finally:
+                    self.ended()
+            wrapped.__name__ = test.__name__
+            return wrapped
+        return run(*[fresh(t) for t in tests if os.environ.get("ONLY", "") in t.__name__])
 
     def both(self, **how):
         # The far end first: what a asks is answered from the first probe on.

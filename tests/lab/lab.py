@@ -234,9 +234,10 @@ def run(*tests):
     print("1..%d" % len(tests), flush=True)
     for number, test in enumerate(tests, 1):
         name = test.__name__.replace("_", " ")
+        start = time.monotonic()
         try:
             said = test()
-            print("ok %d - %s" % (number, name))
+            print("ok %d - %s\n# %.1f s" % (number, name, time.monotonic() - start))
             for line in (said or "").splitlines():
                 print("# " + line)
         except Exception as why:

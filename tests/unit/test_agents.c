@@ -8,11 +8,14 @@
 #include "check.h"
 #include "sources/agent.h"
 #include "sources/exporter.h"
+#include "sources/http.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
+#include <unistd.h>
 
 static const uint8_t secret[32] = {9};
 static const uint8_t other[32] = {8};
@@ -564,6 +567,94 @@ static void heads_of_http_are_told_apart(void)
         }
 }
 
+/* ---- a whole exchange, over the loopback ---- */
+
+struct heard {
+        enum dog_http_fault fault;
+        unsigned times;
+        char body[32];
+};
+
+static void http_watch(void *user, int fd, short events)
+{
+        (void)user, (void)fd, (void)events;
+}
+
+static void http_done(void *user, enum dog_http_fault fault, const char *body, size_t size, int64_t now_ns)
+{
+        struct heard *h = user;
+        (void)now_ns;
+        h->fault = fault;
+        h->times++;
+        snprintf(h->body, sizeof(h->body), "%.*s", (int)size, body ? body : "");
+}
+
+/* What comes of an answer whose sender hangs up behind it. */
+static struct heard http_hears(int listener, const struct sockaddr_in *at, const char *answer)
+{
+        struct heard h = {.fault = DOG_HTTP_FINE};
+        struct dog_http x;
+        struct dog_err e;
+        struct dog_http_conf conf = {.address = (const struct sockaddr *)at,
+                                     .address_size = sizeof(*at),
+                                     .path = "/",
+                                     .accept = "*/*",
+                                     .body_most = 4096,
+                                     .watch = http_watch,
+                                     .done = http_done,
+                                     .user = &h};
+        if (dog_http_init(&x, &conf, &e) < 0)
+                abort();
+        dog_http_begin(&x, 0, DOG_S);
+        int peer = accept(listener, NULL, NULL);
+        bool is_told = false;
+        while (dog_http_is_busy(&x)) {
+                struct pollfd p = {.fd = x.fd, .events = is_told ? POLLIN : POLLOUT};
+                if (poll(&p, 1, 5000) != 1)
+                        abort();
+                dog_http_on_ready(&x, 0);
+                if (is_told)
+                        continue;
+                is_told = write(peer, answer, strlen(answer)) == (ssize_t)strlen(answer);
+                shutdown(peer, SHUT_WR);
+        }
+        dog_http_fini(&x);
+        close(peer);
+        return h;
+}
+
+static void a_body_is_as_long_as_its_head_says(void)
+{
+        static const struct {
+                const char *head, *say;
+                enum dog_http_fault want;
+        } row[] = {
+                {"Content-Length: 4", "so long", DOG_HTTP_FINE},
+                {"A: b\r\ncontent-length:4 ", "in any case of letters", DOG_HTTP_FINE},
+                {"A: b", "nothing is said: up to its end", DOG_HTTP_FINE},
+                {"Content-Length: 5", "cut off", DOG_HTTP_CUT},
+                {"Content-Length: 3", "longer than it says", DOG_HTTP_CUT},
+                {"Content-Length:", "no number; the body's first digits are none", DOG_HTTP_FINE},
+                {"Content-Length: -4", "none either", DOG_HTTP_FINE},
+                {"Content-Length: 99999999999999999999999999", "nor is this", DOG_HTTP_FINE},
+        };
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof(at);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        NEED(listener >= 0 && bind(listener, (struct sockaddr *)&at, size) == 0 && listen(listener, 8) == 0 &&
+                     getsockname(listener, (struct sockaddr *)&at, &size) == 0,
+             "a listener");
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                char answer[160];
+                snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\n%s\r\n\r\n17 k", row[i].head);
+                struct heard h = http_hears(listener, &at, answer);
+                OK(h.times == 1 && h.fault == row[i].want, "%s: %s", row[i].say,
+                   dog_http_fault_word(h.fault));
+                OK(h.fault != DOG_HTTP_FINE || strcmp(h.body, "17 k") == 0, "%s", h.body);
+        }
+        close(listener);
+}
+
 int main(void)
 {
         if (sodium_init() < 0)
@@ -577,5 +668,6 @@ int main(void)
                 TEST(the_map_follows_the_pages_and_status_goes_back), TEST(a_map_of_thousands_loses_none),
                 TEST(every_allocation_may_fail), TEST(wrong_settings_are_refused),
                 TEST(vitals_come_from_two_readings_and_a_reset_is_no_rate),
-                TEST(the_metrics_of_a_node_exporter_become_counters), TEST(heads_of_http_are_told_apart));
+                TEST(the_metrics_of_a_node_exporter_become_counters), TEST(heads_of_http_are_told_apart),
+                TEST(a_body_is_as_long_as_its_head_says));
 }

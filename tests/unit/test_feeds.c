@@ -190,6 +190,40 @@ static void repetitions_follow_the_rule(void)
                  1,
                  {NOW + 10 * HOUR},
                  "one is cancelled"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRDATE:20261123T040000Z,"
+                       "20261125T220000Z\r\n"),
+                 3,
+                 {NOW + 40 * HOUR, NOW + 106 * HOUR, NOW + 10 * HOUR},
+                 "two more times are listed"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRDATE:20261121T220000Z\r\n"
+                       "RDATE:20261123T040000Z\r\nRDATE:20261123T040000Z\r\n"),
+                 2,
+                 {NOW + 10 * HOUR, NOW + 40 * HOUR},
+                 "what is listed twice is once"},
+                {VIENNA EVENT("DTSTART;TZID=Somewhere:20261101T220000\r\nDURATION:PT1H\r\n"
+                              "RDATE;TZID=Somewhere:20261121T230000\r\n"),
+                 1,
+                 {NOW + 10 * HOUR},
+                 "in a zone; the first one is over"},
+                {EVENT("DTSTART;VALUE=DATE:20261101\r\nRDATE;VALUE=DATE:20261123\r\n"),
+                 1,
+                 {NOW + 36 * HOUR},
+                 "a day"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=2\r\n"
+                       "RDATE:20261122T220000Z,20261124T000000Z\r\nEXDATE:20261121T220000Z\r\n"),
+                 2,
+                 {NOW + 34 * HOUR, NOW + 60 * HOUR},
+                 "a rule, a list, and an exception"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRRULE:FREQ=DAILY;COUNT=4\r\n"
+                       "EXRULE:FREQ=DAILY;INTERVAL=2\r\n"),
+                 2,
+                 {NOW + 34 * HOUR, NOW + 82 * HOUR},
+                 "every second one is taken out by a rule"},
+                {EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\nRDATE:20261122T220000Z\r\n") EVENT(
+                         "RECURRENCE-ID:20261122T220000Z\r\nDTSTART:20261123T000000Z\r\nDURATION:PT1H\r\n"),
+                 2,
+                 {NOW + 10 * HOUR, NOW + 36 * HOUR},
+                 "a listed one is moved"},
         };
         for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
                 struct taken t;
@@ -199,6 +233,52 @@ static void repetitions_follow_the_rule(void)
                 for (unsigned k = 0; k < 4 && row[i].at_s[k] && k < t.n; k++)
                         OK(t.entry[k].start_s == row[i].at_s[k], "%s: number %u is off by %lld s", row[i].say,
                            k, (long long)(t.entry[k].start_s - row[i].at_s[k]));
+        }
+}
+
+static void a_listed_period_lasts_as_long_as_it_says(void) /* F3 */
+{
+        struct taken t;
+        struct dog_feed_reader r;
+        OK(calendar(VIENNA EVENT(
+                            "DTSTART:20261101T220000Z\r\nDURATION:PT1H\r\n"
+                            "RDATE;VALUE=PERIOD:20261122T000000Z/20261122T060000Z,20261123T000000Z/PT30M\r\n"
+                            "RDATE;VALUE=PERIOD;TZID=Somewhere:20261124T010000/PT2H\r\n"),
+                    &t, &r, NULL) == 0,
+           "a calendar");
+        static const int64_t at_s[] = {NOW + 12 * HOUR, NOW + 36 * HOUR, NOW + 60 * HOUR};
+        static const int64_t lasts_s[] = {6 * HOUR, HOUR / 2, 2 * HOUR};
+        NEED(t.n == ARRAY_SIZE(at_s), "%u periods", t.n);
+        for (unsigned i = 0; i < t.n; i++)
+                OK(t.entry[i].start_s == at_s[i] && t.entry[i].end_s - t.entry[i].start_s == lasts_s[i],
+                   "period %u is off by %lld s and lasts %lld s", i,
+                   (long long)(t.entry[i].start_s - at_s[i]),
+                   (long long)(t.entry[i].end_s - t.entry[i].start_s));
+}
+
+static void what_is_not_understood_of_a_series_is_counted_and_the_rest_counts(void) /* F3 */
+{
+        static const struct {
+                const char *more;
+                unsigned n;
+                enum dog_feed_drop why;
+        } row[] = {
+                {"EXRULE:FREQ=HOURLY\r\n", 2, DOG_FEED_DROP_RULE},
+                {"RDATE:someday\r\n", 2, DOG_FEED_DROP_COUNT},
+                {"RDATE;TZID=Nowhere/Land:20261130T220000\r\n", 2, DOG_FEED_DROP_ZONE},
+                {"RDATE;VALUE=PERIOD:20261130T220000Z/20261130T210000Z\r\n", 2, DOG_FEED_DROP_TIME},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                char lines[600];
+                struct taken t;
+                struct dog_feed_reader r;
+                snprintf(lines, sizeof(lines),
+                         EVENT("DTSTART:20261121T220000Z\r\nDURATION:PT1H\r\n"
+                               "RRULE:FREQ=DAILY;COUNT=2\r\n%s"),
+                         row[i].more);
+                OK(calendar(lines, &t, &r, NULL) == 0 && t.n == row[i].n, "%s: %u entries", row[i].more, t.n);
+                OK(row[i].why == DOG_FEED_DROP_COUNT || r.dropped[row[i].why] == 1, "%s is counted",
+                   row[i].more);
         }
 }
 
@@ -597,6 +677,9 @@ static void a_measured_breach_weighs_more_than_an_announced_one(void)
         OK(g->member[0].belief.caution > 9 && strcmp(g->member[0].belief.announced, "work announced") == 0,
            "and says why");
         OK(g->member[0].is_usable && g->member[1].is_usable, "nobody is usable or unusable by it");
+        g->member[0].belief.p_breach[1] = NAN;
+        dog_caution_apply(g, c);
+        OK(isnan(g->member[0].belief.p_breach[1]), "what nobody knows is not known by an announcement");
         dog_group_free(g);
 }
 
@@ -767,6 +850,35 @@ static void an_announcement_counts_from_its_lead_to_its_end_and_goes_stale(void)
         dog_feeds_lost(f, now_ns);
         OK(!dog_feeds_next(f, now_ns + 3600 * DOG_S, &q, &due_ns), "without the process nothing is fetched");
         OK(!dog_feeds_caution(f, p2, NOW + HOUR, horizon_ns, &c), "and it goes stale");
+        dog_feeds_found(f);
+        OK(dog_feeds_next(f, now_ns + 3600 * DOG_S, &q, &due_ns), "with another one it is");
+        dog_feeds_free(f);
+}
+
+static void a_feed_that_adds_nothing_is_shown_and_changes_nothing(void)
+{
+        struct dog_feeds *f;
+        struct dog_feed_request q;
+        struct told told = {0};
+        struct dog_err e;
+        struct dog_caution c;
+        struct dog_feed_view v;
+        int64_t due_ns, now_ns = 1000 * DOG_S;
+        static const int64_t horizon_ns[] = {DOG_S, 5 * DOG_S, 30 * DOG_S};
+        struct dog_feed_settings quiet = one_feed;
+        uint32_t p1[DOG_FEEDS_MAX] = {1};
+        quiet.log_odds = 0; /* "adds = 0", or "times = 1" */
+        NEED(dog_feeds_new(&f, &quiet, 1, 1, tell, &told, &e) == 0, "feeds");
+        dog_feeds_next(f, now_ns, &q, &due_ns);
+        say(f, &q, NOW - HOUR, NOW + HOUR, 1, 1, now_ns);
+        struct dog_feed_packet end = end_of(&q, DOG_FEED_FINE);
+        dog_feeds_take(f, &end, sizeof(end), now_ns);
+        dog_feeds_view(f, 0, now_ns, NOW, &v);
+        OK(v.fault == DOG_FEED_FINE && v.failures == 0 && told.n[DOG_FEED_READ] == 1, "it is read: %s",
+           told.text);
+        OK(v.entries == 1 && strcmp(v.next.words, "new router") == 0, "what it says is shown: %s",
+           v.next.words);
+        OK(!dog_feeds_caution(f, p1, NOW, horizon_ns, &c) && c.log_odds[2] <= 0, "and adds nothing");
         dog_feeds_free(f);
 }
 
@@ -1090,6 +1202,8 @@ int main(void)
 {
         return CHECK_RUN(
                 TEST(times_are_read_in_every_form_that_rfc_5545_has), TEST(repetitions_follow_the_rule),
+                TEST(a_listed_period_lasts_as_long_as_it_says),
+                TEST(what_is_not_understood_of_a_series_is_counted_and_the_rest_counts),
                 TEST(what_is_left_out_is_counted), TEST(a_calendar_that_is_none_is_refused_with_a_sentence),
                 TEST(a_million_events_are_counted_and_not_kept), TEST(times_of_rfc_3339_are_read),
                 TEST(our_own_form_is_read), TEST(real_forecasts_are_read),
@@ -1101,6 +1215,7 @@ int main(void)
                 TEST(doom_for_all_of_a_vip_takes_nobody_out_but_what_is_spare),
                 TEST(a_feed_is_fetched_on_a_timetable_and_less_often_when_it_fails),
                 TEST(an_announcement_counts_from_its_lead_to_its_end_and_goes_stale),
+                TEST(a_feed_that_adds_nothing_is_shown_and_changes_nothing),
                 TEST(messages_that_cannot_be_are_dropped), TEST(feeds_add_up_to_a_limit),
                 TEST(an_entry_is_about_what_it_names), TEST(short_memory_is_a_sentence),
                 TEST(the_process_that_fetches_may_read_connect_and_fork_and_nothing_else),

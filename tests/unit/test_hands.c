@@ -3,21 +3,26 @@
 
 #include "alloc_fail.h"
 #include "base/array.h"
+#include "base/clock.h"
 #include "hands/btf.h"
 #include "hands/client.h"
 #include "hands/kernel.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
 #include "hands/secret.h"
+#include "hands/split.h"
 
 #include <bpf/btf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------------------- requests */
@@ -83,6 +88,13 @@ static struct dog_hands_request good_ping(void)
         return q;
 }
 
+static struct dog_hands_request good_helper(void)
+{
+        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_HELPER_START);
+        dog_hands_name_set(q.as.helper.name, "feeds", NULL);
+        return q;
+}
+
 static int read_of(const struct dog_hands_request *q, size_t size, struct dog_err *e)
 {
         struct dog_hands_request to;
@@ -97,13 +109,9 @@ static int read_of(const struct dog_hands_request *q, size_t size, struct dog_er
 static void a_good_request_is_read(void)
 {
         struct dog_err e = {0};
-        struct dog_hands_request list[] = {good_device(),
-                                           good_program(),
-                                           good_object(),
-                                           good_tc(),
-                                           good_frames(),
-                                           good_ping(),
-                                           dog_hands_request_of(DOG_HANDS_KERNEL_PROBE)};
+        struct dog_hands_request list[] = {
+                good_device(), good_program(), good_object(), good_tc(),
+                good_frames(), good_ping(),    good_helper(), dog_hands_request_of(DOG_HANDS_KERNEL_PROBE)};
         for (size_t i = 0; i < ARRAY_SIZE(list); i++)
                 OK(read_of(&list[i], sizeof(list[i]), &e) == 0, "%s: %s", dog_hands_op_text(list[i].op),
                    e.text);
@@ -293,6 +301,7 @@ static void what_the_policy_does_not_name_is_refused(void)
                 OK(dog_hands_policy_may_route(&p, &to, NULL) == route[i].rc, "route to %s", route[i].to);
         }
         OK(dog_hands_policy_secret_path(&p, "key") == NULL, "no secret is named");
+        OK(dog_hands_policy_helper_of(&p, "feeds") == -1, "no helper is named");
 }
 
 static void a_policy_that_cannot_be_meant_is_refused(void)
@@ -312,6 +321,15 @@ static void a_policy_that_cannot_be_meant_is_refused(void)
         OK(dog_hands_policy_device(&p, "sd0", DOG_DEVICE_UNDERLAY, NULL) == -EINVAL, "in two roles");
         OK(dog_hands_policy_port(&p, 5, 4, NULL) == -EINVAL, "ports the wrong way round");
         OK(dog_hands_policy_secret(&p, "key", "relative", NULL) == -EINVAL, "a relative secret");
+        OK(dog_hands_policy_helper(&p, &(struct dog_hands_helper){.name = "../sh"}, NULL) == -EINVAL,
+           "a helper that is a path");
+        for (int i = 0; i < DOG_HANDS_HELPERS; i++)
+                OK(dog_hands_policy_helper(&p, &(struct dog_hands_helper){.name = i ? "other" : "feeds"},
+                                           NULL) == 0 &&
+                           dog_hands_policy_helper_of(&p, "feeds") == 0,
+                   "helper %d", i);
+        OK(dog_hands_policy_helper(&p, &(struct dog_hands_helper){.name = "more"}, NULL) == -ENOSPC,
+           "a full list of helpers");
         for (int i = 1; i < DOG_HANDS_DEVICES; i++) {
                 char name[16];
                 snprintf(name, sizeof(name), "e%d", i);
@@ -452,6 +470,53 @@ static void a_call_tells_what_hands_said_or_that_it_is_gone(void)
         OK(call_with(CLOSE, &e, &lost) == -EPIPE && lost, "end of file, and every call after it: %s", e.text);
 }
 
+/* --------------------------------------------------------------------------------- helpers */
+
+/* Says, for each datagram, how many descriptors it has, and whether it could get privileges back. */
+static int helper_counts(int fd, const void *data)
+{
+        char byte;
+        while (recv(fd, &byte, 1, 0) == 1) {
+                int say[2] = {0, prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)};
+                for (int i = 3; i < 256; i++)
+                        say[0] += fcntl(i, F_GETFD) >= 0;
+                send(fd, say, sizeof(say), 0);
+        }
+        return *(const int *)data;
+}
+
+static void a_helper_holds_one_socket_and_ends_when_it_is_closed(void) /* F3 */
+{
+        static const int status_wanted = 7;
+        struct dog_hands_helper h = {.name = "counts", .run = helper_counts, .data = &status_wanted};
+        struct dog_err e = {0};
+        int fd = -1, pid = 0, status = 0, say[2] = {0};
+        int open_here = open("/dev/null", O_RDONLY);
+        NEED(dog_helper_start(&h, &fd, &pid, &e) == 0, "%s", e.text);
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        NEED(send(fd, "?", 1, 0) == 1 && poll(&p, 1, 20000) == 1, "it answers");
+        NEED(recv(fd, say, sizeof(say), 0) == (ssize_t)sizeof(say), "two numbers");
+        OK(say[0] == 1, "%d descriptors beside the standard ones", say[0]);
+        OK(say[1] == 1, "no new privileges, for ever");
+        close(fd);
+        OK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == status_wanted,
+           "it ended by itself: status %x", (unsigned)status);
+        close(open_here);
+}
+
+static void what_dies_again_waits_longer(void)
+{
+        int64_t second = DOG_S;
+        int pause_ms = dog_split_pause_ms(0, second);
+        OK(pause_ms == 100, "the first time %d ms", pause_ms);
+        pause_ms = dog_split_pause_ms(pause_ms, second);
+        OK(pause_ms == 200, "then %d", pause_ms);
+        for (int i = 0; i < 20; i++)
+                pause_ms = dog_split_pause_ms(pause_ms, second);
+        OK(pause_ms == 30000, "%d at most", pause_ms);
+        OK(dog_split_pause_ms(pause_ms, 61 * second) == 100, "who lived a minute begins anew");
+}
+
 /* ------------------------------------------------------------------------- maps of old runs */
 
 /* struct { u32 <first>; u64 <second>; } with the second at `bits`. */
@@ -529,6 +594,8 @@ int main(void)
                          TEST(a_policy_that_cannot_be_meant_is_refused), TEST(addresses_are_read_and_written),
                          TEST(a_key_file_holds_one_key_and_is_its_owners_alone),
                          TEST(a_call_tells_what_hands_said_or_that_it_is_gone),
+                         TEST(a_helper_holds_one_socket_and_ends_when_it_is_closed),
+                         TEST(what_dies_again_waits_longer),
                          TEST(a_map_of_another_layout_is_told_from_one_of_the_same_size),
                          TEST(memory_that_is_refused_is_told),
                          TEST(a_kernel_that_lacks_something_is_told_in_one_sentence));

@@ -716,6 +716,7 @@ static void all_come_through(enum failure failure, double loss, int n, int *unpr
         const char *only = getenv("INSTANCE_SEED");
         int wrong = 0;
 
+        n = CHECK_ROUNDS(n);
         *unprotected = *promoted = 0;
         for (int i = 0; i < n; i++) {
                 uint64_t seed = (uint64_t)i * 100 + (uint64_t)failure;
@@ -761,7 +762,7 @@ static void a_client_gets_every_byte_once_whatever_becomes_of_a(void)
 /* On a busy machine the one is a second late, and the other is not. */
 static void a_slow_server_that_speaks_to_others_is_not_hung(void)
 {
-        int wrong = 0, promoted = 0, n = 500;
+        int wrong = 0, promoted = 0, n = CHECK_ROUNDS(500);
         for (int i = 0; i < n; i++) {
                 begin(&world, (uint64_t)i + 700000, NOTHING, 0);
                 world.has_others = true;
@@ -776,7 +777,7 @@ static void a_slow_server_that_speaks_to_others_is_not_hung(void)
 
 static void one_hung_process_of_several_is_found(void)
 {
-        int wrong = 0, promoted = 0, n = 1000;
+        int wrong = 0, promoted = 0, n = CHECK_ROUNDS(1000);
         for (int i = 0; i < n; i++) {
                 begin(&world, (uint64_t)i + 800000, HUNG, 0);
                 world.has_others = true;
@@ -802,7 +803,7 @@ static void a_client_does_not_notice_the_end_of_a_standby(void)
 /* The figure instance.diverged_caught_kib: within 64 KiB, or at the end of the answer. */
 static void a_standby_that_differs_goes_before_it_could_serve(void)
 {
-        int caught = 0, wrong = 0, n = 1000;
+        int caught = 0, wrong = 0, n = CHECK_ROUNDS(1000);
         for (int i = 0; i < n; i++) {
                 begin(&world, (uint64_t)i + 500000, NOTHING, 0);
                 world.server_closes = true; /* else the client may leave before B has said all */
@@ -884,6 +885,7 @@ static void a_balancer_is_lost(enum failure failure, double loss, int n, uint32_
 {
         const char *only = getenv("INSTANCE_SEED");
         int wrong = 0, taken = 0;
+        n = CHECK_ROUNDS(n);
         *unprotected = *promoted = 0;
         for (int i = 0; i < n; i++) {
                 uint64_t seed = (uint64_t)i * 100 + (uint64_t)failure + 7000000;

@@ -459,9 +459,26 @@ static void trees_are_a_voice_in_the_core(void)
         OK(fabsf(r.driver[0].log_odds) > 0.05F && fabsf(r.driver[0].log_odds) >= fabsf(r.driver[1].log_odds),
            "with reasons, the largest first: %s %+.2f", dog_risk_group_name(r.driver[0].feature),
            (double)r.driver[0].log_odds);
+        /* A rate for the first time, and reasons asked before the next step: there are no trees for it. */
+        struct dog_path_model two = *dog_path_trained_model(trained);
+        two.expert[DOG_PATH_RATE] = two.expert[DOG_PATH_PING];
+        memset(two.expert[DOG_PATH_RATE].target, -1, sizeof(two.expert[DOG_PATH_RATE].target));
+        g->insight.trees = &two; /* with the record of the others */
+        for (int64_t k = 3001; k < 3003; k++) {
+                struct dog_sample s = dog_sample_at(k * DOG_S);
+                s.value[DOG_SIGNAL_RTT] = 30;
+                if (k == 3002)
+                        s.value[DOG_SIGNAL_RATE] = 1000;
+                dog_group_sample(g, 0, &s);
+                if (k == 3001)
+                        dog_loop_step(loop, k * DOG_S);
+        }
+        dog_group_explain(g, 0, 1, 3002 * DOG_S, &r);
+        OK(r.speaker == DOG_EXPERT_TREES && r.driver[0].log_odds == 0,
+           "what they cannot tell has no reasons");
         NEED(dog_group_trees(g, NULL) == 0, "never fails");
-        dog_loop_step(loop, 3001 * DOG_S);
-        dog_group_explain(g, 0, 1, 3001 * DOG_S, &r);
+        dog_loop_step(loop, 3003 * DOG_S);
+        dog_group_explain(g, 0, 1, 3003 * DOG_S, &r);
         OK(r.speaker == DOG_EXPERT_LOGISTIC && isnan(r.voice[DOG_EXPERT_TREES].p),
            "without them the logistic speaks");
         dog_loop_free(loop);

@@ -140,7 +140,7 @@ void aligning_look(struct instance_service *s)
 int aligning_open(struct instance_service *s, struct dog_err *e)
 {
         int rc = s->settings.aligned_secret
-                         ? service_secret(s, s->settings.aligned_secret, s->aligned_secret, e)
+                         ? dog_hands_secret(s->hands, s->settings.aligned_secret, s->aligned_secret, e)
                          : 0;
         s->aligned_ns = s->cookies_ns = INT64_MAX;
         for (struct address *a = s->vip; rc == 0 && a < s->vip + s->vips; a++) {

@@ -486,22 +486,6 @@ static void agents_measure(struct instance_service *s, int64_t now_ns)
         s->measured_ns = now_ns + MEASURED_NS;
 }
 
-int service_secret(struct instance_service *s, const char *name, uint8_t secret[DOG_SECRET_KEY],
-                   struct dog_err *e)
-{
-        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
-        struct dog_hands_reply reply;
-        int fd = -1;
-        int rc = dog_hands_name_set(ask.as.secret.name, name, e);
-        if (rc == 0)
-                rc = dog_hands_call(s->hands, &ask, &reply, &fd, e);
-        if (rc == 0)
-                rc = dog_secret_key_read(secret, fd, e);
-        if (fd >= 0)
-                close(fd);
-        return rc;
-}
-
 static int agents_socket(struct instance_service *s, struct dog_err *e)
 {
         struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SOCKET_UDP);
@@ -539,7 +523,7 @@ static int agents_open(struct instance_service *s, struct dog_err *e)
                 uint8_t secret[DOG_SECRET_KEY];
                 if (!m->set.secret)
                         continue;
-                rc = service_secret(s, m->set.secret, secret, e);
+                rc = dog_hands_secret(s->hands, m->set.secret, secret, e);
                 if (rc == 0)
                         rc = dog_agents_add(s->agents, m->set.name, secret, m, e);
                 sodium_memzero(secret, sizeof(secret));

@@ -145,7 +145,8 @@ uint32_t pairing_seed(struct instance_service *s, unsigned place)
         uint8_t secret[32];
         uint32_t seed;
         /* A secret that cannot be read is what pairing_open tells of. */
-        if (s->settings.pair.version == 0 || service_secret(s, s->settings.pair_secret, secret, NULL) < 0)
+        if (s->settings.pair.version == 0 ||
+            dog_hands_secret(s->hands, s->settings.pair_secret, secret, NULL) < 0)
                 return 0;
         memcpy(what + 16, a->bytes, sizeof(a->bytes));
         memcpy(what + 40, &s->vip[place].plan.set.port, sizeof(uint16_t));
@@ -227,7 +228,7 @@ int pairing_open(struct instance_service *s, int64_t now_ns, struct dog_err *e)
         set.peer_size = pairing_peer(s, &set.peer);
         int rc = pairing_order(&set, &set.is_first, e);
         if (rc == 0)
-                rc = service_secret(s, s->settings.pair_secret, set.secret, e);
+                rc = dog_hands_secret(s->hands, s->settings.pair_secret, set.secret, e);
         if (rc == 0)
                 rc = pairing_socket(s, &set.fd, e);
         if (rc == 0)

@@ -1,5 +1,6 @@
 #pragma once
-/** What the files of the service share: service.c, measure.c, kind.c, operate.c. Private. */
+/** What the files of the service share. Private. service.c stands on all others, all stand on service_base.c.
+ */
 #include "kinds/instance/digest.h"
 #include "kinds/instance/probe.h"
 #include "kinds/instance/service.h"
@@ -96,6 +97,16 @@ struct instance_service {
         int64_t probe_ns, retry_ns, empty_ns, front_ns, agents_ns, measured_ns, counted_ns, sample_ns;
 };
 
+/* service_base.c */
+void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+const char *service_server_name(const struct instance_service *s, unsigned number);
+/** For each seat of a machine. */
+#define SEATS_OF(s, m, a, k)                                                                                 \
+        for (struct address * (a) = (s)->vip; (a) < (s)->vip + (s)->vips; (a)++)                             \
+                for (unsigned(k) = 0; (k) < (a)->plan.seats; (k)++)                                          \
+                        if ((a)->plan.seat[k].machine == (m))
+
 /* measure.c */
 int measure_open(struct instance_service *s, int64_t now_ns, struct dog_err *e);
 void measure_close(struct instance_service *s);
@@ -105,8 +116,8 @@ int64_t measure_on_timer(struct instance_service *s, int64_t now_ns);
 /** Can it carry traffic, as far as is known now? Tells groups and, when it cannot, the front at once. */
 void machine_judge(struct machine *m, int64_t now_ns);
 
-/** A key of hands, by its name there. */
-int service_secret(struct instance_service *s, const char *name, uint8_t secret[32], struct dog_err *e);
+/** Probes beyond the machines' ask the ports of TCP vips: seat k of vip a, or -1 when there is no room. */
+int check_number(const struct instance_service *s, const struct address *a, unsigned k);
 
 /* node.c */
 int node_open(struct instance_service *s);
@@ -145,15 +156,3 @@ void aligning_close(struct instance_service *s);
 /** Which servers have a shim for what they serve: tell the front, and people when a vip's mode changes. */
 void aligning_look(struct instance_service *s);
 int64_t aligning_on_timer(struct instance_service *s, int64_t now_ns);
-
-/* service.c */
-void service_tell(struct instance_service *s, const struct instance_news *n, const char *format, ...)
-        __attribute__((format(printf, 3, 4)));
-const char *service_server_name(const struct instance_service *s, unsigned number);
-/** Probes beyond the machines' ask the ports of TCP vips: seat k of vip a, or -1 when there is no room. */
-int check_number(const struct instance_service *s, const struct address *a, unsigned k);
-/** For each seat of a machine. */
-#define SEATS_OF(s, m, a, k)                                                                                 \
-        for (struct address * (a) = (s)->vip; (a) < (s)->vip + (s)->vips; (a)++)                             \
-                for (unsigned(k) = 0; (k) < (a)->plan.seats; (k)++)                                          \
-                        if ((a)->plan.seat[k].machine == (m))

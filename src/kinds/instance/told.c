@@ -262,7 +262,7 @@ int told_open(struct instance_service *s, struct dog_err *e)
         t->service = s;
         t->fd = -1;
         t->is_gateway = s->settings.told_by.version == 0;
-        int rc = service_secret(s, s->settings.tell_secret, t->secret, e);
+        int rc = dog_hands_secret(s->hands, s->settings.tell_secret, t->secret, e);
         if (rc == 0 && getrandom(&t->boot, sizeof(t->boot), 0) != sizeof(t->boot))
                 rc = dog_err_set(e, -EIO, "no random numbers");
         if (rc == 0 && !dog_agent_name_is_good(s->settings.site))

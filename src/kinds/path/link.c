@@ -591,17 +591,8 @@ static void probe_close(struct probe *p)
 /* The probes' key: the tunnel's secret under a label of its own. */
 static int link_stamp_key(struct path_link *l, struct dog_err *e)
 {
-        struct dog_hands_request ask = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
-        struct dog_hands_reply reply;
         uint8_t secret[DOG_SECRET_KEY];
-        int fd = -1;
-        int rc = dog_hands_name_set(ask.as.secret.name, l->settings.secret, e);
-        if (rc == 0)
-                rc = dog_hands_call(l->hands, &ask, &reply, &fd, e);
-        if (rc == 0)
-                rc = dog_secret_key_read(secret, fd, e);
-        if (fd >= 0)
-                close(fd);
+        int rc = dog_hands_secret(l->hands, l->settings.secret, secret, e);
         if (rc < 0)
                 return rc;
         static const char label[] = "sundog stamp";

@@ -221,18 +221,9 @@ uint8_t path_tunnel_key_epoch(const struct path_tunnel *t)
 
 int path_tunnel_key_load(struct path_tunnel *t, const char *secret, struct dog_err *e)
 {
-        struct dog_hands_request q = dog_hands_request_of(DOG_HANDS_SECRET_OPEN);
-        struct dog_hands_reply r;
         uint8_t key[DOG_SECRET_KEY];
-        int fd = -1;
         uint8_t epoch = path_tunnel_key_epoch(t);
-        int rc = dog_hands_name_set(q.as.secret.name, secret, e);
-        if (rc == 0)
-                rc = dog_hands_call(t->hands, &q, &r, &fd, e);
-        if (rc == 0)
-                rc = dog_secret_key_read(key, fd, e);
-        if (fd >= 0)
-                close(fd);
+        int rc = dog_hands_secret(t->hands, secret, key, e);
         if (rc == 0)
                 rc = path_tunnel_key_accept(t, key, epoch, e);
         if (rc == 0)
