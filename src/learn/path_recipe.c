@@ -52,6 +52,8 @@ int dog_path_recipe_copies(struct dog_path_traces *t, struct dog_err *e)
         if (rc == 0)
                 rc = dog_path_traces_shift(t, 2.5, 1, e);
         if (rc == 0)
+                rc = dog_path_traces_slow(t, 400, e);
+        if (rc == 0)
                 rc = dog_path_traces_slow(t, 1000, e);
         return rc;
 }

@@ -573,6 +573,7 @@ static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
 {
         const struct dog_path_train *t = x->train;
         struct dog_path_traces real = {.points = t->traces->points};
+        char pace[24];
         int rc = 0;
         real.list = calloc((size_t)t->traces->count + 1, sizeof(*real.list));
         if (!real.list)
@@ -582,8 +583,10 @@ static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
                         continue;
                 struct dog_path_trace *one = &real.list[real.count++];
                 *one = t->traces->list[i];
-                if (i >= t->recorded)
-                        snprintf(one->family, sizeof(one->family), "%.11s 1/s", t->traces->list[i].family);
+                if (i < t->recorded)
+                        continue;
+                snprintf(pace, sizeof(pace), "%.2g", 1000 / (double)one->step_ms);
+                snprintf(one->family, sizeof(one->family), "%.9s %.3s/s", t->traces->list[i].family, pace);
         }
         for (int i = 0; i < real.count && rc == 0; i++) {
                 bool is_first = true;

@@ -42,7 +42,7 @@ struct dog_gbt_jobs *dog_path_train_jobs(struct dog_path_train *t);
 void dog_path_train_note(const struct dog_path_train *t, char *to, size_t room);
 
 /** After the last step: examine, and make the model. Its scores are named "FAMILY onset auroc 1s", "FAMILY
- * V(0)"; those of what one probe a second would have seen, "FAMILY 1/s onset auroc 1s". */
+ * V(0)"; those of what slower probes would have seen, "FAMILY 1/s onset auroc 1s". */
 int dog_path_train_finish(struct dog_path_train *t, int64_t made_wall_ns, struct dog_model **to,
                           struct dog_err *e);
 
