@@ -76,6 +76,9 @@ int command_train(struct ctl *ctl, int argc, char **argv)
         if (a.folds > 8 || !(a.effort > 0 && a.effort <= 10) || a.since_ns <= 0)
                 return ctl_fail(EXIT_USAGE,
                                 "--folds is from 0 to 8, --effort above 0 and at most 10, --since above 0");
+        if (a.store && a.family)
+                return ctl_fail(EXIT_USAGE,
+                                "--family picks from a folder; a store holds one family, its own");
         bool is_plain = !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
         if (kind != DOG_MODEL_PATH && !is_plain)
                 return ctl_fail(EXIT_USAGE, "--family, --folds, --effort and --seed are for --kind path");

@@ -199,7 +199,10 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
                 free(state);
         }
         if (rc == 0 && t->rows == 0)
-                rc = dog_err_set(e, -ENODATA, "no labelled step in the data");
+                rc = dog_err_set(
+                        e, -ENODATA,
+                        "there is no step to learn from: history comes first (labelled_from_s; of a store a "
+                        "quarter of each node's time, 6 h at least); record longer");
         if (rc < 0) {
                 dog_table_free(t);
                 return rc;

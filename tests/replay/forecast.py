@@ -378,6 +378,9 @@ def the_daemons_own_telemetry_is_data_like_any_other():  # P13 F2
     need(report["worth"] and report["worth"][0]["steps"] > 1000, str(report["worth"]))
     sundog("train", "--store", place("var/nothing.db"), "--out", place("x.model"), code=1, say="nothing.db")
     sundog("train", "--store", place("var"), "--since", "1s", "--out", place("x.model"), *TRAIN, code=1)
+    sundog("train", "--store", place("var"), "--family", "pam", "--out", place("x.model"), code=2, say="--family")
+    sundog("train", "--store", place("var"), "--kind", "overload", "--out", place("x.model"), code=1, say="no node told")
+    sundog("backtest", "--store", place("var"), "--kind", "overload", "--model", "base", code=1, say="no node told")
     return "%d samples, AUROC 1 s %.3f" % (report["samples"], score["own.model"])
 
 

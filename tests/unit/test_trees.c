@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "check.h"
 #include "core/loop.h"
+#include "daemon/node_trees.h"
 #include "daemon/trees.h"
 #include "kinds/twin/twin.h"
 #include "learn/path_contest.h"
@@ -398,6 +399,31 @@ static void a_file_that_is_not_fit_is_refused_with_one_sentence(void)
         free(bytes);
 }
 
+/* F2, O3: what was trained on the store stands beside it, and is served from there. */
+static void trees_of_nodes_beside_the_store_are_served(void)
+{
+        static struct node_trees t;
+        struct dog_err e = {0};
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+        NEED(dog_file_take(MODELS "/node.model", 64 << 20, &bytes, &size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(!t.failure && !t.overload, "nothing stands there, nothing is installed");
+        node_trees_close(&t);
+        NEED(dog_file_replace(file_of("nodes.db.node.model"), bytes, size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(t.failure && t.trees.failure == t.failure->trees && !t.overload,
+           "failures by it, overload as before");
+        node_trees_close(&t);
+        bytes[size / 2] ^= 1;
+        told[0] = 0;
+        NEED(dog_file_replace(file_of("nodes.db.node.model"), bytes, size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(!t.failure && strstr(told, "damaged"), "a flipped bit is told: %s", told);
+        node_trees_close(&t);
+        free(bytes);
+}
+
 /* ---- in the core ---- */
 
 /* P8, P13, O3: the trees are heard in a group, weighed, and asked for their reasons; without, all is as
@@ -490,13 +516,13 @@ int main(void)
         snprintf(folder, sizeof(folder), "/tmp/test_trees_XXXXXX");
         if (!mkdtemp(folder))
                 return 1;
-        int rc = CHECK_RUN(TEST(telemetry_is_cut_into_traces_and_judged),
-                           TEST(each_path_keeps_the_pace_at_which_it_was_probed),
-                           TEST(the_better_one_serves_and_the_worse_one_does_not),
-                           TEST(training_serves_only_what_is_better_on_the_newest),
-                           TEST(too_little_telemetry_is_said),
-                           TEST(a_file_that_is_not_fit_is_refused_with_one_sentence),
-                           TEST(trees_are_a_voice_in_the_core));
+        int rc = CHECK_RUN(
+                TEST(telemetry_is_cut_into_traces_and_judged),
+                TEST(each_path_keeps_the_pace_at_which_it_was_probed),
+                TEST(the_better_one_serves_and_the_worse_one_does_not),
+                TEST(training_serves_only_what_is_better_on_the_newest), TEST(too_little_telemetry_is_said),
+                TEST(a_file_that_is_not_fit_is_refused_with_one_sentence),
+                TEST(trees_of_nodes_beside_the_store_are_served), TEST(trees_are_a_voice_in_the_core));
         char command[96];
         snprintf(command, sizeof(command), "rm -rf %s", folder);
         return system(command) == 0 ? rc : 1;
