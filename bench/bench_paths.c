@@ -20,6 +20,7 @@ enum { GROUPS = 64, PATHS = 4, ROUNDS = 5, STEPS = 200 };
 struct bench_group {
         struct dog_path_shared shared;
         struct dog_path_risk path[PATHS];
+        struct dog_path_track seen[PATHS];
         struct dog_path_track track[PATHS]; /**< the same once more, for the features alone */
         double level[PATHS];
 };
@@ -42,6 +43,7 @@ static void bench_step(struct bench_group *g, struct dog_rng *rng, int64_t t_ns,
 {
         struct dog_path_sample sample[PATHS];
         struct dog_path_belief belief;
+        struct dog_ensemble_news news;
         struct dog_path_group group = {0};
         struct dog_path_peers peers = {0};
         float feature[DOG_PATH_FEATURES];
@@ -49,12 +51,12 @@ static void bench_step(struct bench_group *g, struct dog_rng *rng, int64_t t_ns,
                 sample[p] = bench_sample(g, p, rng, t_ns);
         int64_t from = dog_clock_cpu_ns();
         for (int p = 0; p < PATHS; p++) {
-                dog_path_risk_observe(&g->path[p], &g->shared, &sample[p], NULL);
+                dog_path_risk_observe(&g->path[p], &g->shared, &sample[p], &news);
                 dog_path_group_add(&group, &g->path[p]);
         }
         for (int p = 0; p < PATHS; p++) {
                 dog_path_risk_step(&g->path[p], &g->shared, &group, t_ns, &belief);
-                *sink += (double)belief.risk.p[0];
+                *sink += (double)belief.mix.p[0];
         }
         int64_t middle = dog_clock_cpu_ns();
         for (int p = 0; p < PATHS; p++) {
@@ -93,7 +95,8 @@ int main(int argc, char **argv)
         for (int g = 0; g < GROUPS; g++) {
                 dog_path_shared_init(&group[g].shared, &config, dog_path_trained_model(trained));
                 for (int p = 0; p < PATHS; p++) {
-                        dog_path_risk_init(&group[g].path[p]);
+                        dog_path_track_init(&group[g].seen[p]);
+                        dog_path_risk_init(&group[g].path[p], &group[g].seen[p]);
                         dog_path_track_init(&group[g].track[p]);
                 }
         }
@@ -109,7 +112,8 @@ int main(int argc, char **argv)
                         us[i][round] = (double)ns[i] * 1e-3 / (double)(STEPS * GROUPS * PATHS);
         }
         fprintf(stderr, "%d groups of %d paths, %zu octets a path, %zu of them the logistic (%g)\n", GROUPS,
-                PATHS, sizeof(struct dog_path_risk), sizeof(struct dog_risk), sink);
+                PATHS, sizeof(struct dog_path_risk) + sizeof(struct dog_path_track), sizeof(struct dog_risk),
+                sink);
         figure_print("forecast.path_step_us", "us", us[0], ROUNDS);
         figure_print("forecast.path_features_us", "us", us[1], ROUNDS);
         dog_path_trained_free(trained);

@@ -16,7 +16,8 @@
 #     void WORDS                the emulator lost packets by itself: the figures mean nothing
 #     end                       everything is measured; the daemons live until standard input says so
 #
-# DEMO_PATHS (folder of the recordings), DEMO_SECONDS (0: all), DEMO_BYTES, DEMO_RATE, SUNDOG, SUNDOGD come from the program.
+# DEMO_PATHS (folder of the recordings), DEMO_SECONDS (0: all), DEMO_BYTES, DEMO_RATE, SUNDOG, SUNDOGD come from the program;
+# DEMO_CONFIG, more lines for both gateways' configuration, from whoever compares two of them.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../tests/lab/lab.sh"
 . "$here/../bench/gateway.sh"
@@ -70,6 +71,7 @@ classes:
     id: 2
     profile: bulk
     mirror: never
+${DEMO_CONFIG:-}
 YAML
 }
 

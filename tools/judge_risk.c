@@ -49,7 +49,7 @@ struct judge {
         double power;
         bool is_next, is_mixed;
         struct dog_ensemble_config mix;
-        double weight[DOG_ENSEMBLE_HORIZONS][DOG_EXPERTS]; /* sums over steps */
+        double weight[DOG_ENSEMBLE_TARGETS][DOG_EXPERTS]; /* sums over steps */
         struct judge_points onset[DOG_RISK_HORIZONS];
         double square[DOG_RISK_TARGETS], square_persistence[DOG_RISK_TARGETS];
         uint64_t graded[DOG_RISK_TARGETS];
@@ -175,20 +175,20 @@ static int judge_mixed(const struct dog_ensemble_news *news, struct dog_risk_out
                                                    .p = news->outcome[i].p,
                                                    .p_persistence = news->outcome[i].p_persistence,
                                                    .is_bad = news->outcome[i].is_bad,
-                                                   .target = news->outcome[i].horizon};
+                                                   .target = news->outcome[i].target};
         return news->outcomes;
 }
 
 static void judge_mix(struct judge *j, struct dog_ensemble *mix, int64_t t_ns, struct dog_risk_belief *b)
 {
-        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
         struct dog_ensemble_belief m;
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 said[DOG_EXPERT_LOGISTIC][h] = b->p[h];
                 said[DOG_EXPERT_TREES][h] = NAN;
         }
         dog_ensemble_step(mix, &j->mix, said, t_ns, &m);
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 b->p[h] = m.p[h];
                 for (int i = 0; i < DOG_EXPERTS; i++)
                         j->weight[h][i] += (double)m.weight[h][i];
@@ -273,7 +273,7 @@ static void judge_print(struct judge *j, const char *family)
                                 family, target[g], (unsigned long long)j->graded[g],
                                 j->square[g] / (double)j->graded[g],
                                 j->square_persistence[g] / (double)j->graded[g]);
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS && j->is_mixed && j->steps; h++)
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS && j->is_mixed && j->steps; h++)
                 for (int i = 0; i < DOG_EXPERTS; i++)
                         fprintf(stderr, "%s%s %.0f %%%s", i ? ", " : family,
                                 i ? dog_expert_name(i) : " weights: online logistic",
@@ -391,6 +391,7 @@ int main(int argc, char **argv)
                         break;
                 case 'e':
                         options.is_mixed = true;
+                        options.config.is_calibrating = false; /* the mixture is, once */
                         break;
                 case 'a':
                         options.mix.rate = strtof(optarg, NULL);

@@ -40,11 +40,13 @@ struct dog_belief {
         struct dog_expect jitter_ms[DOG_HORIZONS];
         struct dog_expect loss[DOG_HORIZONS];
         float p_breach[DOG_HORIZONS]; /**< chance, 0..1, that the promise is broken by made_ns + horizon */
-        float score;                  /**< 0..100: forecast and live signals against the promise, weighted */
-        float health;                 /**< 0..100: dog_belief_health(), after the kind has had its say */
+        float p_next;  /**< ... that it is broken at the next sample, that is, until it can be decided again;
+                          NaN: no model that was trained for that speaks of this member */
+        float score;   /**< 0..100: forecast and live signals against the promise, weighted */
+        float health;  /**< 0..100: dog_belief_health(), after the kind has had its say */
         bool is_armed; /**< false: the model lost against persistence, and the chances are persistence's: 1 or
                           0 */
-        uint8_t hint;  /**< what a kind knew that raised p_breach above the model's; DOG_HINT_NONE */
+        uint8_t hint;  /**< what a kind knew that raised the chances above the model's; DOG_HINT_NONE */
         bool is_bad;   /**< the promise is broken by the newest sample */
         float caution; /**< log-odds that an announcement added to p_breach[0]; 0: none; see core/caution.h */
         char announced[DOG_ANNOUNCED_MAX]; /**< ... what was announced; "": nothing */
@@ -61,4 +63,16 @@ static inline float dog_belief_health(const struct dog_belief *b)
 {
         float score = b->score >= 0 ? b->score : 100;
         return score * (1 - b->p_breach[1]);
+}
+
+/** For a kind's `forecast`: what it knows says that the chance is p at least, at the next sample and at every
+ * horizon. Where that is more than was believed of what decides, it is the kind's hint. */
+static inline void dog_belief_raise(struct dog_belief *b, float p, uint8_t hint)
+{
+        if (!(p > b->p_breach[0]) && !(p > b->p_next))
+                return;
+        b->hint = hint;
+        for (int h = 0; h < DOG_HORIZONS; h++)
+                b->p_breach[h] = p > b->p_breach[h] ? p : b->p_breach[h];
+        b->p_next = p > b->p_next ? p : b->p_next; /* what is not known stays so */
 }

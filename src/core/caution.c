@@ -53,13 +53,17 @@ static unsigned spread_room(const struct dog_group *g)
 void dog_caution_apply(struct dog_group *g, const struct dog_caution c[])
 {
         float broken[DOG_HORIZONS] = {INFINITY, INFINITY, INFINITY};
+        float broken_next = INFINITY;
         uint16_t waiting = 0;
         for (unsigned i = 0; i < g->members; i++) {
                 const struct dog_belief *b = &g->member[i].belief;
                 if (c[i].log_odds[0] > 0 || c[i].log_odds[1] > 0 || c[i].log_odds[2] > 0)
                         waiting |= (uint16_t)(1U << i);
-                for (int h = 0; h < DOG_HORIZONS && b->is_bad && g->member[i].is_usable; h++)
+                if (!b->is_bad || !g->member[i].is_usable)
+                        continue;
+                for (int h = 0; h < DOG_HORIZONS; h++)
                         broken[h] = fminf(broken[h], b->p_breach[h]);
+                broken_next = fminf(broken_next, b->p_next);
         }
         unsigned room = g->policy.spread && waiting ? spread_room(g) : 0;
         /* The strongest first: where not all can be heeded, those are. */
@@ -79,6 +83,9 @@ void dog_caution_apply(struct dog_group *g, const struct dog_caution c[])
                                 to.p_breach[h] = caution_under(to.p_breach[h], CAUTION_UNDER * broken[h],
                                                                b->p_breach[h]);
                 }
+                to.p_next = dog_caution_raise(b->p_next, c[i].log_odds[0]);
+                if (!b->is_bad && !isnan(b->p_next))
+                        to.p_next = caution_under(to.p_next, CAUTION_UNDER * broken_next, b->p_next);
                 if (g->policy.spread && member_serves(&g->member[i]) && belief_threat(b) < avoid &&
                     belief_threat(&to) >= avoid) {
                         if (room)

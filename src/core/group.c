@@ -53,7 +53,7 @@ bool dog_members_share_fate(const struct dog_member *a, const struct dog_member 
 int dog_group_trees(struct dog_group *g, const struct dog_path_model *trees)
 {
         struct dog_path_track *track = g->track;
-        bool is_other = trees && g->insight.trees && trees != g->insight.trees;
+        bool is_other = trees != g->insight.risk.model;
         if (trees && !track) {
                 track = calloc(g->members ? g->members : 1, sizeof(*track));
                 if (!track)
@@ -66,15 +66,10 @@ int dog_group_trees(struct dog_group *g, const struct dog_path_model *trees)
                 track = NULL;
         }
         g->track = track;
-        g->insight.trees = trees;
+        g->insight.risk.model = trees;
         for (unsigned m = 0; m < g->members; m++) {
-                struct dog_outlook *o = &g->member[m].outlook;
-                o->track = track ? &track[m] : NULL;
-                for (int h = 0; h < DOG_HORIZONS; h++)
-                        o->tree_p[h] = NAN;
-                /* What others said is not theirs to answer for. */
                 if (is_other)
-                        dog_ensemble_renew(&o->mix, DOG_EXPERT_TREES);
+                        dog_path_risk_renew(&g->member[m].outlook.risk, track ? &track[m] : NULL);
         }
         return 0;
 }
@@ -82,8 +77,8 @@ int dog_group_trees(struct dog_group *g, const struct dog_path_model *trees)
 void dog_group_explain(const struct dog_group *g, unsigned member, int horizon, int64_t now_ns,
                        struct dog_outlook_reasons *out)
 {
-        struct dog_outlook_peers peers = {0};
+        struct dog_path_group peers = {0};
         for (unsigned m = 0; m < g->members; m++)
-                dog_outlook_show(&g->member[m].outlook, &peers);
+                dog_path_group_add(&peers, &g->member[m].outlook.risk);
         dog_outlook_explain(&g->member[member].outlook, &g->insight, &peers, horizon, now_ns, out);
 }

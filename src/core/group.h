@@ -120,6 +120,8 @@ struct dog_group {
         bool is_frozen;
         bool is_started; /**< a first choice has been made */
         bool is_alerting;
+        bool steers_by_next; /**< by what the next sample may bring, not by the near horizon: every member that
+                                may serve knows a chance for it; see dog_stage_forecast() */
         int64_t state_since_ns;
         int64_t hold_until_ns;
         int64_t mirror_since_ns;

@@ -1,13 +1,11 @@
 #include "core/outlook.h"
 
 #include "base/clock.h"
-#include "models/fastmath.h"
 #include "models/score.h"
 
 #include <string.h>
 
-_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS &&
-                       DOG_HORIZONS == (int)DOG_ENSEMBLE_HORIZONS,
+_Static_assert(DOG_HORIZONS == (int)DOG_SERIES_HORIZONS && DOG_HORIZONS == (int)DOG_RISK_HORIZONS,
                "core and models look equally far");
 
 static struct dog_series_config series_config(enum dog_series_signal signal, const struct dog_policy *policy)
@@ -38,12 +36,10 @@ static const struct series_configs *configs_for(const struct dog_policy *policy)
 
 void dog_insight_init(struct dog_insight *shared, const struct dog_policy *policy)
 {
-        shared->config = dog_risk_config_default();
-        memcpy(shared->config.horizon_ns, policy->horizon_ns, sizeof(shared->config.horizon_ns));
-        dog_risk_model_init(&shared->model, &shared->config);
+        struct dog_risk_config config = dog_risk_config_default();
+        memcpy(config.horizon_ns, policy->horizon_ns, sizeof(config.horizon_ns));
+        dog_path_shared_init(&shared->risk, &config, NULL);
         dog_risk_pair_init(&shared->pair);
-        shared->mix = dog_ensemble_config_default();
-        memcpy(shared->mix.horizon_ns, policy->horizon_ns, sizeof(shared->mix.horizon_ns));
         dog_mode_records_init(&shared->modes);
         for (int h = 0; h < DOG_HORIZONS; h++)
                 dog_reliability_init(&shared->reliability[h]);
@@ -62,10 +58,7 @@ void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
         dog_series_init(&o->jitter, &c->jitter);
         dog_series_init(&o->loss, &c->loss);
         dog_series_init(&o->rate, &c->rate);
-        dog_risk_init(&o->risk);
-        for (int h = 0; h < DOG_HORIZONS; h++)
-                o->tree_p[h] = NAN;
-        dog_ensemble_init(&o->mix);
+        dog_path_risk_init(&o->risk, NULL);
         dog_modes_init(&o->modes);
         dog_brier_init(&o->brier);
 }
@@ -143,27 +136,6 @@ static void outlook_modes(struct dog_outlook *o, struct dog_insight *shared, con
 DOG_RADIO_EXTRA_LIST(X)
 #undef X
 
-static void outlook_track(struct dog_outlook *o, const struct dog_sample *s)
-{
-        float extra[DOG_PATH_EXTRAS];
-        if (!o->track)
-                return;
-        struct dog_path_sample in = {.t_ns = s->at_ns,
-                                     .margin = (float)o->verdict.margin,
-                                     .is_bad = o->verdict.is_bad,
-                                     .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
-                                     .loss = (float)s->value[DOG_SIGNAL_LOSS],
-                                     .rate_kbps = (float)s->value[DOG_SIGNAL_RATE],
-                                     .extra = extra};
-        for (int i = 0; i < DOG_PATH_EXTRAS; i++)
-                extra[i] = NAN;
-        /* Of the radio what trees have a place for, the first of these; it belongs to the sample of exactly
-         * its time. */
-        if (o->radio_ns && o->radio_ns == s->at_ns)
-                dog_radio_extras(o->radio, extra);
-        dog_path_track_observe(o->track, &in);
-}
-
 void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns)
 {
         o->radio_ns = in ? at_ns : 0;
@@ -171,13 +143,32 @@ void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns)
                 memcpy(o->radio, in, sizeof(o->radio));
 }
 
-/* What the radio hints at, at the time of this sample; NULL when it is silent, or there is none. */
-static const float *outlook_hints(const struct dog_outlook *o, int64_t at_ns, float to[DOG_RADIO_HINTS])
+/* What all models take of a sample. */
+static void outlook_take(struct dog_outlook *o, struct dog_insight *shared, const struct dog_sample *s,
+                         struct dog_ensemble_news *news)
 {
-        if (!o->radio_ns || o->radio_ns != at_ns)
-                return NULL;
-        dog_radio_hints(o->radio, to);
-        return to;
+        float load[DOG_RISK_LOAD_SIGNALS];
+        float hint[DOG_RADIO_HINTS];
+        float extra[DOG_PATH_EXTRAS];
+        /* What the radio told belongs to the sample of exactly its time. */
+        bool has_radio = o->radio_ns && o->radio_ns == s->at_ns;
+        struct dog_path_sample in = {.t_ns = s->at_ns,
+                                     .margin = (float)o->verdict.margin,
+                                     .is_bad = o->verdict.is_bad,
+                                     .rtt_ms = (float)s->value[DOG_SIGNAL_RTT],
+                                     .loss = (float)s->value[DOG_SIGNAL_LOSS],
+                                     .rate_kbps = (float)s->value[DOG_SIGNAL_RATE],
+                                     .load = outlook_load(s, load),
+                                     .radio = has_radio ? hint : NULL,
+                                     .extra = has_radio ? extra : NULL};
+        if (has_radio) {
+                dog_radio_hints(o->radio, hint);
+                /* Trees have a place for the first of these. */
+                for (int i = 0; i < DOG_PATH_EXTRAS; i++)
+                        extra[i] = NAN;
+                dog_radio_extras(o->radio, extra);
+        }
+        dog_path_risk_observe(&o->risk, &shared->risk, &in, news);
 }
 
 static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_insight *shared,
@@ -188,8 +179,9 @@ static enum dog_outlook_news outlook_grade(struct dog_outlook *o, struct dog_ins
         o->rearmed |= n->rearmed;
         for (int i = 0; i < n->outcomes; i++) {
                 const struct dog_ensemble_outcome *out = &n->outcome[i];
-                dog_reliability_learn(&shared->reliability[out->horizon], (double)out->p, out->is_bad);
-                if (out->horizon != 0)
+                if (out->target < DOG_HORIZONS)
+                        dog_reliability_learn(&shared->reliability[out->target], (double)out->p, out->is_bad);
+                if (out->target != 0)
                         continue;
                 o->said_near = out->p;
                 o->was_bad = out->is_bad;
@@ -232,18 +224,9 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
         if (!isnan(now->value[DOG_SIGNAL_RATE]))
                 dog_series_update(&o->rate, &c->rate, now->value[DOG_SIGNAL_RATE], now->at_ns);
 
-        float load[DOG_RISK_LOAD_SIGNALS];
-        float hint[DOG_RADIO_HINTS];
-        struct dog_risk_sample risk = {.t_ns = now->at_ns,
-                                       .margin = (float)o->verdict.margin,
-                                       .is_bad = o->verdict.is_bad,
-                                       .load = outlook_load(now, load),
-                                       .radio = outlook_hints(o, now->at_ns, hint)};
         struct dog_ensemble_news news;
-        dog_risk_observe(&o->risk, &shared->model, &shared->config, &risk, NULL);
         outlook_modes(o, shared, policy, now);
-        outlook_track(o, now);
-        dog_ensemble_observe(&o->mix, &shared->mix, now->at_ns, o->verdict.is_bad, &news);
+        outlook_take(o, shared, now, &news);
         o->has_sample = true;
         o->is_fresh = true;
         return outlook_grade(o, shared, &news);
@@ -287,54 +270,9 @@ static float belief_score(const struct dog_outlook *o, const struct dog_belief *
         return (float)dog_score_of(&p, &in).quality;
 }
 
-/* ---- who says what ---- */
-
-void dog_outlook_show(const struct dog_outlook *o, struct dog_outlook_peers *peers)
-{
-        dog_risk_peers_add(&peers->risk, &o->risk);
-        if (o->track)
-                dog_path_peers_add(&peers->faces, o->track);
-}
-
-/* The trees for what this member measures; NULL: none. */
-static const struct dog_path_expert *outlook_trees(const struct dog_outlook *o,
-                                                   const struct dog_insight *shared)
-{
-        if (!o->track || !shared->trees || o->track->count == 0)
-                return NULL;
-        const struct dog_path_expert *expert = &shared->trees->expert[dog_path_regime_of(o->track)];
-        return expert->trees ? expert : NULL;
-}
-
-/* Once a sample: what the trees see does not change in between. */
-static void outlook_ask_trees(struct dog_outlook *o, const struct dog_insight *shared,
-                              const struct dog_outlook_peers *peers)
-{
-        const struct dog_path_expert *expert = outlook_trees(o, shared);
-        float feature[DOG_PATH_FEATURES];
-        if (expert)
-                dog_path_features(o->track, peers ? &peers->faces : NULL, feature);
-        for (int h = 0; h < DOG_HORIZONS; h++) {
-                o->tree_p[h] = NAN;
-                if (!expert || expert->target[h] < 0)
-                        continue;
-                float odds = dog_gbt_log_odds(expert->trees, (unsigned)expert->target[h], feature);
-                o->tree_p[h] = 1.0F / (1.0F + dog_fast_exp(-dog_path_iso_apply(&expert->iso[h], odds)));
-        }
-}
-
-static void outlook_said(const struct dog_outlook *o, const struct dog_risk_belief *risk,
-                         float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS])
-{
-        for (int h = 0; h < DOG_HORIZONS; h++) {
-                said[DOG_EXPERT_LOGISTIC][h] = risk->p[h];
-                said[DOG_EXPERT_TREES][h] = o->tree_p[h];
-        }
-}
-
 struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_insight *shared,
                                       const struct dog_promise *promise, const struct dog_policy *policy,
-                                      const struct dog_outlook_peers *peers, int64_t now_ns)
+                                      const struct dog_path_group *peers, int64_t now_ns)
 {
         const struct series_configs *c = configs_for(policy);
         struct dog_belief b = {.made_ns = now_ns, .is_bad = o->verdict.is_bad};
@@ -345,31 +283,26 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
         belief_expect(rate, &o->rate, &c->rate, now_ns);
 
         /* A prediction is graded only if it was made right after a sample; others are looks. */
-        struct dog_risk_belief risk;
-        struct dog_ensemble_belief mixed;
-        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
-        if (o->is_fresh) {
-                outlook_ask_trees(o, shared, peers);
-                dog_risk_step(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns,
-                              &risk);
-        } else {
-                dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL,
-                                 now_ns, &risk);
-        }
-        outlook_said(o, &risk, said);
-        if (o->is_fresh)
-                dog_ensemble_step(&o->mix, &shared->mix, said, now_ns, &mixed);
-        else
-                dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
+        struct dog_path_belief all;
         bool was_fresh = o->is_fresh;
+        if (was_fresh)
+                dog_path_risk_step(&o->risk, &shared->risk, peers, now_ns, &all);
+        else
+                dog_path_risk_predict(&o->risk, &shared->risk, peers, now_ns, &all);
+        const struct dog_ensemble_belief *mixed = &all.mix;
         o->is_fresh = false;
 
         b.is_armed = dog_brier_is_armed(&o->brier);
         for (int h = 0; h < DOG_HORIZONS; h++)
-                b.p_breach[h] = b.is_armed ? mixed.p[h] : (float)b.is_bad;
-        b.speaker = (int8_t)dog_ensemble_speaker(&mixed, 0);
+                b.p_breach[h] = b.is_armed ? mixed->p[h] : (float)b.is_bad;
+        /* Of who has not been measured yet the trees know as little as of the near horizon: no reason to give
+         * up on the others. */
+        bool is_next_known =
+                mixed->weight[DOG_RISK_NEXT][DOG_EXPERT_TREES] > 0 || (shared->risk.model && !o->has_sample);
+        b.p_next = !is_next_known ? NAN : b.is_armed ? mixed->p[DOG_RISK_NEXT] : (float)b.is_bad;
+        b.speaker = (int8_t)dog_ensemble_speaker(mixed, 0);
         for (int i = 0; i < DOG_EXPERTS; i++)
-                b.voice[i] = (struct dog_voice){.p = mixed.of[0][i], .weight = mixed.weight[0][i]};
+                b.voice[i] = (struct dog_voice){.p = mixed->of[0][i], .weight = mixed->weight[0][i]};
         if (was_fresh)
                 dog_modes_step(&o->modes, &shared->modes, b.p_breach[1], now_ns, b.mode);
         else
@@ -381,60 +314,21 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
 
 /* ---- why ---- */
 
-/* What features of one group add, into the list of the largest so far. */
-static void reasons_add(struct dog_outlook_reasons *r, int group, float log_odds)
-{
-        int at = DOG_DRIVERS;
-        while (at > 0 && fabsf(r->driver[at - 1].log_odds) < fabsf(log_odds)) {
-                if (at < DOG_DRIVERS)
-                        r->driver[at] = r->driver[at - 1];
-                at--;
-        }
-        if (at < DOG_DRIVERS)
-                r->driver[at] = (struct dog_reason_share){.feature = (uint8_t)group, .log_odds = log_odds};
-}
-
-static void reasons_of_trees(const struct dog_outlook *o, const struct dog_path_expert *expert,
-                             const struct dog_outlook_peers *peers, int horizon,
-                             struct dog_outlook_reasons *r)
-{
-        float feature[DOG_PATH_FEATURES];
-        float each[DOG_PATH_FEATURES];
-        float sum[DOG_RISK_GROUPS] = {0};
-        dog_path_features(o->track, peers ? &peers->faces : NULL, feature);
-        dog_gbt_contributions(expert->trees, (unsigned)expert->target[horizon], feature, each);
-        for (int i = 0; i < DOG_PATH_FEATURES; i++)
-                sum[dog_path_feature_group(i)] += each[i];
-        for (int g = 0; g < DOG_RISK_GROUPS; g++)
-                reasons_add(r, g, sum[g]);
-}
-
 void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *shared,
-                         const struct dog_outlook_peers *peers, int horizon, int64_t now_ns,
+                         const struct dog_path_group *peers, int horizon, int64_t now_ns,
                          struct dog_outlook_reasons *out)
 {
-        struct dog_risk_belief risk;
-        struct dog_ensemble_belief mixed;
-        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
-        const struct dog_path_expert *expert = outlook_trees(o, shared);
+        struct dog_path_belief all;
+        struct dog_driver driver[DOG_DRIVERS];
         *out = (struct dog_outlook_reasons){.speaker = -1};
-        dog_risk_predict(&o->risk, &shared->model, &shared->config, peers ? &peers->risk : NULL, now_ns,
-                         &risk);
-        outlook_said(o, &risk, said);
-        dog_ensemble_predict(&o->mix, &shared->mix, said, &mixed);
+        dog_path_risk_predict(&o->risk, &shared->risk, peers, now_ns, &all);
         for (int i = 0; i < DOG_EXPERTS; i++)
                 out->voice[i] =
-                        (struct dog_voice){.p = mixed.of[horizon][i], .weight = mixed.weight[horizon][i]};
-        out->speaker = dog_ensemble_speaker(&mixed, horizon);
-        /* Between a sample and its belief a member may have begun to measure what other trees are for. */
-        bool has_target = expert && expert->target[horizon] >= 0;
-        if (out->speaker == DOG_EXPERT_TREES && has_target) {
-                reasons_of_trees(o, expert, peers, horizon, out);
-        } else if (out->speaker == DOG_EXPERT_LOGISTIC) {
-                struct dog_driver driver[DOG_DRIVERS];
-                int drivers = dog_risk_drivers(&shared->model, &risk, (enum dog_risk_target)horizon, driver,
-                                               DOG_DRIVERS);
-                for (int i = 0; i < drivers; i++)
-                        reasons_add(out, driver[i].group, driver[i].log_odds);
-        }
+                        (struct dog_voice){.p = all.mix.of[horizon][i], .weight = all.mix.weight[horizon][i]};
+        out->speaker = dog_ensemble_speaker(&all.mix, horizon);
+        int drivers = dog_path_drivers(&o->risk, &shared->risk, peers, &all, (enum dog_risk_target)horizon,
+                                       driver, DOG_DRIVERS);
+        for (int i = 0; i < drivers; i++)
+                out->driver[i] =
+                        (struct dog_reason_share){.feature = driver[i].group, .log_odds = driver[i].log_odds};
 }

@@ -9,10 +9,8 @@
 #include "core/promise.h"
 
 #include "models/brier.h"
-#include "models/ensemble.h"
 #include "models/path_risk.h"
 #include "models/quantile.h"
-#include "models/risk.h"
 #include "models/series.h"
 
 #define DOG_RATE_RING 16
@@ -35,10 +33,7 @@ struct dog_outlook {
         int64_t rate_ns[DOG_RATE_RING];
         struct dog_window median; /**< of the round-trip times of the last minute */
         struct dog_series rtt, jitter, loss, rate;
-        struct dog_risk risk;
-        struct dog_path_track *track;  /**< what trees look at; NULL: there are none; borrowed of the group */
-        float tree_p[DOG_HORIZONS];    /**< what they said at the newest sample; NaN: nothing */
-        struct dog_ensemble mix;       /**< logistic, trees, persistence, base rate: each by its record */
+        struct dog_path_risk risk;     /**< all models' chances; its track is the group's */
         struct dog_modes modes;        /**< how it fails */
         struct dog_brier brier;        /**< the near risk, as it was said, against persistence */
         uint8_t disarmed, rearmed;     /**< bit per model: news that nobody has taken yet */
@@ -48,10 +43,7 @@ struct dog_outlook {
 
 /** What members of one group learn together: the risk model's weights, and how failures go together. */
 struct dog_insight {
-        struct dog_risk_config config;
-        struct dog_ensemble_config mix;
-        const struct dog_path_model *trees; /**< NULL: none; borrowed of the group's owner */
-        struct dog_risk_model model;
+        struct dog_path_shared risk; /**< its trees are borrowed of the group's owner */
         struct dog_risk_pair pair;
         struct dog_mode_records modes;
         struct dog_reliability reliability[DOG_HORIZONS]; /**< of what was said: says 70 %, happens ... */
@@ -72,13 +64,6 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
                                           const struct dog_promise *promise, const struct dog_policy *policy,
                                           const struct dog_sample *s);
 
-/** What the members of a group show each other. Start from {0}; members add themselves too. */
-struct dog_outlook_peers {
-        struct dog_risk_peers risk;
-        struct dog_path_peers faces;
-};
-void dog_outlook_show(const struct dog_outlook *o, struct dog_outlook_peers *peers);
-
 /**
  * What the member's modem or dish tells at the time of the sample that comes next: DOG_RADIO_INPUTS inputs,
  * which are copied; NULL: nothing. They belong to the sample of exactly that time, so each sample needs its
@@ -88,11 +73,11 @@ void dog_outlook_radio(struct dog_outlook *o, const float *in, int64_t at_ns);
 
 /**
  * What is expected now. Uses nothing later than the newest sample. The drivers are left empty.
- * @param peers  all members of the group, this one included
+ * @param peers  all members of the group, this one included: dog_path_group_add()
  */
 struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_insight *shared,
                                       const struct dog_promise *promise, const struct dog_policy *policy,
-                                      const struct dog_outlook_peers *peers, int64_t now_ns);
+                                      const struct dog_path_group *peers, int64_t now_ns);
 
 /** Behind what is believed of one horizon: everybody's voice, and the reasons of the model that counts most.
  */
@@ -103,5 +88,5 @@ struct dog_outlook_reasons {
 };
 /** Pure; takes about as long as ten steps, so it is asked for decisions and by people. */
 void dog_outlook_explain(const struct dog_outlook *o, const struct dog_insight *shared,
-                         const struct dog_outlook_peers *peers, int horizon, int64_t now_ns,
+                         const struct dog_path_group *peers, int horizon, int64_t now_ns,
                          struct dog_outlook_reasons *out);

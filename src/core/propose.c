@@ -12,15 +12,19 @@ static uint16_t bit(unsigned member)
         return (uint16_t)(1U << member);
 }
 
-static double member_risk(const struct dog_member *m)
+/* The chance of a broken promise until it can be decided again; of the near horizon where nobody knows that.
+ */
+static double member_risk(const struct dog_group *g, const struct dog_member *m)
 {
-        return m->is_usable ? (double)m->belief.p_breach[0] : 1;
+        if (!m->is_usable)
+                return 1;
+        return g->steers_by_next ? (double)m->belief.p_next : (double)m->belief.p_breach[0];
 }
 
 /* What one second of serving through this member alone is expected to cost. */
 static double member_cost(const struct dog_group *g, const struct dog_member *m)
 {
-        double cost = member_risk(m) * g->promise.breach_price + m->price;
+        double cost = member_risk(g, m) * g->promise.breach_price + m->price;
         return m->role == DOG_ROLE_BACKUP ? cost + g->policy.backup_price : cost;
 }
 
@@ -31,7 +35,7 @@ double dog_group_risk(const struct dog_group *g, uint16_t members)
         for (unsigned i = 0; i < g->members; i++) {
                 if (!(members & bit(i)))
                         continue;
-                double next = member_risk(&g->member[i]);
+                double next = member_risk(g, &g->member[i]);
                 p = is_first ? next : dog_risk_joint(p, next, (double)g->joint_with);
                 is_first = false;
         }
@@ -86,8 +90,8 @@ static bool group_all_bad(const struct dog_group *g, uint16_t usable)
 /* What a copy on member j gains above what it costs, per second. */
 static double copy_gain(const struct dog_group *g, uint16_t active, uint16_t j)
 {
-        double alone = member_risk(&g->member[active]);
-        double both = dog_risk_joint(alone, member_risk(&g->member[j]), (double)g->joint_with);
+        double alone = member_risk(g, &g->member[active]);
+        double both = dog_risk_joint(alone, member_risk(g, &g->member[j]), (double)g->joint_with);
         return (alone - both) * g->promise.breach_price - g->member[j].price;
 }
 
@@ -233,7 +237,7 @@ static enum dog_reason move_reason(const struct dog_group *g, uint16_t to)
         const struct dog_member *from = &g->member[g->active];
         if (from->belief.is_bad)
                 return DOG_WHY_BREACH_SEEN;
-        double risk_gain = (member_risk(from) - member_risk(&g->member[to])) * g->promise.breach_price;
+        double risk_gain = (member_risk(g, from) - member_risk(g, &g->member[to])) * g->promise.breach_price;
         return risk_gain > g->policy.margin / 2 ? DOG_WHY_BREACH_FORECAST : DOG_WHY_CHEAPER;
 }
 

@@ -133,7 +133,8 @@ static void member_model_news(struct dog_loop *l, struct dog_group *g, uint16_t 
         struct dog_outlook *o = &g->member[m].outlook;
         for (int i = 0; i < DOG_EXPERT_MODELS; i++)
                 if ((o->disarmed | o->rearmed) & (1U << i))
-                        dog_stage_event(l, g, o->mix.is_disarmed[i] ? DOG_EVENT_DISARMED : DOG_EVENT_REARMED,
+                        dog_stage_event(l, g,
+                                        o->risk.mix.is_disarmed[i] ? DOG_EVENT_DISARMED : DOG_EVENT_REARMED,
                                         m, dog_expert_name(i), now_ns);
         if (o->has_news)
                 dog_stage_event(l, g, dog_brier_is_armed(&o->brier) ? DOG_EVENT_REARMED : DOG_EVENT_DISARMED,
@@ -160,13 +161,28 @@ void dog_stage_observe(struct dog_loop *l, int64_t now_ns)
 
 /* ---- forecast, propose, arbitrate ---- */
 
+/* Chances of different lengths of time are not compared: all speak of the next sample, or none is heard. */
+static bool group_sees_next(const struct dog_group *g)
+{
+        unsigned seen = 0;
+        for (unsigned m = 0; m < g->members; m++) {
+                const struct dog_member *one = &g->member[m];
+                if (!one->is_usable || one->role == DOG_ROLE_NEVER)
+                        continue;
+                if (isnan(one->belief.p_next))
+                        return false;
+                seen++;
+        }
+        return seen > 0;
+}
+
 void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
 {
         for (size_t i = 0; i < l->due_count; i++) {
                 struct dog_group *g = l->due[i];
-                struct dog_outlook_peers peers = {0};
+                struct dog_path_group peers = {0};
                 for (unsigned m = 0; m < g->members; m++)
-                        dog_outlook_show(&g->member[m].outlook, &peers);
+                        dog_path_group_add(&peers, &g->member[m].outlook.risk);
                 for (unsigned m = 0; m < g->members; m++)
                         g->member[m].belief = dog_outlook_believe(&g->member[m].outlook, &g->insight,
                                                                   &g->promise, &g->policy, &peers, now_ns);
@@ -175,6 +191,7 @@ void dog_stage_forecast(struct dog_loop *l, int64_t now_ns)
                         for (unsigned m = 0; m < g->members; m++)
                                 g->member[m].belief.health = dog_belief_health(&g->member[m].belief);
                 }
+                g->steers_by_next = group_sees_next(g);
                 if (g->policy.spread)
                         dog_spread_watch(g, now_ns);
         }

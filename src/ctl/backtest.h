@@ -12,3 +12,9 @@ struct backtest_args {
 int backtest_paths(struct ctl *ctl, const struct backtest_args *a);
 /** kind is enum dog_model_kind: node or overload. */
 int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind);
+/** Where a person reads what the columns mean. */
+static inline void backtest_words_tell(const struct out *o)
+{
+        fprintf(o->to, "%s(what the columns mean: sundog help backtest)%s\n", out_colour(o, "dim"),
+                out_colour(o, "plain"));
+}

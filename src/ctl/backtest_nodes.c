@@ -364,14 +364,14 @@ static void run_print(const struct nodes_run *r)
                 fprintf(o->to, "; left out: %llu rows whose time did not advance, %llu of unknown nodes",
                         (unsigned long long)r->nodes->dropped_clock,
                         (unsigned long long)r->nodes->dropped_node);
-        fputs(is_failure ? "\nRECALL, LEAD: incidents foreseen, DETECT, DELAY: seen within the horizon of "
-                           "their start, at no "
-                           "more than one\nfalse alarm per node and day. HEALTH: how well it tells inside an "
-                           "incident "
-                           "from outside.\n"
-                         : "\nof metrics that were below their limit for the whole horizon before: will it "
-                           "be crossed?\n",
-              o->to);
+        fputs("\n\n", o->to);
+        if (!is_failure)
+                out_wrapped(o,
+                            "Asked of metrics that were below their limit for the whole horizon before: will "
+                            "it be "
+                            "crossed?",
+                            0);
+        backtest_words_tell(o);
 }
 
 int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
@@ -387,8 +387,11 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
         r->scores = json_array();
         r->health = json_array();
         int code = run_enter_all(r);
-        if (code == EXIT_FINE)
+        r->progress = progress_begin("backtest");
+        if (code == EXIT_FINE) {
+                progress_wait(&r->progress, "reading what was recorded");
                 code = learn_nodes_load(&source, &r->nodes);
+        }
         if (code == EXIT_FINE)
                 code = run_sets(r);
         if (code == EXIT_FINE && r->task == DOG_NODES_FAILURE && !r->nodes->has_incidents)
@@ -410,7 +413,6 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
                 r->of += rows * (r->task == DOG_NODES_OVERLOAD ? n->metrics : 1) * (uint64_t)r->models;
         }
         FILE *predictions = r->predictions;
-        r->progress = progress_begin("backtest");
         for (r->now = 0; r->now < r->models && code == EXIT_FINE; r->now++) {
                 r->predictions = r->now == 0 ? predictions : NULL;
                 code = run_model(r);

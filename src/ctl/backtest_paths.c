@@ -23,7 +23,8 @@ enum { FAMILIES = 32 };
 struct entrant {
         char name[256];
         struct dog_forecaster forecaster;
-        struct dog_path_trained *trained; /* NULL: not of a file */
+        struct dog_model *file;           /* NULL: not of a file */
+        struct dog_path_trained *trained; /* of that file */
 };
 
 struct race {
@@ -44,20 +45,18 @@ struct race {
 
 static int entrant_read(struct entrant *n, const char *name)
 {
-        struct dog_model *file = NULL;
         struct stat there;
         struct dog_err e = {0};
         if (stat(name, &there) < 0)
                 return ctl_fail(EXIT_FAILED,
                                 "--model %s: %s, and it is not default, logistic, persistence or ewma", name,
                                 strerror(errno));
-        int rc = dog_model_read(&file, name, &e);
+        int rc = dog_model_read(&n->file, name, &e);
         if (rc == 0) {
-                rc = dog_path_trained_new(&n->trained, file, &e);
+                rc = dog_path_trained_new(&n->trained, n->file, &e);
                 if (rc < 0)
                         dog_err_prefix(&e, rc, "%s", name);
         }
-        dog_model_free(file);
         if (rc < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         n->forecaster = (struct dog_forecaster){.kind = DOG_FORECASTER_MODEL,
@@ -264,16 +263,16 @@ static const struct out_column score_column[] = {
         {.key = "model"},
         {.key = "horizon_s", .title = "AHEAD", .unit = "s", .is_right = true},
         {.key = "of"},
-        {.key = "n", .is_right = true},
+        {.key = "n", .is_right = true, .spare = 7},
         {.key = "base", .unit = "%", .digits = 1, .is_right = true},
         {.key = "auroc", .digits = 4, .is_right = true},
-        {.key = "ap", .digits = 4, .is_right = true},
-        {.key = "brier", .digits = 4, .is_right = true},
+        {.key = "ap", .digits = 4, .is_right = true, .spare = 2},
+        {.key = "brier", .digits = 4, .is_right = true, .spare = 6},
         {.key = "skill", .digits = 3, .is_right = true},
         {.key = "ece", .digits = 4, .is_right = true},
-        {.key = "recall_50", .title = "RECALL", .unit = "%", .digits = 1, .is_right = true},
+        {.key = "recall_50", .title = "RECALL", .unit = "%", .digits = 1, .is_right = true, .spare = 3},
         {.key = "lead_s", .title = "LEAD", .unit = "s", .digits = 1, .is_right = true},
-        {.key = "false_alarms_h", .title = "FALSE/h", .digits = 0, .is_right = true},
+        {.key = "false_alarms_h", .title = "FALSE/h", .digits = 0, .is_right = true, .spare = 4},
         {.key = NULL}};
 static const struct out_column worth_column[] = {
         {.key = "family"},
@@ -282,12 +281,11 @@ static const struct out_column worth_column[] = {
         {.key = "left_0", .title = "V(0)", .unit = "%", .digits = 3, .is_right = true},
         {.key = "left_5", .title = "V(.05)", .unit = "%", .digits = 3, .is_right = true},
         {.key = "left_10", .title = "V(.10)", .unit = "%", .digits = 3, .is_right = true},
-        {.key = "left_20", .title = "V(.20)", .unit = "%", .digits = 3, .is_right = true},
+        {.key = "left_20", .title = "V(.20)", .unit = "%", .digits = 3, .is_right = true, .spare = 4},
         {.key = "floor", .title = "FLOOR", .unit = "%", .digits = 3, .is_right = true},
-        {.key = "switches_step", .title = "SWITCHES/step", .digits = 4, .is_right = true},
-        {.key = "switches_h", .title = "/h", .digits = 0, .is_right = true},
+        {.key = "switches_h", .title = "MOVES/h", .digits = 0, .is_right = true, .spare = 3},
         {.key = "pairs_o90", .title = "PAIRS o90", .digits = 3, .is_right = true},
-        {.key = "joint_o90", .title = "JOINT o90", .digits = 3, .is_right = true},
+        {.key = "joint_o90", .title = "JOINT o90", .digits = 3, .is_right = true, .spare = 5},
         {.key = NULL}};
 
 static void race_rows(const struct race *r, json_t *scores, json_t *worth)
@@ -308,6 +306,64 @@ static void race_rows(const struct race *r, json_t *scores, json_t *worth)
                                 json_array_append_new(worth, row_worth(r->family[f], r->entrant[n].name,
                                                                        &r->report[f][n].tradeoff));
         }
+}
+
+/* The one thing to take home. */
+static void worth_say(const struct out *o, const json_t *worth)
+{
+        size_t i;
+        const json_t *row;
+        json_array_foreach(worth, i, row)
+        {
+                char text[400];
+                double blind = say_number(row, "blind");
+                if (!isfinite(say_number(row, "left_10")))
+                        continue;
+                if (!(blind > 0)) {
+                        fprintf(o->to, "%s: no promise was broken: this tells nothing about a forecaster.\n",
+                                say_word(row, "family"));
+                        continue;
+                }
+                snprintf(text, sizeof(text),
+                         "%s: %.2f %% of the time the promise is broken on any one path, %.2f %% when %s "
+                         "steers, %.2f %% "
+                         "when a tenth of the traffic is sent twice as well; %.2f %% nobody can avoid.",
+                         say_word(row, "family"), 100 * blind, 100 * say_number(row, "left_0"),
+                         say_word(row, "model"), 100 * say_number(row, "left_10"),
+                         100 * say_number(row, "floor"));
+                out_wrapped(o, text, 0);
+        }
+}
+
+static double own_score(const struct dog_model *m, const char *family, const char *what)
+{
+        char name[128];
+        snprintf(name, sizeof(name), "%s %s", family, what);
+        return m ? dog_model_score(m, name) : (double)NAN;
+}
+
+/* Whoever judges a model on what it has learned from should see that. */
+static void race_say_own(const struct race *r)
+{
+        for (int f = 0; f < r->families; f++)
+                for (int n = 0; n < r->entrants; n++) {
+                        const struct dog_model *m = r->entrant[n].file;
+                        char text[400];
+                        double auroc = own_score(m, r->family[f], "onset auroc 5s");
+                        double left = own_score(m, r->family[f], "V(0)");
+                        if (!isfinite(auroc))
+                                continue;
+                        snprintf(text, sizeof(text),
+                                 "%s: when %s was trained, it scored an AUROC of %.4f (5 s, onset) on days "
+                                 "that it had "
+                                 "not seen%s",
+                                 r->family[f], r->entrant[n].name, auroc, isfinite(left) ? "" : ".");
+                        if (isfinite(left))
+                                say_append(text, sizeof(text), ", and %.3f %% for V(0).", 100 * left);
+                        say_append(text, sizeof(text),
+                                   " Much better here: it has learned from these recordings.");
+                        out_wrapped(&r->ctl->out, text, 0);
+                }
 }
 
 static int race_print(const struct race *r)
@@ -332,9 +388,10 @@ static int race_print(const struct race *r)
                 json_decref(report);
         } else {
                 out_rows(o, scores, score_column);
-                if (o->format == OUT_TABLE)
+                if (o->format == OUT_TABLE && json_array_size(worth) > 0)
                         fputc('\n', o->to);
-                out_rows(o, worth, worth_column);
+                if (o->format != OUT_TABLE || json_array_size(worth) > 0)
+                        out_rows(o, worth, worth_column);
         }
         if (o->format == OUT_TABLE) {
                 fprintf(o->to, "\n%d trace%s, %ld samples", r->traces.count, r->traces.count == 1 ? "" : "s",
@@ -342,14 +399,10 @@ static int race_print(const struct race *r)
                 if (r->traces.repeated)
                         fprintf(o->to, "; %ld second rows of a path in one step left out",
                                 r->traces.repeated);
-                fputs("\nonset: nothing was broken in the second before. RECALL, LEAD, FALSE/h: where every "
-                      "second "
-                      "alarm is right.\nV(o): share of steps still broken when traffic goes to the least "
-                      "risk and the "
-                      "share o of it twice;\nBLIND: any path; FLOOR: no path was good. o90: copies that "
-                      "remove 90 % of "
-                      "what a second path can.\n",
-                      o->to);
+                fputs("\n\n", o->to);
+                worth_say(o, worth);
+                race_say_own(r);
+                backtest_words_tell(o);
                 if (json_array_size(worth) == 0)
                         fputs("No trace has two paths: there was nothing to steer.\n", o->to);
         }
@@ -438,8 +491,10 @@ static void race_free(struct race *r)
         for (int f = 0; f < r->families; f++)
                 for (int n = 0; n < r->entrants; n++)
                         dog_path_report_free(&r->report[f][n]);
-        for (int n = 0; n < r->entrants; n++)
+        for (int n = 0; n < r->entrants; n++) {
                 dog_path_trained_free(r->entrant[n].trained);
+                dog_model_free(r->entrant[n].file);
+        }
         dog_path_traces_free(&r->traces);
         free(r);
 }
@@ -454,8 +509,12 @@ int backtest_paths(struct ctl *ctl, const struct backtest_args *a)
         r->ctl = ctl;
         r->args = a;
         int code = race_enter_all(r);
-        if (code == EXIT_FINE)
+        if (code == EXIT_FINE) {
+                r->progress = progress_begin("backtest");
+                progress_wait(&r->progress, "reading what was recorded");
                 code = learn_paths_load(&source, &r->traces);
+                progress_end(&r->progress);
+        }
         if (code == EXIT_FINE)
                 code = race_families(r);
         if (code == EXIT_FINE)

@@ -12,12 +12,14 @@
 
 int ctl_fail(int code, const char *format, ...)
 {
+        char text[4096];
         va_list args;
         va_start(args, format);
-        fputs("sundog: ", stderr);
-        vfprintf(stderr, format, args);
-        fputc('\n', stderr);
+        vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        struct out o = out_open(stderr, OUT_TABLE);
+        fputs("sundog: ", stderr);
+        out_wrapped(&o, text, 8);
         return code;
 }
 
@@ -52,6 +54,11 @@ static int option_set(const struct option_row *row, void *to, const char *value,
         return -EINVAL;
 }
 
+const char *option_dashes(const struct option_row *row)
+{
+        return row->name[1] ? "--" : "-";
+}
+
 int options_take(const struct ctl *ctl, void *to, int argc, char **argv)
 {
         int left = 0;
@@ -76,15 +83,26 @@ int options_take(const struct ctl *ctl, void *to, int argc, char **argv)
                         value = argv[++i];
                 struct dog_err e = {0};
                 if (row->type != OPTION_FLAG && !value) {
-                        ctl_fail(EXIT_USAGE, "--%s needs a value: %s", row->name, row->arg);
+                        ctl_fail(EXIT_USAGE, "%s%s needs a value: %s", option_dashes(row), row->name,
+                                 row->arg);
                         return -1;
                 }
                 if (option_set(row, to, value, &e) < 0) {
-                        ctl_fail(EXIT_USAGE, "--%s: %s", row->name, e.text);
+                        ctl_fail(EXIT_USAGE, "%s%s: %s", option_dashes(row), row->name, e.text);
                         return -1;
                 }
         }
         return left;
+}
+
+int options_take_few(const struct ctl *ctl, void *to, int argc, char **argv, int most)
+{
+        int words = options_take(ctl, to, argc, argv);
+        if (words <= most)
+                return words;
+        ctl_fail(EXIT_USAGE, "%s does not know what to do with \"%s\"; see: sundog help %s",
+                 ctl->command->name, argv[most], ctl->command->name);
+        return -1;
 }
 
 /* ---- the daemon ---- */

@@ -52,7 +52,8 @@ struct command {
         const char *arguments; /**< for usage: "FILE..." */
         const char *help;      /**< one line */
         int (*run)(struct ctl *ctl, int argc, char **argv);
-        const struct option_row *option; /**< NULL: none of its own */
+        const struct option_row *option;     /**< NULL: none of its own */
+        const struct out_word *const *words; /**< lists of what it prints, a NULL ends them; NULL: none */
 };
 
 /**
@@ -60,6 +61,10 @@ struct command {
  * @return how many words are left, or -1 after a sentence on standard error
  */
 int options_take(const struct ctl *ctl, void *to, int argc, char **argv);
+/** The same for a command that takes no more than so many words; a sentence and -1 when there are more. */
+int options_take_few(const struct ctl *ctl, void *to, int argc, char **argv, int most);
+/** "-" before a letter, "--" before a word. */
+const char *option_dashes(const struct option_row *row);
 /** A sentence on standard error, "sundog: ..."; returns code. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Ask the daemon one question (the reference is taken) and hand the answer over; or say why not. */
@@ -93,6 +98,8 @@ int command_demo(struct ctl *ctl, int argc, char **argv);
 int command_train(struct ctl *ctl, int argc, char **argv);
 int command_backtest(struct ctl *ctl, int argc, char **argv);
 
+extern const struct out_word words_paths[], words_forecast[], words_explain[], words_scores[],
+        words_steering[], words_incidents[];
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
         option_forecast[], option_check[], option_conns[], option_drain[], option_promote[], option_vips[],
         option_forgive[], option_train[], option_backtest[];

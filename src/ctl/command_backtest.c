@@ -38,6 +38,47 @@ const struct option_row option_backtest[] = {
         {NULL, NULL, OPTION_FLAG, 0, NULL},
 };
 
+const struct out_word words_scores[] = {
+        {"BASE", "how often it happened: what a forecaster says that knows nothing else"},
+        {"AUROC", "of two moments, one before a failure and one not, how often the first got the higher "
+                  "chance; 0.5 is "
+                  "guessing, 1 perfect"},
+        {"AP",
+         "average precision: the share of alarms that are right, over all thresholds; BASE is guessing"},
+        {"BRIER, SKILL",
+         "mean squared error of the chances, and how much of the base rate's it saves: 0 is no better, "
+         "1 perfect"},
+        {"ECE", "how far a chance is from how often it then happens, on average"},
+        {NULL, NULL},
+};
+const struct out_word words_steering[] = {
+        {"onset", "counts only moments at which nothing was broken in the second before: the hard ones"},
+        {"RECALL, LEAD",
+         "the share of failures announced, and how early, with a threshold at which every second alarm is "
+         "right"},
+        {"FALSE/h", "wrong alarms an hour of one path, at that threshold"},
+        {"BLIND, FLOOR",
+         "the share of steps that are broken on any path, and on all at once: no choice helps there"},
+        {"V(o)", "the share of steps still broken when traffic goes where the risk is least, and the share o "
+                 "of it is sent "
+                 "twice"},
+        {"MOVES/h", "how often traffic changes its path for that"},
+        {"PAIRS o90",
+         "the share of traffic that must be sent twice to remove 90 % of what a second path can; JOINT: by "
+         "the learned chance of bad here and good there"},
+        {NULL, NULL},
+};
+const struct out_word words_incidents[] = {
+        {"p5, p15, p60",
+         "the chance that an incident begins, or a metric crosses its limit, within 5, 15, 60 min"},
+        {"BIAS, SLOPE", "of a trained model: the line that corrects what its trees say, in log-odds"},
+        {"RECALL, LEAD",
+         "the share of incidents foreseen, and how early, at no more than one false alarm a node and day"},
+        {"DETECT, DELAY", "the share seen by then or within the horizon of their start, and how late"},
+        {"HEALTH AUROC", "how well 1 - health tells steps inside incidents from the others"},
+        {NULL, NULL},
+};
+
 /* The kind that the first model of the list is for; what is no model file is about paths. */
 static int backtest_kind(const char *model)
 {

@@ -15,6 +15,18 @@
 
 /* ---- paths ---- */
 
+const struct out_word words_paths[] = {
+        {"STATE", "ACTIVE carries traffic; READY could; DEAD does not answer"},
+        {"NOW", "round trip, its restlessness, and loss, as measured lately"},
+        {"NEXT", "the round trip that is expected within a second"},
+        {"p(bad) 1/5/30 s",
+         "the chance that the promise breaks within 1, 5 and 30 s, as bars; in digits the first; for "
+         "the class for which it is highest"},
+        {"SCORE", "100 is as good as it can be, 0 useless, from what is expected and how sure that is"},
+        {"CARRIES", "classes of traffic; copy: the second packet of each that it sends twice"},
+        {NULL, NULL},
+};
+
 static const char *cell_ms(double v, char *to)
 {
         if (isnan(v))
@@ -139,9 +151,8 @@ static void paths_print(const struct ctl *ctl, const json_t *rows)
 
 int command_paths(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
-        if (words)
-                return words < 0 ? EXIT_USAGE : ctl_fail(EXIT_USAGE, "paths shows all; it takes no words");
+        if (options_take_few(ctl, NULL, argc, argv, 0) < 0)
+                return EXIT_USAGE;
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "paths"), &code);
         if (rows)
@@ -270,7 +281,7 @@ static void status_print(const struct ctl *ctl, const json_t *s)
 int command_status(struct ctl *ctl, int argc, char **argv)
 {
         struct status_args a = {0};
-        if (options_take(ctl, &a, argc, argv) < 0)
+        if (options_take_few(ctl, &a, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         int code;
         do {
@@ -291,6 +302,42 @@ int command_status(struct ctl *ctl, int argc, char **argv)
 }
 
 /* ---- forecast ---- */
+
+#define WORDS_RISK                                                                                           \
+        {"voices",                                                                                           \
+         "how much each forecaster counts, by its record here: trees (trained before, on recordings), "      \
+         "online logistic (learns here), persistence (what is goes on), base rate (as often as ever)"},      \
+        {                                                                                                    \
+                "how", "by what it would fail; \"base rate\" where nothing says more than how often it "     \
+                       "happens"                                                                             \
+        }
+
+const struct out_word words_forecast[] = {
+        {"P(BAD)", "the chance that the promise of the class breaks within the time AHEAD"},
+        {"SUCH CHANCES SO FAR",
+         "what was said on this path when about that much was said, how often it then happened, and "
+         "of how many outcomes that is"},
+        {"RTT, LOSS", "what is expected then, ± one standard deviation"},
+        {"score", "100 is as good as it can be, 0 useless"},
+        {"because",
+         "what raises (+) or lowers (-) the chance most, in log-odds: +0.7 doubles the odds, +2.3 makes them "
+         "ten times as high; behind it the forecaster that counts most"},
+        WORDS_RISK,
+        {NULL, NULL},
+};
+const struct out_word words_explain[] = {
+        {"why", "the reason for the decision, by its name in events and in words"},
+        {"because", "what was expected of the member that had the traffic"},
+        {"drivers", "what raised (+) or lowered (-) that chance most, in log-odds: +0.7 doubles the odds"},
+        WORDS_RISK,
+        {"chosen, copy", "what was expected of the member that got the traffic, or a copy of it"},
+        {"instead", "what was expected of the others"},
+        {"happened",
+         "once its time has passed: how long the promise was broken, and how long it would have been "
+         "without the decision, as probes and copies show"},
+        {"record", "when about that much was said here before, how often it happened, out of n"},
+        {NULL, NULL},
+};
 
 const struct option_row option_forecast[] = {{NULL, NULL, OPTION_FLAG, 0, NULL}};
 
@@ -407,7 +454,7 @@ static void forecast_print(const struct ctl *ctl, const json_t *rows)
 
 int command_forecast(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
+        int words = options_take_few(ctl, NULL, argc, argv, 1);
         if (words < 0)
                 return EXIT_USAGE;
         int code;
@@ -494,7 +541,7 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
                                                    {.key = "dropped", .is_right = true},
                                                    {.key = "coming", .title = "NEXT"},
                                                    {.key = NULL}};
-        if (options_take(ctl, NULL, argc, argv) < 0)
+        if (options_take_few(ctl, NULL, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "feeds"), &code);
@@ -529,7 +576,7 @@ int command_feeds(struct ctl *ctl, int argc, char **argv)
 
 int command_explain(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
+        int words = options_take_few(ctl, NULL, argc, argv, 1);
         if (words < 0)
                 return EXIT_USAGE;
         json_t *question = json_pack("{s:s}", "ask", "explain");
@@ -618,7 +665,7 @@ static void event_print(const struct ctl *ctl, const json_t *e)
 int command_events(struct ctl *ctl, int argc, char **argv)
 {
         struct events_args a = {.most = 20};
-        if (options_take(ctl, &a, argc, argv) < 0)
+        if (options_take_few(ctl, &a, argc, argv, 0) < 0)
                 return EXIT_USAGE;
         struct dog_err e = {0};
         struct client *c = NULL;

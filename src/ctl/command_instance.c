@@ -168,10 +168,8 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
 
 int command_instances(struct ctl *ctl, int argc, char **argv)
 {
-        int words = options_take(ctl, NULL, argc, argv);
-        if (words)
-                return words < 0 ? EXIT_USAGE
-                                 : ctl_fail(EXIT_USAGE, "instances shows all; it takes no words");
+        if (options_take_few(ctl, NULL, argc, argv, 0) < 0)
+                return EXIT_USAGE;
         int code;
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "instances"), &code);
         if (rows)

@@ -200,7 +200,7 @@ static int session_folder(struct session *s, const char *folder)
         struct dog_trace_index *index = NULL;
         snprintf(file, sizeof(file), "%s/traces.csv", folder);
         if (dog_trace_index_open(&index, file, &e) < 0)
-                return ctl_fail(EXIT_FAILED, "%s", e.text);
+                return ctl_fail(EXIT_FAILED, "%s; a folder is replayed by what its traces.csv names", e.text);
         struct dog_trace_about about;
         int code = EXIT_FINE;
         int rc;

@@ -124,6 +124,18 @@ void out_wrapped(const struct out *o, const char *cell, size_t at)
         }
 }
 
+void out_words(const struct out *o, const struct out_word *words)
+{
+        size_t width = 0;
+        for (const struct out_word *w = words; w->word; w++)
+                width = out_width(w->word) > width ? out_width(w->word) : width;
+        for (const struct out_word *w = words; w->word; w++) {
+                fprintf(o->to, "%s%s%s%*s", out_colour(o, "bold"), w->word, out_colour(o, "plain"),
+                        (int)(width - out_width(w->word)) + 2, "");
+                out_wrapped(o, w->means, width + 2);
+        }
+}
+
 /* What is shown of a table, and how wide. */
 struct layout {
         struct out_column column[COLUMNS_MAX];
@@ -235,6 +247,8 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         layout_fit(&l, o->width);
         layout_titles(o, &l);
         json_array_foreach(rows, i, row) layout_row(o, &l, row);
+        if (json_array_size(rows) == 0)
+                fprintf(o->to, "%s(none)%s\n", out_colour(o, "dim"), out_colour(o, "plain"));
         if (l.spared[0])
                 fprintf(o->to, "%s(no room for %s: a wider terminal, or -o json)%s\n", out_colour(o, "dim"),
                         l.spared, out_colour(o, "plain"));

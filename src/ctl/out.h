@@ -21,6 +21,13 @@ struct out_column {
                            narrow for all, and named below the table */
 };
 
+/** A word that a table or a line begins with, and what it means to somebody who sees it for the first time.
+ */
+struct out_word {
+        const char *word; /**< NULL ends the list */
+        const char *means;
+};
+
 struct out {
         enum out_format format;
         bool has_colour;
@@ -39,6 +46,8 @@ void out_object(const struct out *o, const json_t *object);
 /** A sentence that begins in column `at`, and goes on below itself where the terminal ends; then a new line.
  */
 void out_wrapped(const struct out *o, const char *text, size_t at);
+/** A list of words, each with its meaning beside it. */
+void out_words(const struct out *o, const struct out_word *words);
 /** Escape codes, or "" without colour: "bold", "dim", "red", "green", "yellow", "plain". */
 const char *out_colour(const struct out *o, const char *name);
 /** Width of a text on a terminal: UTF-8 code points. */

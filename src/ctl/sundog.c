@@ -12,44 +12,53 @@
 static int command_help(struct ctl *ctl, int argc, char **argv);
 static int command_version(struct ctl *ctl, int argc, char **argv);
 
+/* Lists of words that a command's help explains. */
+static const struct out_word *const words_of_paths[] = {words_paths, NULL};
+static const struct out_word *const words_of_forecast[] = {words_forecast, NULL};
+static const struct out_word *const words_of_explain[] = {words_explain, NULL};
+static const struct out_word *const words_of_backtest[] = {words_scores, words_steering, words_incidents,
+                                                           NULL};
+
 static const struct command commands[] = {
         {"status", "", "where things stand: paths, classes, vips, instances, what was decided",
-         command_status, option_status},
-        {"paths", "", "every path: now, forecast, score, what it carries and costs", command_paths, NULL},
+         command_status, option_status, NULL},
+        {"paths", "", "every path: now, forecast, score, what it carries and costs", command_paths, NULL,
+         words_of_paths},
         {"vips", "", "every virtual address: who gets new connections, how many are protected", command_vips,
-         option_vips},
+         option_vips, NULL},
         {"instances", "", "every server: health, risk ahead, load, what it serves and stands by for",
-         command_instances, NULL},
+         command_instances, NULL, NULL},
         {"conns", "", "protected connections: who serves them, who stands by, how far behind", command_conns,
-         option_conns},
+         option_conns, NULL},
         {"drain", "INSTANCE", "empty a server: its connections are carried over; says when it may be stopped",
-         command_drain, option_drain},
+         command_drain, option_drain, NULL},
         {"promote", "INSTANCE|CLIENT", "move connections to their standbys now", command_promote,
-         option_promote},
+         option_promote, NULL},
         {"forgive", "CLASS", "protect a class of requests again that was found not to be replayable",
-         command_forgive, option_forgive},
+         command_forgive, option_forgive, NULL},
         {"forecast", "[PATH|INSTANCE]", "latency, jitter, loss and risk ahead, with what drives the risk",
-         command_forecast, option_forecast},
+         command_forecast, option_forecast, words_of_forecast},
         {"feeds", "", "what others announce: maintenance, weather, events; how fresh it is, what comes next",
-         command_feeds, NULL},
+         command_feeds, NULL, NULL},
         {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest",
-         command_explain, NULL},
+         command_explain, NULL, words_of_explain},
         {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events,
-         option_events},
+         option_events, NULL},
         {"replay", "FILE...|DIR|--since TIME", "what it would have done on recorded links, before it may act",
-         command_replay, option_replay},
+         command_replay, option_replay, NULL},
         {"train", "--data DIR|--store FILE --out MODEL",
-         "learn from recorded telemetry what forecasts are made of", command_train, option_train},
+         "learn from recorded telemetry what forecasts are made of", command_train, option_train, NULL},
         {"backtest", "--data DIR [--model NAME]",
          "how good forecasts were on recorded telemetry, and what they were worth", command_backtest,
-         option_backtest},
+         option_backtest, words_of_backtest},
         {"check", "[FILE]", "read a configuration and say what is wrong, or what it means", command_check,
-         option_check},
+         option_check, NULL},
         {"demo", "", "two sites, three recorded operators, with and without Sundog (root)", command_demo,
-         option_demo},
+         option_demo, NULL},
         {"help", "[COMMAND|completion|manual]",
-         "this list, a command's options, or what bash and sundog(1) are made from", command_help, NULL},
-        {"version", "", "which one this is", command_version, NULL},
+         "this list, a command's options, or what bash and sundog(1) are made from", command_help, NULL,
+         NULL},
+        {"version", "", "which one this is", command_version, NULL, NULL},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 
@@ -64,30 +73,40 @@ static int command_version(struct ctl *ctl, int argc, char **argv)
         return EXIT_FINE;
 }
 
-static const char *option_dashes(const struct option_row *row)
+static void help_command(const struct out *o, const struct command *c)
 {
-        return row->name[1] ? "--" : "-";
-}
-
-static void help_command(FILE *to, const struct command *c)
-{
-        fprintf(to, "usage: sundog %s %s\n  %s\n", c->name, c->arguments, c->help);
-        for (const struct option_row *row = c->option; row && row->name; row++) {
-                char left[64];
-                snprintf(left, sizeof(left), "%s%s%s%s", option_dashes(row), row->name, row->arg ? " " : "",
-                         row->arg ? row->arg : "");
-                fprintf(to, "  %-24s %s\n", left, row->help);
+        size_t width = 0;
+        char left[64];
+        fprintf(o->to, "usage: sundog %s %s\n  ", c->name, c->arguments);
+        out_wrapped(o, c->help, 2);
+        for (int pass = 0; pass < 2; pass++)
+                for (const struct option_row *row = c->option; row && row->name; row++) {
+                        snprintf(left, sizeof(left), "%s%s%s%s", option_dashes(row), row->name,
+                                 row->arg ? " " : "", row->arg ? row->arg : "");
+                        width = strlen(left) > width ? strlen(left) : width;
+                        if (pass == 0)
+                                continue;
+                        fprintf(o->to, "  %-*s  ", (int)width, left);
+                        out_wrapped(o, row->help, width + 4);
+                }
+        for (const struct out_word *const *list = c->words; list && *list; list++) {
+                fputc('\n', o->to);
+                out_words(o, *list);
         }
 }
 
-static void help_all(FILE *to)
+static void help_all(const struct out *o)
 {
-        fputs("usage: sundog [-o table|json|jsonl] [--socket PATH] [--config FILE] COMMAND ...\n", to);
-        for (int i = 0; i < COMMANDS; i++)
-                fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
-        fputs("exit codes: 0 fine, 1 failed, 2 usage, 3 degraded, 4 daemon unreachable, 5 bad configuration, "
-              "6 refused by policy\n",
-              to);
+        fputs("usage: sundog [-o table|json|jsonl] [--socket PATH] [--config FILE] COMMAND ...\n", o->to);
+        for (int i = 0; i < COMMANDS; i++) {
+                fprintf(o->to, "  %-10s ", commands[i].name);
+                out_wrapped(o, commands[i].help, 13);
+        }
+        out_wrapped(
+                o,
+                "what a command's options and words mean: sundog help COMMAND; exit codes: 0 fine, 1 failed, "
+                "2 usage, 3 degraded, 4 daemon unreachable, 5 bad configuration, 6 refused by policy",
+                0);
 }
 
 static const struct command *command_find(const char *name)
@@ -165,6 +184,14 @@ static void help_manual(FILE *to)
                         help_escaped(to, row->help + strspn(row->help, ". "));
                         fputs("\n\n", to);
                 }
+                for (const struct out_word *const *list = commands[i].words; list && *list; list++)
+                        for (const struct out_word *w = *list; w->word; w++) {
+                                fputs("\t*", to);
+                                help_escaped(to, w->word);
+                                fputs("*\n\t\t", to);
+                                help_escaped(to, w->means);
+                                fputs("\n\n", to);
+                        }
         }
 }
 
@@ -178,9 +205,9 @@ static int command_help(struct ctl *ctl, int argc, char **argv)
         if (argc > 0 && !c)
                 return ctl_fail(EXIT_USAGE, "there is no command \"%s\"; see: sundog help", argv[0]);
         if (c)
-                help_command(ctl->out.to, c);
+                help_command(&ctl->out, c);
         else
-                help_all(ctl->out.to);
+                help_all(&ctl->out);
         return EXIT_FINE;
 }
 
@@ -223,7 +250,8 @@ int main(int argc, char **argv)
         }
         ctl.out = out_open(stdout, format);
         if (words == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) {
-                help_all(words ? stdout : stderr);
+                struct out to = words ? ctl.out : out_open(stderr, OUT_TABLE);
+                help_all(&to);
                 return words ? EXIT_FINE : EXIT_USAGE;
         }
         ctl.command = command_find(strcmp(argv[0], "--version") == 0 ? "version" : argv[0]);
@@ -231,7 +259,7 @@ int main(int argc, char **argv)
                 return ctl_fail(EXIT_USAGE, "there is no command \"%s\"; see: sundog help", argv[0]);
         for (int i = 1; i < words; i++) {
                 if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-                        help_command(stdout, ctl.command);
+                        help_command(&ctl.out, ctl.command);
                         return EXIT_FINE;
                 }
         }

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +80,7 @@ static int part_work(struct part *part, struct dog_gbt_jobs *jobs, train_note_fn
         int rc = 1;
         int code = EXIT_FINE;
         part->saved_ns = dog_clock_mono_ns();
+        progress_wait(&bar, "beginning");
         while (rc > 0 && !train_stop && code == EXIT_FINE) {
                 char words[96] = "";
                 struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
@@ -124,10 +126,87 @@ int64_t train_made_ns(void)
         return said && *said && !*end && s >= 0 && s < INT64_MAX / DOG_S ? s * DOG_S : dog_clock_wall_ns();
 }
 
+/* "pam onset auroc 5s": the column is auroc, the row what is left; "pam V(0)", "pam pairs o90". */
+static void score_place(const char *name, char row[64], char column[32])
+{
+        const char *end = name + strlen(name);
+        const char *last = strrchr(name, ' ');
+        const char *from = last ? last + 1 : name;
+        size_t digits = strspn(from, "0123456789");
+        bool is_horizon = last && digits && strcmp(from + digits, "s") == 0;
+        bool is_pairs = last && last - name > 6 && strncmp(last - 6, " pairs", 6) == 0;
+        if (is_horizon || is_pairs) {
+                const char *before = last;
+                while (before > name && before[-1] != ' ')
+                        before--;
+                end = is_horizon ? last : end;
+                from = before;
+        }
+        snprintf(column, 32, "%.*s", (int)(end - from), from);
+        int label = from > name ? (int)(from - name) - 1 : 0;
+        snprintf(row, 64, "%.*s%s", label, name, is_horizon ? last : "");
+}
+
+static bool has_columns_of(json_t *row, json_t *other)
+{
+        const char *key;
+        json_t *value;
+        bool is_same = json_object_size(row) == json_object_size(other);
+        json_object_foreach(row, key, value) is_same &= json_object_get(other, key) != NULL;
+        return is_same;
+}
+
+/* Rows that have the same scores are a table. */
+static void scores_table(const struct out *o, json_t *all, size_t at)
+{
+        struct out_column column[16] = {{.key = "of"}};
+        int columns = 0;
+        json_t *rows = json_array();
+        json_t *first = json_array_get(all, at);
+        json_t *value;
+        const char *key;
+        size_t i;
+        json_array_foreach(all, i, value) if (i >= at && has_columns_of(first, value))
+                json_array_append(rows, value);
+        json_object_foreach(first, key, value)
+        {
+                if (columns < 15 && strcmp(key, "of") != 0)
+                        column[++columns] = (struct out_column){.key = key, .digits = 4, .is_right = true};
+        }
+        out_rows(o, rows, column);
+        fputc('\n', o->to);
+        json_decref(rows);
+}
+
+static void scores_print(const struct out *o, const struct dog_model *model)
+{
+        json_t *all = json_array();
+        json_t *row = NULL;
+        size_t i;
+        for (unsigned s = 0; s < model->scores; s++) {
+                char label[64];
+                char column[32];
+                score_place(model->score[s].name, label, column);
+                json_array_foreach(all, i, row) if (strcmp(say_word(row, "of"), label) == 0) break;
+                if (i == json_array_size(all)) {
+                        row = json_pack("{s:s}", "of", label);
+                        json_array_append_new(all, row);
+                }
+                json_object_set_new(row, column, say_real(model->score[s].value));
+        }
+        json_array_foreach(all, i, row)
+        {
+                size_t before = 0;
+                while (before < i && !has_columns_of(json_array_get(all, before), row))
+                        before++;
+                if (before == i)
+                        scores_table(o, all, i);
+        }
+        json_decref(all);
+}
+
 int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_model *model)
 {
-        static const struct out_column column[] = {
-                {.key = "score"}, {.key = "value", .digits = 4, .is_right = true}, {.key = NULL}};
         const struct out *o = &ctl->out;
         struct dog_err e = {0};
         char fingerprint[24];
@@ -148,16 +227,17 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
                                   "fingerprint", fingerprint, "scores", scores);
                 out_object(o, all);
                 json_decref(all);
+        } else if (o->format == OUT_JSONL) {
+                out_rows(o, scores, NULL);
         } else {
-                out_rows(o, scores, column);
-        }
-        if (o->format == OUT_TABLE)
+                scores_print(o, model);
                 fprintf(o->to, "%s: %llu samples, fingerprint of the data %s\n%s", a->out,
                         (unsigned long long)model->data_rows, fingerprint,
                         model->scores ? "The scores are those of cross-validation: on days (nodes) that were "
-                                        "left out.\n"
+                                        "left out.\n(what they mean: sundog help backtest)\n"
                                       : "It was not examined: without parts to leave out (--folds, or a "
                                         "second trace) nobody can tell.\n");
+        }
         json_decref(scores);
         /* It is in the model now. */
         snprintf(part, sizeof(part), "%s.part", a->out);

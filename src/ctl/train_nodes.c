@@ -1,5 +1,6 @@
 /* sundog train of nodes and overload. */
 #include "ctl/learn_data.h"
+#include "ctl/progress.h"
 #include "ctl/train.h"
 
 int train_nodes(struct ctl *ctl, const struct train_args *a, int kind)
@@ -10,7 +11,10 @@ int train_nodes(struct ctl *ctl, const struct train_args *a, int kind)
         struct dog_nodes_train *t = NULL;
         struct dog_model *model = NULL;
         struct dog_err e = {0};
+        struct progress bar = progress_begin("training");
+        progress_wait(&bar, "reading what was recorded");
         int code = learn_nodes_load(&from, &nodes);
+        progress_end(&bar);
         if (code != EXIT_FINE)
                 return code;
         if (dog_nodes_train_new(&t, nodes, task, a->threads, &e) < 0)

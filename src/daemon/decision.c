@@ -33,9 +33,9 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}",
-                         "p_near", say_real((double)b->p_breach[0]), "p_middle",
-                         say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]),
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}",
+                         "p_next", say_real((double)b->p_next), "p_near",
+                         say_real((double)b->p_breach[0]), "p_middle", say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]),
                          "rtt_ms", say_real((double)b->rtt_ms[0].mean), "rtt_spread_ms",
                          say_real((double)b->rtt_ms[0].spread), "loss", say_real((double)b->loss[0].mean),
                          "score", say_real((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
@@ -202,8 +202,10 @@ static void say_belief(struct text *t, const char *who, const json_t *d, const j
                 say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
         if (isfinite(say_number(b, "loss")))
                 say(t, ", loss %.2f%%", 100 * say_number(b, "loss"));
-        say(t, ", score %.0f%s", say_number(b, "score"),
-            json_is_true(json_object_get(b, "is_bad")) ? ", broken now" : "");
+        if (isfinite(say_number(b, "score")))
+                say(t, ", score %.0f", say_number(b, "score"));
+        if (json_is_true(json_object_get(b, "is_bad")))
+                say(t, ", broken now");
         if (!json_is_true(json_object_get(b, "is_armed")))
                 say(t, " (model disarmed: persistence decides)");
 }

@@ -276,14 +276,20 @@ static bool thread_sleep(struct trees *t, int64_t ns)
         return is_stopping;
 }
 
-/* After each step: no more than the share of one processor, over the whole training. */
+/*
+ * Between pieces of work: no more than the share of one processor. What others did not leave to it is not
+ * saved up: after a busy hour it does not take a quiet one whole.
+ */
 static int thread_pace(void *data)
 {
         struct trees *t = data;
-        int64_t cpu_ns = dog_clock_cpu_ns() - t->began_cpu_ns;
         int64_t spent_ns = dog_clock_mono_ns() - t->began_ns;
-        double due_ns = (double)cpu_ns / fmax(t->config->forecast.retrain_cpu, 0.001);
-        return thread_sleep(t, (int64_t)due_ns - spent_ns) ? -ECANCELED : 0;
+        double due_ns =
+                (double)(dog_clock_cpu_ns() - t->began_cpu_ns) / fmax(t->config->forecast.retrain_cpu, 0.001);
+        int64_t ahead_ns = (int64_t)due_ns - spent_ns;
+        if (ahead_ns < 0)
+                t->began_ns -= ahead_ns;
+        return thread_sleep(t, ahead_ns) ? -ECANCELED : 0;
 }
 
 /* Telemetry before `split_ns` to learn from, the rest to judge by. */
@@ -329,6 +335,8 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
         struct dog_path_train *train = NULL;
         o.folds = 3;
         o.effort = t->effort;
+        o.wait = thread_pace;
+        o.wait_data = t;
         int rc = dog_path_train_new(&train, learn, &o, e);
         while (rc == 0) {
                 if (thread_pace(t) < 0) {

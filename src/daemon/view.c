@@ -131,6 +131,7 @@ static json_t *path_row(const struct view *v, struct path_link *l, unsigned path
         json_object_set_new(row, "loss", say_real(o->has_sample ? now[DOG_SIGNAL_LOSS] : (double)NAN));
         json_object_set_new(row, "delay_ms", say_real(seen.delay_ms));
         json_object_set_new(row, "rtt_next_ms", say_real((double)b->rtt_ms[0].mean));
+        json_object_set_new(row, "p_next", say_real((double)b->p_next));
         json_object_set_new(row, "p_near", say_real((double)b->p_breach[0]));
         json_object_set_new(row, "p_middle", say_real((double)b->p_breach[1]));
         json_object_set_new(row, "p_far", say_real((double)b->p_breach[2]));
@@ -207,10 +208,10 @@ static void model_words(const struct dog_group *g, char *to, size_t room)
                 const struct dog_outlook *o = &g->member[m].outlook;
                 bool is_any = !dog_brier_is_armed(&o->brier);
                 for (int i = 0; i < DOG_EXPERT_MODELS; i++)
-                        is_any |= o->mix.is_disarmed[i];
+                        is_any |= o->risk.mix.is_disarmed[i];
                 disarmed += is_any;
         }
-        snprintf(to, room, "%s", g->insight.trees ? "trees+logistic" : "logistic");
+        snprintf(to, room, "%s", g->insight.risk.model ? "trees+logistic" : "logistic");
         if (disarmed)
                 snprintf(to + strlen(to), room - strlen(to), ", disarmed on %u", disarmed);
 }
@@ -295,14 +296,14 @@ static void note_disarmed(const struct dog_group *g, const struct dog_member *m,
                 json_array_append_new(notes, json_string(text));
         }
         for (int i = 0; i < DOG_EXPERT_MODELS; i++) {
-                if (!o->mix.is_disarmed[i])
+                if (!o->risk.mix.is_disarmed[i])
                         continue;
                 snprintf(text, sizeof(text),
-                         "%s on %s: %s lost against persistence over 200 outcomes (Brier score %.4f, %.4f) "
-                         "and "
-                         "is not heard until better",
-                         g->name, m->name, dog_expert_name(i), dog_brier_model(&o->mix.record[i]),
-                         dog_brier_persistence(&o->mix.record[i]));
+                         "%s on %s: %s disarmed until better: over 200 outcomes the squared error was %.4f, "
+                         "that of "
+                         "persistence (it stays as it is) %.4f",
+                         g->name, m->name, dog_expert_name(i), dog_brier_model(&o->risk.mix.record[i]),
+                         dog_brier_persistence(&o->risk.mix.record[i]));
                 json_array_append_new(notes, json_string(text));
         }
 }

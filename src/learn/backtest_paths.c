@@ -72,7 +72,7 @@ static int listener_hear(void *data, const struct dog_path_said *said, struct do
         if (l->belief)
                 l->belief[said->path] = *said->belief;
         for (int g = 0; g < DOG_RISK_TARGETS; g++)
-                l->said->p[g][said->path * l->trace->length + said->step] = (double)said->belief->risk.p[g];
+                l->said->p[g][said->path * l->trace->length + said->step] = (double)said->belief->mix.p[g];
         return 0;
 }
 

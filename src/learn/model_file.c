@@ -467,16 +467,16 @@ static int model_check_frame(const uint8_t *bytes, size_t size, struct dog_err *
         uint32_t version = dog_read_u32(&in);
         uint64_t said = dog_read_u64(&in);
         if (in.failed)
-                return dog_err_set(e, -EINVAL, "it is cut off after %zu bytes", size);
+                return dog_err_set(e, -EINVAL, "it is cut off after %zu bytes; copy it again", size);
         if (version != DOG_MODEL_VERSION)
                 return dog_err_set(e, -EINVAL,
                                    "it is of version %u, this program reads version %d; train it again",
                                    version, DOG_MODEL_VERSION);
         if (said > size)
-                return dog_err_set(e, -EINVAL, "it is cut off: %zu bytes of %llu", size,
+                return dog_err_set(e, -EINVAL, "it is cut off: %zu bytes of %llu; copy it again", size,
                                    (unsigned long long)said);
         if (said < size)
-                return dog_err_set(e, -EINVAL, "%llu bytes follow its end",
+                return dog_err_set(e, -EINVAL, "%llu bytes follow its end; copy it again",
                                    (unsigned long long)(size - said));
         if (size < MODEL_HEAD + MODEL_TAIL)
                 return dog_err_set(e, -EINVAL, "it is too short: %zu bytes", size);

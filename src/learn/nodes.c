@@ -83,8 +83,10 @@ static int csv_open(struct csv *c, const char *folder, const char *name, struct 
         }
         if (!c->file) {
                 int rc = errno ? -errno : -ENOMEM;
-                return dog_err_set(e, rc, "cannot open %s/%s.csv or .csv.gz: %s", folder, name,
-                                   strerror(-rc));
+                return dog_err_set(
+                        e, rc,
+                        "cannot open %s/%s.csv or .csv.gz: %s; give the folder of recorded nodes with --data",
+                        folder, name, strerror(-rc));
         }
         gzbuffer(c->file, 1 << 17);
         c->text = malloc(NODES_LINE);

@@ -199,10 +199,13 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
                 free(state);
         }
         if (rc == 0 && t->rows == 0)
-                rc = dog_err_set(
-                        e, -ENODATA,
-                        "there is no step to learn from: history comes first (labelled_from_s; of a store a "
-                        "quarter of each node's time, 6 h at least); record longer");
+                rc = dog_err_set(e, -ENODATA,
+                                 is_overload
+                                         ? "no metric of these nodes crosses its limit, or has one: "
+                                           "there is nothing to learn; history comes first, and of a store "
+                                           "that is a quarter of each node's time, 6 h at least"
+                                         : "no step of these nodes can be judged: all lie in their history, "
+                                           "inside incidents or at the ends of records");
         if (rc < 0) {
                 dog_table_free(t);
                 return rc;

@@ -26,7 +26,7 @@ static int contest_said(void *data, const struct dog_path_said *said, struct dog
                 int y = dog_path_trace_outcome(said->trace, said->path, said->step, steps < 1 ? 1 : steps);
                 if (y < 0)
                         continue;
-                double d = (double)said->belief->risk.p[h] - y;
+                double d = (double)said->belief->mix.p[h] - y;
                 s->square += d * d;
                 s->outcomes++;
                 s->bad += y;

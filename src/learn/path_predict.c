@@ -13,6 +13,8 @@ struct dog_path_predict_options dog_path_predict_default(const struct dog_path_m
 struct predict_play {
         struct dog_path_shared shared;
         struct dog_path_risk member[DOG_PATH_TRACE_PATHS];
+        struct dog_path_track track[DOG_PATH_TRACE_PATHS];
+        struct dog_ensemble_news news;
         struct dog_path_belief belief;
 };
 
@@ -28,7 +30,7 @@ static void predict_observe(struct predict_play *play, const struct dog_path_tra
                                                  .loss = q->loss,
                                                  .rate_kbps = q->rate_kbps};
                 if (q->is_seen)
-                        dog_path_risk_observe(&play->member[p], &play->shared, &sample, NULL);
+                        dog_path_risk_observe(&play->member[p], &play->shared, &sample, &play->news);
                 dog_path_group_add(group, &play->member[p]);
         }
 }
@@ -44,8 +46,10 @@ int dog_path_predict(const struct dog_path_trace *t, const struct dog_path_predi
         config.is_calibrating = o->is_calibrating;
         config.learn_rate = o->learn_rate;
         dog_path_shared_init(&play->shared, &config, o->model);
-        for (int p = 0; p < t->paths; p++)
-                dog_path_risk_init(&play->member[p]);
+        for (int p = 0; p < t->paths; p++) {
+                dog_path_track_init(&play->track[p]);
+                dog_path_risk_init(&play->member[p], o->model ? &play->track[p] : NULL);
+        }
         for (int k = 0; k < t->length && rc >= 0; k++) {
                 struct dog_path_group group = {0};
                 int64_t t_ms = k * t->step_ms;

@@ -14,7 +14,7 @@ struct dog_path_said {
         int path; /**< index into trace->path */
         int step; /**< sample time is step x trace->step_ms */
         int64_t t_ms;
-        const struct dog_path_belief *belief; /**< belief->risk.p[enum dog_risk_target] */
+        const struct dog_path_belief *belief; /**< belief->mix.p[enum dog_risk_target] */
 };
 typedef int (*dog_path_said_fn)(void *data, const struct dog_path_said *said, struct dog_err *e);
 

@@ -155,6 +155,10 @@ static int rows_all(struct dog_table *to, const struct dog_path_traces *t,
                         continue;
                 if (o->family && strcmp(o->family, one->family) != 0)
                         play->weight *= o->other_weight;
+                if (o->wait && o->wait(o->wait_data) != 0) {
+                        rc = dog_err_set(e, -ECANCELED, "stopped");
+                        break;
+                }
                 rc = rows_trace(to, play, each, e);
         }
         free(play);

@@ -22,6 +22,9 @@ struct dog_path_rows_options {
         float lone_weight; /**< of rows of a trace with one path: nobody stands beside it to be compared with
                             */
         int pair_every;    /**< dog_path_joint_make: each so-many-th step alone; 1: all */
+        int (*wait)(void *data); /**< called before each trace; non-zero stops with -ECANCELED; NULL: not
+                                    called */
+        void *wait_data;
 };
 struct dog_path_rows_options dog_path_rows_default(void);
 
@@ -33,7 +36,7 @@ struct dog_path_row_id dog_path_row_id(uint64_t id);
 
 /**
  * Free with dog_table_free.
- * @return 0; -ENODATA when no trace fits or none gave a row; -ENOMEM
+ * @return 0; -ENODATA when no trace fits or none gave a row; -ENOMEM, -ECANCELED
  */
 int dog_path_rows_make(struct dog_table **to, const struct dog_path_traces *t,
                        const struct dog_path_rows_options *o, struct dog_err *e);

@@ -14,6 +14,7 @@
 enum { FOLDS_MAX = 8, DATES_MAX = 512, PAIRS = DOG_PATH_RECIPE_PAIRS, WHATS };
 enum { JOBS_MAX = DOG_PATH_REGIMES * WHATS * (FOLDS_MAX + 1) };
 enum { ROWS_LEAST = 200, BAD_LEAST = 10 };
+enum { HEARD_PIECE = 4096 /**< rows that trees are asked about in some hundredths of a second */ };
 
 /* What each of the trainings is about. */
 struct job {
@@ -50,6 +51,12 @@ void dog_path_train_free(struct dog_path_train *t)
         free(t->use);
         free(t->fold_of);
         free(t);
+}
+
+/* Between pieces of work. */
+static int train_wait(const struct dog_path_train *t, struct dog_err *e)
+{
+        return t->o.wait && t->o.wait(t->o.wait_data) != 0 ? dog_err_set(e, -ECANCELED, "stopped") : 0;
 }
 
 /* ---- folds ---- */
@@ -111,6 +118,8 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
                 o.copy_weight = dog_path_recipe_copy_weight(r);
                 o.lone_weight = dog_path_recipe_lone_weight(r);
                 o.pair_every = dog_path_recipe_pair_every(r);
+                o.wait = t->o.wait;
+                o.wait_data = t->o.wait_data;
                 int rc = dog_path_rows_make(&t->table[r][0], t->traces, &o, e);
                 o.copy_weight = dog_path_recipe_pair_copy_weight(r);
                 if (rc == 0)
@@ -222,9 +231,12 @@ void dog_path_train_note(const struct dog_path_train *t, char *to, size_t room)
 {
         unsigned now = dog_gbt_jobs_progress(t->jobs).job;
         const struct job *j = &t->job[now < (unsigned)t->count ? now : 0];
-        snprintf(to, room, "%s %s%s", dog_path_regime_name(j->regime),
-                 j->what == PAIRS ? "pairs" : dog_path_target_name(j->what),
-                 j->fold < t->folds ? ", for the examination" : "");
+        const char *regime = dog_path_regime_name(j->regime);
+        const char *target = j->what == PAIRS ? "pairs" : dog_path_target_name(j->what);
+        if (j->fold < t->folds)
+                snprintf(to, room, "examination %d of %d: %s %s", j->fold + 1, t->folds, regime, target);
+        else
+                snprintf(to, room, "the model: %s %s", regime, target);
 }
 
 /* ---- the examination ---- */
@@ -295,7 +307,9 @@ static int logistic_make(const struct dog_path_train *t, struct logistic *l, str
         }
         for (int i = 0; i < t->recorded; i++) {
                 struct logistic_hear h = {.to = l, .trace = i};
-                int rc = dog_path_predict(&t->traces->list[i], &o, logistic_hear, &h, e);
+                int rc = train_wait(t, e);
+                if (rc == 0)
+                        rc = dog_path_predict(&t->traces->list[i], &o, logistic_hear, &h, e);
                 if (rc < 0)
                         return rc;
         }
@@ -314,6 +328,8 @@ static int heard_make(const struct dog_path_train *t, const struct logistic *l, 
         for (size_t i = 0; i < table->rows; i++) {
                 struct dog_path_row_id id = dog_path_row_id(table->id[i]);
                 int8_t label = dog_table_label(table, i, target);
+                if (i % HEARD_PIECE == 0 && train_wait(t, e) < 0)
+                        return -ECANCELED;
                 if (label == DOG_LABEL_UNKNOWN || id.trace >= t->recorded)
                         continue;
                 const struct dog_gbt *trees = job_model(t, regime, what, t->fold_of[id.trace]);
@@ -553,6 +569,17 @@ static bool trace_is_real(const struct dog_path_train *t, int i)
         return !(own->need_kbps < origin->need_kbps) && !(own->need_kbps > origin->need_kbps);
 }
 
+static int exam_wait(void *data, const struct dog_path_trace *trace, const struct dog_trace_said *said,
+                     int done, int of, struct dog_err *e)
+{
+        const struct exam *x = data;
+        (void)trace;
+        (void)said;
+        (void)done;
+        (void)of;
+        return train_wait(x->train, e);
+}
+
 /* One family of a list; the name is that of its scores. */
 static int exam_family(struct exam *x, const struct dog_path_traces *traces, const char *family,
                        struct dog_model *m, struct dog_err *e)
@@ -561,6 +588,8 @@ static int exam_family(struct exam *x, const struct dog_path_traces *traces, con
         struct dog_path_report report;
         o.choose = exam_choose;
         o.choose_data = x;
+        o.each = exam_wait;
+        o.each_data = x;
         int rc = dog_backtest_paths(traces, family, &o, &report, e);
         if (rc == 0)
                 rc = scores_note(m, family, &report, e);

@@ -22,6 +22,10 @@ struct dog_path_train_options {
         unsigned folds;   /**< at most so many; of days, or of traces when all are of one day; 0 or 1: none */
         double effort;    /**< rounds of boosting, as a share of the recipe's: 1; tests take less */
         uint64_t seed;
+        /** Called between pieces of work, each a small part of a second, also while rows are made and while
+         * the model is examined: to keep a pace. Non-zero stops with -ECANCELED; NULL: not called. */
+        int (*wait)(void *data);
+        void *wait_data;
 };
 /** One thread, 4 folds, effort 1. */
 struct dog_path_train_options dog_path_train_default(void);
@@ -31,14 +35,14 @@ struct dog_path_train;
  * Begin. Rows are made at once, training waits for dog_gbt_jobs_step.
  * @param traces  borrowed until the end; the copies of the recipe (learn/path_recipe.h) are added to it
  * @return 0; -ENODATA when there is too little to learn from: under 200 samples, or under 10 that were
- * followed by a broken promise; -EINVAL, -ENOMEM
+ * followed by a broken promise; -EINVAL, -ENOMEM, -ECANCELED
  */
 int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *traces,
                        const struct dog_path_train_options *o, struct dog_err *e);
 void dog_path_train_free(struct dog_path_train *t);
 /** The work itself, to be stepped, saved and gone on with until it is done (learn/gbt_jobs.h). */
 struct dog_gbt_jobs *dog_path_train_jobs(struct dog_path_train *t);
-/** What is at work, in words: "ping 5s, for the examination". */
+/** What is at work, in words: "examination 2 of 4: ping 5s". */
 void dog_path_train_note(const struct dog_path_train *t, char *to, size_t room);
 
 /** After the last step: examine, and make the model. Its scores are named "FAMILY onset auroc 1s", "FAMILY

@@ -129,6 +129,10 @@ static int paths_rows(struct dog_path_traces *all, struct dog_path_trace *t, con
         snprintf(name, sizeof(name), "%s/%s.csv.gz", folder, t->name);
         if (access(name, R_OK) < 0 && errno == ENOENT)
                 snprintf(name, sizeof(name), "%s/%s.csv", folder, t->name);
+        if (access(name, R_OK) < 0)
+                return dog_err_set(e, -errno,
+                                   "%s: %s, and traces.csv names it: bring it, or take its line out", name,
+                                   strerror(errno));
         int rc = dog_trace_open(&in, name, e);
         if (rc < 0)
                 return rc;
@@ -139,7 +143,7 @@ static int paths_rows(struct dog_path_traces *all, struct dog_path_trace *t, con
         }
         dog_trace_close(in);
         if (rc == 0 && t->length == 0)
-                rc = dog_err_set(e, -ENODATA, "%s: holds no sample; take it from traces.csv", name);
+                rc = dog_err_set(e, -ENODATA, "%s: holds no sample; take its line out of traces.csv", name);
         if (rc == 0)
                 paths_tighten(t, room);
         return rc;

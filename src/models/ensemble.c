@@ -13,14 +13,15 @@ static const float ensemble_start[DOG_EXPERTS] = {
 static const float ensemble_least = 0.002F;
 /* ... and nobody's certainty drowns the others. */
 static const float ensemble_surest = 1e-4F;
-/* Which horizon each of the predictions under way belongs to, and how many that makes. */
-static const uint8_t ensemble_horizon[DOG_ENSEMBLE_PENDING] = {0, 1, 1, 2, 2, 2, 2};
+/* Which target each of the predictions under way belongs to, and how many that makes. */
+static const uint8_t ensemble_target[DOG_ENSEMBLE_PENDING] = {0, 1, 1, 2, 2, 2, 2, DOG_ENSEMBLE_NEXT};
 static const uint8_t ensemble_under_way[DOG_ENSEMBLE_HORIZONS] = {1, 2, 4};
 /*
  * What follows a kept and a broken promise before anything was seen, and how many outcomes that is worth.
  * A promise that is worth giving is mostly kept; one that is broken stays so for a moment.
  */
-static const float ensemble_before[DOG_ENSEMBLE_HORIZONS][2] = {{0.01F, 0.8F}, {0.03F, 0.85F}, {0.1F, 0.9F}};
+static const float ensemble_before[DOG_ENSEMBLE_TARGETS][2] = {
+        {0.01F, 0.8F}, {0.03F, 0.85F}, {0.1F, 0.9F}, {0.01F, 0.7F}};
 static const float ensemble_doubt = 10.0F;
 static const float ensemble_memory = 1000.0F; /* outcomes of each kind that count */
 
@@ -48,8 +49,9 @@ void dog_ensemble_init(struct dog_ensemble *e)
 {
         memset(e, 0, sizeof(*e));
         e->last_ns = INT64_MIN;
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 e->taken_ns[h] = INT64_MIN;
+                memcpy(e->start[h], ensemble_start, sizeof(e->start[h]));
                 memcpy(e->weight[h], ensemble_start, sizeof(e->weight[h]));
                 dog_calib_init(&e->calib[h]);
         }
@@ -119,7 +121,7 @@ static void ensemble_weigh(struct dog_ensemble *e, const struct dog_ensemble_con
         /* Together the awake keep what they had; then a little of everything goes back to the start. */
         for (int i = 0; i < DOG_EXPERTS; i++) {
                 float now = is_chance(q->p[i]) ? gained[i] * before / after : w[i];
-                w[i] = now + c->share * (ensemble_start[i] - now);
+                w[i] = now + c->share * (e->start[h][i] - now);
         }
 }
 
@@ -173,7 +175,7 @@ static void ensemble_grade(struct dog_ensemble *e, const struct dog_ensemble_con
                                            .p = q->said,
                                            .p_persistence = q->was_bad ? 1.0F : 0.0F,
                                            .is_bad = q->is_bad,
-                                           .horizon = (uint8_t)h};
+                                           .target = (uint8_t)h};
         memcpy(o->of, q->p, sizeof(o->of));
         ensemble_weigh(e, c, q, h);
         ensemble_count(e, q, h);
@@ -192,11 +194,16 @@ static void ensemble_settle(struct dog_ensemble *e, const struct dog_ensemble_co
         float slack_s = 0.5F * e->step_s;
         for (int k = 0; k < DOG_ENSEMBLE_PENDING; k++) {
                 struct dog_ensemble_pending *q = &e->pending[k];
-                int h = ensemble_horizon[k];
+                int h = ensemble_target[k];
                 if (q->t_ns == INT64_MIN)
                         continue;
                 if (is_gap) {
                         q->t_ns = INT64_MIN; /* nobody knows what happened meanwhile */
+                        continue;
+                }
+                if (h == DOG_ENSEMBLE_NEXT) {
+                        q->is_bad = is_bad;
+                        ensemble_grade(e, c, q, h, news);
                         continue;
                 }
                 float age_s = ensemble_seconds(t_ns, q->t_ns);
@@ -238,10 +245,10 @@ void dog_ensemble_observe(struct dog_ensemble *e, const struct dog_ensemble_conf
 /* ---- believing -------------------------------------------------------------------------------- */
 
 void dog_ensemble_predict(const struct dog_ensemble *e, const struct dog_ensemble_config *c,
-                          const float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS],
+                          const float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS],
                           struct dog_ensemble_belief *out)
 {
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 for (int m = 0; m < DOG_EXPERT_MODELS; m++)
                         out->of[h][m] = said[m][h];
                 out->of[h][DOG_EXPERT_PERSISTENCE] = ensemble_persistence(e, h);
@@ -253,7 +260,7 @@ void dog_ensemble_predict(const struct dog_ensemble *e, const struct dog_ensembl
 }
 
 void dog_ensemble_step(struct dog_ensemble *e, const struct dog_ensemble_config *c,
-                       const float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS], int64_t now_ns,
+                       const float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS], int64_t now_ns,
                        struct dog_ensemble_belief *out)
 {
         dog_ensemble_predict(e, c, said, out);
@@ -263,8 +270,10 @@ void dog_ensemble_step(struct dog_ensemble *e, const struct dog_ensemble_config 
          * than good ones, but a gap must not make two of them the same. */
         for (int k = 0; k < DOG_ENSEMBLE_PENDING; k++) {
                 struct dog_ensemble_pending *q = &e->pending[k];
-                int h = ensemble_horizon[k];
-                float apart_s = ensemble_seconds(c->horizon_ns[h], 0) / (float)ensemble_under_way[h];
+                int h = ensemble_target[k];
+                float apart_s = h == DOG_ENSEMBLE_NEXT ? 0
+                                                       : ensemble_seconds(c->horizon_ns[h], 0) /
+                                                                 (float)ensemble_under_way[h];
                 if (q->t_ns != INT64_MIN ||
                     (e->taken_ns[h] != INT64_MIN &&
                      (now_ns <= e->taken_ns[h] ||
@@ -277,14 +286,24 @@ void dog_ensemble_step(struct dog_ensemble *e, const struct dog_ensemble_config 
         }
 }
 
-int dog_ensemble_speaker(const struct dog_ensemble_belief *b, int horizon)
+int dog_ensemble_speaker(const struct dog_ensemble_belief *b, int target)
 {
         int best = -1;
         for (int m = 0; m < DOG_EXPERT_MODELS; m++)
-                if (b->weight[horizon][m] > 0 &&
-                    (best < 0 || b->weight[horizon][m] > b->weight[horizon][best]))
+                if (b->weight[target][m] > 0 && (best < 0 || b->weight[target][m] > b->weight[target][best]))
                         best = m;
         return best;
+}
+
+void dog_ensemble_trust(struct dog_ensemble *e, int target, float share)
+{
+        if (target < 0 || target >= DOG_ENSEMBLE_TARGETS || !(share >= 0))
+                return;
+        float *start = e->start[target];
+        float models = ensemble_start[DOG_EXPERT_LOGISTIC] + ensemble_start[DOG_EXPERT_TREES];
+        share = fminf(fmaxf(share, 0.05F), 0.95F);
+        start[DOG_EXPERT_TREES] = share * models;
+        start[DOG_EXPERT_LOGISTIC] = (1.0F - share) * models;
 }
 
 void dog_ensemble_renew(struct dog_ensemble *e, enum dog_expert model)
@@ -295,12 +314,13 @@ void dog_ensemble_renew(struct dog_ensemble *e, enum dog_expert model)
         e->is_disarmed[model] = false;
         for (int k = 0; k < DOG_ENSEMBLE_PENDING; k++)
                 e->pending[k].p[model] = NAN;
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 /* The others keep their proportions. */
                 float *w = e->weight[h];
+                const float *start = e->start[h];
                 float rest = 1.0F - w[model];
                 for (int i = 0; i < DOG_EXPERTS; i++)
-                        w[i] = rest > 0 ? w[i] * (1.0F - ensemble_start[model]) / rest : ensemble_start[i];
-                w[model] = ensemble_start[model];
+                        w[i] = rest > 0 ? w[i] * (1.0F - start[model]) / rest : start[i];
+                w[model] = start[model];
         }
 }

@@ -260,6 +260,7 @@ struct dog_path_sample {
         bool is_bad; /**< the promise is broken at this sample */
         float rtt_ms, loss, rate_kbps;
         const float *load;  /**< for models/risk.h: DOG_RISK_LOAD_SIGNALS shares; NULL: none; borrowed */
+        const float *radio; /**< ... DOG_RADIO_HINTS hints; NULL: none; borrowed */
         const float *extra; /**< DOG_PATH_EXTRAS numbers, NaN where not measured; NULL: none; borrowed */
 };
 

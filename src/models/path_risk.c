@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+_Static_assert((int)DOG_RISK_TARGETS == (int)DOG_ENSEMBLE_TARGETS &&
+                       (int)DOG_RISK_NEXT == (int)DOG_ENSEMBLE_NEXT,
+               "the logistic and the mixture speak of the same targets");
+
 const char *dog_path_regime_name(int regime)
 {
         static const char *const name[DOG_PATH_REGIMES] = {
@@ -79,33 +83,58 @@ void dog_path_shared_init(struct dog_path_shared *s, const struct dog_risk_confi
 {
         s->model = model;
         s->config = *c;
+        /* What is said is corrected, once; not each voice before it as well. */
+        s->config.is_calibrating = false;
+        s->mix = dog_ensemble_config_default();
+        s->mix.is_calibrating = c->is_calibrating;
+        memcpy(s->mix.horizon_ns, c->horizon_ns, sizeof(s->mix.horizon_ns));
         dog_risk_model_init(&s->logistic, c);
 }
 
 /* ---- one path ------------------------------------------------------------------------------ */
 
-void dog_path_risk_init(struct dog_path_risk *r)
+static void path_risk_forget_trees(struct dog_path_risk *r)
 {
-        dog_risk_init(&r->risk);
-        dog_path_track_init(&r->track);
+        for (int t = 0; t < DOG_RISK_TARGETS; t++)
+                r->trees[t] = NAN;
 }
 
-int dog_path_risk_observe(struct dog_path_risk *r, struct dog_path_shared *s,
-                          const struct dog_path_sample *sample, struct dog_risk_outcome *out)
+void dog_path_risk_init(struct dog_path_risk *r, struct dog_path_track *track)
+{
+        dog_risk_init(&r->risk);
+        dog_ensemble_init(&r->mix);
+        r->track = track;
+        r->regime = -1;
+        path_risk_forget_trees(r);
+}
+
+void dog_path_risk_renew(struct dog_path_risk *r, struct dog_path_track *track)
+{
+        r->track = track;
+        r->regime = -1;
+        path_risk_forget_trees(r);
+        dog_ensemble_renew(&r->mix, DOG_EXPERT_TREES);
+}
+
+void dog_path_risk_observe(struct dog_path_risk *r, struct dog_path_shared *s,
+                           const struct dog_path_sample *sample, struct dog_ensemble_news *news)
 {
         struct dog_risk_sample own = {.t_ns = sample->t_ns,
                                       .margin = sample->margin,
                                       .is_bad = sample->is_bad,
-                                      .load = sample->load};
-        if (!dog_path_track_observe(&r->track, sample))
-                return 0;
-        return dog_risk_observe(&r->risk, &s->logistic, &s->config, &own, out);
+                                      .load = sample->load,
+                                      .radio = sample->radio};
+        if (r->track)
+                dog_path_track_observe(r->track, sample);
+        dog_risk_observe(&r->risk, &s->logistic, &s->config, &own, NULL);
+        dog_ensemble_observe(&r->mix, &s->mix, sample->t_ns, sample->is_bad, news);
 }
 
 void dog_path_group_add(struct dog_path_group *g, const struct dog_path_risk *r)
 {
         dog_risk_peers_add(&g->peers, &r->risk);
-        dog_path_peers_add(&g->faces, &r->track);
+        if (r->track)
+                dog_path_peers_add(&g->faces, r->track);
 }
 
 enum dog_path_regime dog_path_regime_of(const struct dog_path_track *t)
@@ -113,60 +142,91 @@ enum dog_path_regime dog_path_regime_of(const struct dog_path_track *t)
         return t->has_rate > 0.5F ? DOG_PATH_RATE : DOG_PATH_PING;
 }
 
-/* What the trees say; false when there are none for what this path measures. */
-static bool path_risk_ask(const struct dog_path_risk *r, const struct dog_path_shared *s,
-                          const struct dog_path_group *g, struct dog_path_belief *out)
+/* The trees for what this path measures; NULL: none. */
+static const struct dog_path_expert *path_risk_expert(const struct dog_path_risk *r,
+                                                      const struct dog_path_shared *s)
 {
-        out->regime = (int)dog_path_regime_of(&r->track);
-        if (!s->model || r->track.count == 0)
-                return false;
-        const struct dog_path_expert *expert = &s->model->expert[out->regime];
-        if (!expert->trees)
-                return false;
+        if (!s->model || !r->track || r->track->count == 0)
+                return NULL;
+        const struct dog_path_expert *expert = &s->model->expert[dog_path_regime_of(r->track)];
+        return expert->trees ? expert : NULL;
+}
+
+/* Where these trees have never spoken about this path, their weight is what training chose. */
+static void path_risk_trust(struct dog_path_risk *r, const struct dog_path_expert *expert, int regime)
+{
+        if (r->regime == regime)
+                return;
+        r->regime = (int8_t)regime;
+        for (int t = 0; t < DOG_RISK_TARGETS; t++)
+                if (expert->target[t] >= 0)
+                        dog_ensemble_trust(&r->mix, t, expert->share[t]);
+        dog_ensemble_renew(&r->mix, DOG_EXPERT_TREES);
+}
+
+/* Once a sample: what the trees see does not change in between. */
+static void path_risk_ask(struct dog_path_risk *r, const struct dog_path_shared *s,
+                          const struct dog_path_group *g, float feature[DOG_PATH_FEATURES])
+{
+        const struct dog_path_expert *expert = path_risk_expert(r, s);
+        path_risk_forget_trees(r);
+        if (!expert)
+                return;
+        path_risk_trust(r, expert, (int)dog_path_regime_of(r->track));
         /* All at once is less work, unless the trees are of more than these targets. */
         float all[DOG_GBT_TARGETS_MAX];
         bool is_all = expert->trees->targets <= DOG_RISK_TARGETS;
-        dog_path_features(&r->track, g ? &g->faces : NULL, out->feature);
+        dog_path_features(r->track, g ? &g->faces : NULL, feature);
         if (is_all)
-                dog_gbt_log_odds_all(expert->trees, out->feature, all);
+                dog_gbt_log_odds_all(expert->trees, feature, all);
         for (int t = 0; t < DOG_RISK_TARGETS; t++) {
-                bool is_known = expert->target[t] >= 0;
-                out->trees.share[t] = is_known ? expert->share[t] : 0;
-                out->trees.log_odds[t] = 0;
-                if (!is_known)
+                if (expert->target[t] < 0)
                         continue;
                 unsigned target = (unsigned)expert->target[t];
-                float odds = is_all ? all[target] : dog_gbt_log_odds(expert->trees, target, out->feature);
-                out->trees.log_odds[t] = dog_path_iso_apply(&expert->iso[t], odds);
+                float odds = is_all ? all[target] : dog_gbt_log_odds(expert->trees, target, feature);
+                r->trees[t] = 1.0F / (1.0F + dog_fast_exp(-dog_path_iso_apply(&expert->iso[t], odds)));
         }
-        return true;
+}
+
+static void path_risk_said(const struct dog_path_risk *r, const struct dog_path_shared *s,
+                           struct dog_path_belief *b, float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS])
+{
+        b->has_trees = path_risk_expert(r, s) != NULL;
+        b->regime = b->has_trees ? (int)dog_path_regime_of(r->track) : -1;
+        memcpy(said[DOG_EXPERT_LOGISTIC], b->risk.p, sizeof(said[0]));
+        memcpy(said[DOG_EXPERT_TREES], r->trees, sizeof(said[0]));
 }
 
 void dog_path_risk_predict(const struct dog_path_risk *r, const struct dog_path_shared *s,
                            const struct dog_path_group *g, int64_t now_ns, struct dog_path_belief *out)
 {
-        out->has_trees = path_risk_ask(r, s, g, out);
-        dog_risk_predict_with(&r->risk, &s->logistic, &s->config, g ? &g->peers : NULL,
-                              out->has_trees ? &out->trees : NULL, now_ns, &out->risk);
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
+        dog_risk_predict(&r->risk, &s->logistic, &s->config, g ? &g->peers : NULL, now_ns, &out->risk);
+        path_risk_said(r, s, out, said);
+        dog_ensemble_predict(&r->mix, &s->mix, said, &out->mix);
 }
 
 void dog_path_risk_step(struct dog_path_risk *r, const struct dog_path_shared *s,
                         const struct dog_path_group *g, int64_t now_ns, struct dog_path_belief *out)
 {
-        out->has_trees = path_risk_ask(r, s, g, out);
-        dog_risk_step_with(&r->risk, &s->logistic, &s->config, g ? &g->peers : NULL,
-                           out->has_trees ? &out->trees : NULL, now_ns, &out->risk);
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
+        path_risk_ask(r, s, g, out->feature);
+        dog_risk_step(&r->risk, &s->logistic, &s->config, g ? &g->peers : NULL, now_ns, &out->risk);
+        path_risk_said(r, s, out, said);
+        dog_ensemble_step(&r->mix, &s->mix, said, now_ns, &out->mix);
 }
 
 /* Copies are worth a sample, so pairs go by the next one. */
 double dog_path_risk_joint(const struct dog_path_shared *s, const struct dog_path_belief *a,
                            const struct dog_path_belief *b)
 {
-        float p_a = a->risk.p[DOG_RISK_NEXT];
-        float good_b = 1.0F - b->risk.p[DOG_RISK_NEXT];
+        float p_a = a->mix.p[DOG_RISK_NEXT];
+        float good_b = 1.0F - b->mix.p[DOG_RISK_NEXT];
         double product = (double)p_a * (double)good_b;
-        const struct dog_path_expert *expert = s->model ? &s->model->expert[a->regime] : NULL;
-        if (!expert || !expert->pairs || !a->has_trees || !b->has_trees || a->regime != b->regime)
+        if (!s->model || !a->has_trees || !b->has_trees || a->regime != b->regime)
+                return product;
+        const struct dog_path_expert *expert = &s->model->expert[a->regime];
+        if (!expert->pairs)
                 return product;
         float x[DOG_PATH_JOINT_FEATURES];
         dog_path_joint_features(a->feature, b->feature, x);
@@ -179,39 +239,49 @@ double dog_path_risk_joint(const struct dog_path_shared *s, const struct dog_pat
 
 /* ---- explaining ---------------------------------------------------------------------------- */
 
-int dog_path_drivers(const struct dog_path_shared *s, const struct dog_path_belief *b,
-                     enum dog_risk_target target, struct dog_driver *out, int most)
+/* What the trees' features add, summed up by groups. */
+static int drivers_of_trees(const struct dog_path_risk *r, const struct dog_path_expert *expert,
+                            const struct dog_path_group *g, enum dog_risk_target target,
+                            struct dog_driver *out, int most)
 {
-        struct dog_driver own[DOG_RISK_GROUPS];
-        float sum[DOG_RISK_GROUPS] = {0};
-        if ((unsigned)target >= DOG_RISK_TARGETS || most <= 0)
-                return 0;
-        float share = b->has_trees ? b->trees.share[target] : 0;
-        int known = dog_risk_drivers(&s->logistic, &b->risk, target, own, DOG_RISK_GROUPS);
-        if (!(share > 0))
-                return dog_risk_drivers(&s->logistic, &b->risk, target, out, most);
-        for (int i = 0; i < known; i++)
-                sum[own[i].group] += (1 - share) * own[i].log_odds;
-        const struct dog_path_expert *expert = &s->model->expert[b->regime];
+        float feature[DOG_PATH_FEATURES];
         float each[DOG_PATH_FEATURES];
-        dog_gbt_contributions(expert->trees, (unsigned)expert->target[target], b->feature, each);
-        for (int i = 0; i < DOG_PATH_FEATURES; i++)
-                sum[dog_path_feature_group(i)] += share * each[i];
-        /* Largest first; of equal ones the first group. */
+        float sum[DOG_RISK_GROUPS] = {0};
         int count = 0;
-        for (int g = 0; g < DOG_RISK_GROUPS; g++) {
-                if (sum[g] == 0)
+        dog_path_features(r->track, g ? &g->faces : NULL, feature);
+        dog_gbt_contributions(expert->trees, (unsigned)expert->target[target], feature, each);
+        for (int i = 0; i < DOG_PATH_FEATURES; i++)
+                sum[dog_path_feature_group(i)] += each[i];
+        /* Largest first; of equal ones the first group. */
+        for (int i = 0; i < DOG_RISK_GROUPS; i++) {
+                if (sum[i] == 0)
                         continue;
                 int at = count < most ? count : most;
-                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(sum[g])) {
+                while (at > 0 && fabsf(out[at - 1].log_odds) < fabsf(sum[i])) {
                         if (at < most)
                                 out[at] = out[at - 1];
                         at--;
                 }
                 if (at < most)
                         out[at] = (struct dog_driver){
-                                .name = dog_risk_group_name(g), .group = (uint8_t)g, .log_odds = sum[g]};
+                                .name = dog_risk_group_name(i), .group = (uint8_t)i, .log_odds = sum[i]};
                 count += count < most;
         }
         return count;
+}
+
+int dog_path_drivers(const struct dog_path_risk *r, const struct dog_path_shared *s,
+                     const struct dog_path_group *g, const struct dog_path_belief *b,
+                     enum dog_risk_target target, struct dog_driver *out, int most)
+{
+        const struct dog_path_expert *expert = path_risk_expert(r, s);
+        if ((unsigned)target >= DOG_RISK_TARGETS || most <= 0)
+                return 0;
+        int speaker = dog_ensemble_speaker(&b->mix, (int)target);
+        /* Between a sample and its belief a member may have begun to measure what other trees are for. */
+        if (speaker == DOG_EXPERT_TREES && expert && expert->target[target] >= 0)
+                return drivers_of_trees(r, expert, g, target, out, most);
+        if (speaker == DOG_EXPERT_LOGISTIC)
+                return dog_risk_drivers(&s->logistic, &b->risk, target, out, most);
+        return 0;
 }

@@ -664,9 +664,9 @@ __attribute__((cold, noinline)) static bool risk_radio_hints(const struct dog_ri
 
 /* ---- believing ----------------------------------------------------------------------------- */
 
-void dog_risk_predict_with(const struct dog_risk *r, const struct dog_risk_model *m,
-                           const struct dog_risk_config *c, const struct dog_risk_peers *peers,
-                           const struct dog_risk_second *second, int64_t now_ns, struct dog_risk_belief *out)
+void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
+                      const struct dog_risk_config *c, const struct dog_risk_peers *peers, int64_t now_ns,
+                      struct dog_risk_belief *out)
 {
         float *f = out->feature;
         out->t_ns = now_ns;
@@ -686,10 +686,6 @@ void dog_risk_predict_with(const struct dog_risk *r, const struct dog_risk_model
         }
         for (int t = 0; t < DOG_RISK_TARGETS; t++) {
                 float odds = risk_dot(m->weight[t], f);
-                if (c->opinion && r->count)
-                        odds += c->opinion_share * (c->opinion->log_odds(c->opinion->data, t, f) - odds);
-                if (second && r->count)
-                        odds += second->share[t] * (second->log_odds[t] - odds);
                 if (out->has_load)
                         odds += risk_loaded_dot(m->loaded[t], out->loaded);
                 if (out->has_radio)
@@ -698,13 +694,6 @@ void dog_risk_predict_with(const struct dog_risk *r, const struct dog_risk_model
                 double p = (double)risk_sigmoid(out->raw[t]);
                 out->p[t] = (float)(c->is_calibrating ? dog_calib_apply(&r->calib[t], p) : p);
         }
-}
-
-void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
-                      const struct dog_risk_config *c, const struct dog_risk_peers *peers, int64_t now_ns,
-                      struct dog_risk_belief *out)
-{
-        dog_risk_predict_with(r, m, c, peers, NULL, now_ns, out);
 }
 
 __attribute__((cold, noinline)) static void risk_keep_load(struct dog_risk *r,
@@ -744,14 +733,7 @@ static void risk_keep(struct dog_risk *r, const struct dog_risk_belief *belief, 
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
                    const struct dog_risk_peers *peers, int64_t now_ns, struct dog_risk_belief *out)
 {
-        dog_risk_step_with(r, m, c, peers, NULL, now_ns, out);
-}
-
-void dog_risk_step_with(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
-                        const struct dog_risk_peers *peers, const struct dog_risk_second *second,
-                        int64_t now_ns, struct dog_risk_belief *out)
-{
-        dog_risk_predict_with(r, m, c, peers, second, now_ns, out);
+        dog_risk_predict(r, m, c, peers, now_ns, out);
         if (r->count == 0)
                 return;
         risk_keep(r, out, DOG_RISK_PENDING, DOG_RISK_NEXT);

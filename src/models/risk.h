@@ -53,18 +53,6 @@ float dog_margin_least(const float *margin, int count);
 
 #include "models/risk_features.h"
 
-/**
- * A second opinion on the same features: gradient-boosted trees, a network, whatever learns elsewhere.
- * It is blended with the logistic in log-odds; grading, calibration and self-disarm stay as they are.
- */
-struct dog_risk_opinion {
-        const char *name;   /**< words for people */
-        const char *source; /**< paper and section */
-        /** Log-odds of a target (enum dog_risk_target). Pure, bounded in time. */
-        float (*log_odds)(const void *data, int target, const float feature[DOG_RISK_FEATURES]);
-        const void *data; /**< borrowed; outlives its use */
-};
-
 struct dog_risk_sample {
         int64_t t_ns;
         float margin; /**< NaN: not measured this time */
@@ -81,8 +69,6 @@ struct dog_risk_config {
         float prior_pull;    /**< share of the way back to the prior per outcome */
         float gap_s;         /**< silence after which outcomes are not graded */
         bool is_calibrating; /**< per-member calibration on */
-        float opinion_share; /**< 0 logistic only .. 1 the opinion only */
-        const struct dog_risk_opinion *opinion; /**< NULL: none */
 };
 
 /** Shared weights. About 3.3 KB; a value. */
@@ -154,22 +140,6 @@ void dog_risk_peers_add(struct dog_risk_peers *peers, const struct dog_risk *r);
 void dog_risk_predict(const struct dog_risk *r, const struct dog_risk_model *m,
                       const struct dog_risk_config *c, const struct dog_risk_peers *peers, int64_t now_ns,
                       struct dog_risk_belief *out);
-
-/**
- * Log-odds that somebody with more features says of this very moment (models/path_risk.h), and what they
- * count for against the logistic and its opinion: 0 nothing, 1 everything. Grading, calibration and online
- * learning go on as without.
- */
-struct dog_risk_second {
-        float log_odds[DOG_RISK_TARGETS], share[DOG_RISK_TARGETS];
-};
-/** The same with a second voice. @param second  NULL: none */
-void dog_risk_predict_with(const struct dog_risk *r, const struct dog_risk_model *m,
-                           const struct dog_risk_config *c, const struct dog_risk_peers *peers,
-                           const struct dog_risk_second *second, int64_t now_ns, struct dog_risk_belief *out);
-void dog_risk_step_with(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,
-                        const struct dog_risk_peers *peers, const struct dog_risk_second *second,
-                        int64_t now_ns, struct dog_risk_belief *out);
 
 /** dog_risk_predict, and keep what was said until its outcome is known. Once after each observe. */
 void dog_risk_step(struct dog_risk *r, const struct dog_risk_model *m, const struct dog_risk_config *c,

@@ -269,7 +269,10 @@ int wire_text_number(const struct wire_text *t, const struct wire_field *f, cons
         bool is_plain = f->text[0] && f->text[strspn(f->text, "0123456789+-.eE")] == 0;
         double v = is_plain ? strtod(f->text, &end) : 0;
         if (!is_plain || *end || end == f->text || !isfinite(v))
-                return wire_text_bad(t, f, e, "%s \"%.32s\" is not a number", what, f->text);
+                return wire_text_bad(
+                        t, f, e,
+                        "%s \"%.32s\" is not a number; leave the field empty where nothing was measured",
+                        what, f->text);
         if (v < low || v > high) {
                 if (isfinite(high))
                         return wire_text_bad(t, f, e, "%s %.32s is not in %g .. %g", what, f->text, low,

@@ -82,6 +82,79 @@ static void nobody_moves_to_what_is_dead_forbidden_or_just_back(void)
         dog_group_free(g);
 }
 
+/* P9: what may break before the next decision weighs, not what may break at some time in the next second. */
+static void a_class_steers_by_the_next_sample_where_it_is_known(void)
+{
+        static const double near[2] = {.40, .30};
+        struct dog_group *g = group_of(near, 2);
+        g->member[0].belief.p_next = .04F;
+        g->member[1].belief.p_next = .10F;
+        OK(dog_propose(g, T0).active == 1 && NEAR(dog_group_risk(g, 1), .40, 1e-6),
+           "it is not known of all: the near horizon");
+        g->steers_by_next = true;
+        OK(dog_propose(g, T0).active == 0 && NEAR(dog_group_risk(g, 1), .04, 1e-6),
+           "many short dips ahead, and none of them now: stay");
+        g->member[1].is_usable = false;
+        OK(NEAR(dog_group_risk(g, 2), 1, 1e-9), "who is dead is dead");
+        dog_group_free(g);
+}
+
+/* P9: a chance that a kind raises is raised for all that decides, and is its hint; what nobody knows stays
+ * so. */
+static void what_a_kind_knows_counts_for_the_next_sample_too(void)
+{
+        struct dog_belief b = {.p_breach = {.3F, .5F, .6F}, .p_next = .05F};
+        dog_belief_raise(&b, .04F, 2);
+        OK(b.hint == DOG_HINT_NONE, "less than is believed anyway");
+        dog_belief_raise(&b, .2F, 2);
+        OK(b.hint == 2 && NEAR((double)b.p_next, .2, 1e-6) && NEAR((double)b.p_breach[0], .3, 1e-6),
+           "an answer is overdue: more for the next sample, %g, not for the next second", (double)b.p_next);
+        b = (struct dog_belief){.p_breach = {.1F, .1F, .2F}, .p_next = NAN};
+        dog_belief_raise(&b, .9F, 3);
+        OK(b.hint == 3 && isnan(b.p_next) && NEAR((double)b.p_breach[2], .9, 1e-6), "unknown stays unknown");
+}
+
+static float scripted_next[2];
+static void scripted_forecast(struct dog_group *g, int64_t now_ns)
+{
+        (void)now_ns;
+        for (unsigned i = 0; i < g->members; i++)
+                g->member[i].belief.p_next = scripted_next[i];
+}
+
+/* P9, P13: chances of unlike lengths of time are not compared: all who may serve speak of the next sample, or
+ * the near horizon decides. */
+static void the_next_sample_decides_only_when_all_speak_of_it(void)
+{
+        static const struct {
+                float next[2];
+                bool is_other_usable, is_other_allowed, want;
+                const char *say;
+        } row[] = {{{.1F, .2F}, true, true, true, "both"},
+                   {{.1F, NAN}, true, true, false, "one does not"},
+                   {{.1F, NAN}, false, true, true, "who does not is dead"},
+                   {{.1F, NAN}, true, false, true, "who does not must never serve"},
+                   {{NAN, NAN}, true, true, false, "nobody"}};
+        struct dog_kind kind = twin_kind;
+        kind.period_ns = DOG_S;
+        kind.observe = NULL;
+        kind.close = NULL;
+        kind.forecast = scripted_forecast;
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                struct dog_err e = {0};
+                struct dog_loop *loop =
+                        dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
+                struct dog_group *g = dog_group_new("g", &kind, 2);
+                NEED(loop && g && dog_loop_add(loop, g, -DOG_S, &e) == 0, "%s", e.text);
+                memcpy(scripted_next, row[i].next, sizeof(scripted_next));
+                dog_group_member_up(g, 1, row[i].is_other_usable);
+                g->member[1].role = row[i].is_other_allowed ? DOG_ROLE_PRIMARY : DOG_ROLE_NEVER;
+                dog_loop_step(loop, 0);
+                OK(g->steers_by_next == row[i].want, "%s", row[i].say);
+                dog_loop_free(loop);
+        }
+}
+
 /* P12: someone alive carries the traffic, always. */
 static void a_dead_active_member_is_left_at_once_even_when_frozen(void)
 {
@@ -445,7 +518,7 @@ static void what_a_radio_tells_belongs_to_its_sample(void)
                 dog_outlook_radio(&with, i < 10 ? in : NULL, s.at_ns - (i < 5));
                 dog_outlook_observe(&with, &a, &promise, &policy, &s);
                 dog_outlook_observe(&without, &b, &promise, &policy, &s);
-                bool is_heard = with.risk.radios.has_radio && with.risk.radios.seen_ns == s.at_ns;
+                bool is_heard = with.risk.risk.radios.has_radio && with.risk.risk.radios.seen_ns == s.at_ns;
                 OK(is_heard == (i >= 5 && i < 10), "sample %d: %d", i, is_heard);
                 struct dog_belief x = dog_outlook_believe(&with, &a, &promise, &policy, NULL, s.at_ns);
                 struct dog_belief y = dog_outlook_believe(&without, &b, &promise, &policy, NULL, s.at_ns);
@@ -489,8 +562,8 @@ static void a_model_that_loses_to_persistence_disarms_itself(void)
                 world_sample(&w, 0, t, 30, 0);
                 if (t == 200 * DOG_S) /* a model gone wrong */
                         for (int i = 0; i < DOG_RISK_FEATURES; i++)
-                                w.g->insight.model.weight[DOG_RISK_H0][i] =
-                                        w.g->insight.model.prior[DOG_RISK_H0][i] = i == 0 ? 9 : 0;
+                                w.g->insight.risk.logistic.weight[DOG_RISK_H0][i] =
+                                        w.g->insight.risk.logistic.prior[DOG_RISK_H0][i] = i == 0 ? 9 : 0;
                 dog_loop_step(w.loop, t);
         }
         OK(w.events[DOG_EVENT_DISARMED] == 1, "%u times", w.events[DOG_EVENT_DISARMED]);
@@ -504,6 +577,9 @@ int main(void)
         return CHECK_RUN(
                 TEST(a_group_moves_only_for_more_than_it_costs),
                 TEST(what_a_breach_costs_decides_whether_to_move),
+                TEST(a_class_steers_by_the_next_sample_where_it_is_known),
+                TEST(what_a_kind_knows_counts_for_the_next_sample_too),
+                TEST(the_next_sample_decides_only_when_all_speak_of_it),
                 TEST(nobody_moves_to_what_is_dead_forbidden_or_just_back),
                 TEST(a_dead_active_member_is_left_at_once_even_when_frozen),
                 TEST(a_move_keeps_the_old_member_until_the_new_one_has_proved_itself),

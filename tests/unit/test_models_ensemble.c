@@ -45,7 +45,7 @@ static void world_second(struct world *w, float logistic, float trees)
         w->t_ns += DOG_S;
         dog_ensemble_observe(&w->e, &w->c, w->t_ns, is_bad, &news);
         for (int i = 0; i < news.outcomes; i++) {
-                if (news.outcome[i].horizon != 0)
+                if (news.outcome[i].target != 0)
                         continue;
                 double y = news.outcome[i].is_bad;
                 w->square += ((double)news.outcome[i].p - y) * ((double)news.outcome[i].p - y);
@@ -53,8 +53,8 @@ static void world_second(struct world *w, float logistic, float trees)
         }
         w->disarmed |= news.disarmed;
         w->rearmed |= news.rearmed;
-        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_HORIZONS];
-        for (int h = 0; h < DOG_ENSEMBLE_HORIZONS; h++) {
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
+        for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
                 said[DOG_EXPERT_LOGISTIC][h] = logistic == RIGHT ? world_chance(w) : logistic;
                 said[DOG_EXPERT_TREES][h] = trees == RIGHT ? world_chance(w) : trees;
         }
@@ -98,6 +98,40 @@ static void who_was_wrong_for_long_is_heard_again(void)
                 took++;
         }
         OK(took < 100, "and most after %d seconds", took);
+}
+
+/* P8, P13: of each sample it was said before what it would be; that record is its own. */
+static void the_next_sample_is_graded_by_the_next_sample(void)
+{
+        struct world w;
+        struct dog_ensemble_news news;
+        float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
+        int graded = 0;
+        world_open(&w, 21);
+        for (int i = 0; i < 1000; i++) {
+                /* Five a second, each fourth is bad: one second always is, which sample it is the trees know.
+                 */
+                bool is_bad = i % 4 == 0;
+                dog_ensemble_observe(&w.e, &w.c, i * (DOG_S / 5), is_bad, &news);
+                for (int k = 0; k < news.outcomes; k++)
+                        if (news.outcome[k].target == DOG_ENSEMBLE_NEXT) {
+                                graded++;
+                                OK(news.outcome[k].is_bad == is_bad &&
+                                           news.outcome[k].t_ns == (i - 1) * (DOG_S / 5),
+                                   "the one before spoke of this one");
+                        }
+                for (int t = 0; t < DOG_ENSEMBLE_TARGETS; t++) {
+                        said[DOG_EXPERT_LOGISTIC][t] = t == DOG_ENSEMBLE_NEXT ? 0.25F : 0.97F;
+                        said[DOG_EXPERT_TREES][t] = t != DOG_ENSEMBLE_NEXT ? 0.97F
+                                                    : i % 4 == 3           ? 0.95F
+                                                                           : 0.05F;
+                }
+                dog_ensemble_step(&w.e, &w.c, said, i * (DOG_S / 5), &w.b);
+        }
+        OK(graded == 999, "each but the first: %d", graded);
+        OK(w.b.weight[DOG_ENSEMBLE_NEXT][DOG_EXPERT_TREES] > 0.9F && w.b.p[DOG_ENSEMBLE_NEXT] > 0.9F,
+           "who knows the beat is heard: %.2f, and says %.2f",
+           (double)w.b.weight[DOG_ENSEMBLE_NEXT][DOG_EXPERT_TREES], (double)w.b.p[DOG_ENSEMBLE_NEXT]);
 }
 
 static void the_same_outcomes_give_the_same_bits(void)
@@ -278,6 +312,7 @@ static void a_late_answer_over_a_quick_network_is_overload(void)
 int main(void)
 {
         return CHECK_RUN(TEST(weights_move_to_the_better_one), TEST(who_was_wrong_for_long_is_heard_again),
+                         TEST(the_next_sample_is_graded_by_the_next_sample),
                          TEST(the_same_outcomes_give_the_same_bits),
                          TEST(a_model_that_loses_to_persistence_is_not_heard),
                          TEST(without_models_it_says_what_has_happened),

@@ -323,33 +323,6 @@ static void drivers_tell_why_and_add_up(void)
         OK(dog_risk_drivers(&r.model, &b, (enum dog_risk_target)9, few, 5) == 0, "no such target");
 }
 
-/* An opinion that knows the made world: bad soon when the margin is thick. */
-static float odd_opinion(const void *data, int target, const float feature[DOG_RISK_FEATURES])
-{
-        return feature[DOG_RISK_F_MARGIN] > *(const float *)data ? 0.5F + (float)target : -3.0F;
-}
-
-/* The seam for what a later hand brings: no line of the callers changes. */
-static void a_second_opinion_is_blended_and_graded_like_the_first(void)
-{
-        static const float thick = 1.2F;
-        static const struct dog_risk_opinion opinion = {
-                .name = "odd", .source = "made for this test", .log_odds = odd_opinion, .data = &thick};
-        double brier[2];
-        for (int with = 0; with < 2; with++) {
-                struct member_run r;
-                struct world w = {.margin = 0.6, .is_odd = true};
-                int64_t t_ns = 0;
-                run_init(&r);
-                r.config.learn_rate = 0;
-                r.config.opinion = with ? &opinion : NULL;
-                r.config.opinion_share = 0.8F;
-                dog_rng_init(&w.rng, 71);
-                brier[with] = run_brier(&r, &w, &t_ns, 4000, DOG_RISK_H0, NULL);
-        }
-        OK(brier[1] < 0.95 * brier[0], "who knows better makes it better: %g, %g", brier[0], brier[1]);
-}
-
 static void horizons_between_those_of_the_prior_lie_between(void)
 {
         struct dog_risk_config c = dog_risk_config_default();
@@ -500,7 +473,6 @@ int main(void)
                 TEST(a_member_nobody_has_measured_has_the_prior_base_rate),
                 TEST(no_prediction_knows_the_future_and_the_same_calls_give_the_same_bits),
                 TEST(peers_are_the_others_and_not_oneself), TEST(drivers_tell_why_and_add_up),
-                TEST(a_second_opinion_is_blended_and_graded_like_the_first),
                 TEST(horizons_between_those_of_the_prior_lie_between),
                 TEST(the_joint_risk_keeps_the_frechet_bounds), TEST(two_members_of_one_fate_are_found_out),
                 TEST(margins_are_zero_at_the_limit), TEST(load_that_says_nothing_changes_nothing),

@@ -1,6 +1,8 @@
 /* Tables, as a terminal of a given width shows them. */
 #include "check.h"
+#include "base/clock.h"
 #include "ctl/out.h"
+#include "ctl/progress.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,10 +78,33 @@ static void machines_get_everything_at_any_width(void)
         OK(strstr(shown(rows, 10, OUT_JSONL), "\"load\":0.5"), "json lines");
 }
 
+static void a_bar_is_never_as_wide_as_its_terminal(void)
+{
+        struct progress p = {.what = "training"};
+        static const struct {
+                size_t room;
+                int percent;
+                int64_t left_ns;
+                const char *line;
+        } row[] = {
+                {99, 50, 89 * DOG_S,
+                 "training [###############...............]  50 %, 90 s left  examination 2 of 4: ping 30s"},
+                {79, 100, -1, "training [###################] 100 %  examination 2 of 4: ping 30s"},
+                {30, 0, -1, "training [..........]   0 %  e"},
+        };
+        for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+                char line[120];
+                progress_line(&p, row[i].percent, row[i].left_ns, "examination 2 of 4: ping 30s", row[i].room,
+                              line);
+                OK(strlen(line) <= row[i].room && strcmp(line, row[i].line) == 0, "\"%s\"", line);
+        }
+}
+
 int main(void)
 {
         return CHECK_RUN(TEST(columns_are_as_wide_as_what_is_in_them),
                          TEST(a_narrow_terminal_loses_what_can_be_spared_first),
                          TEST(a_long_last_column_goes_on_below_itself),
-                         TEST(machines_get_everything_at_any_width));
+                         TEST(machines_get_everything_at_any_width),
+                         TEST(a_bar_is_never_as_wide_as_its_terminal));
 }

@@ -359,37 +359,53 @@ static void names_are_there_for_all_and_no_two_alike(void)
            "outside");
 }
 
-/* Without trees, all is as the logistic alone has it: bit for bit. */
+/* P13: without trees the logistic speaks, mixed with what needs no model: bit for bit what these say by
+ * themselves, and calibrated once. */
 static void without_a_model_the_logistic_speaks(void)
 {
         static struct dog_path_shared shared;
         static struct dog_path_risk path;
+        static struct dog_path_track track;
         static struct dog_risk_model model;
         static struct dog_risk alone;
+        static struct dog_ensemble mix;
         static struct made m;
         struct dog_risk_config c = dog_risk_config_default();
+        struct dog_ensemble_config mixed = dog_ensemble_config_default();
         dog_path_shared_init(&shared, &c, NULL);
-        dog_path_risk_init(&path);
+        dog_path_track_init(&track);
+        dog_path_risk_init(&path, &track);
+        c.is_calibrating = false;
         dog_risk_model_init(&model, &c);
         dog_risk_init(&alone);
+        dog_ensemble_init(&mix);
         made_walk(&m, DOG_S, 500, 21);
         for (int i = 0; i < m.count; i++) {
                 struct dog_path_belief b;
-                struct dog_risk_belief want;
-                struct dog_risk_outcome out[2][DOG_RISK_PENDING + 1];
+                struct dog_risk_belief own;
+                struct dog_ensemble_belief want;
+                struct dog_ensemble_news news[2];
+                float said[DOG_EXPERT_MODELS][DOG_ENSEMBLE_TARGETS];
                 int64_t t = (i + 1) * DOG_S;
                 struct dog_path_sample s = sample_of(m.margin[i], t);
                 struct dog_risk_sample same = {.t_ns = t, .margin = s.margin, .is_bad = s.is_bad};
-                int n = dog_path_risk_observe(&path, &shared, &s, out[0]);
-                NEED(n == dog_risk_observe(&alone, &model, &c, &same, out[1]), "as many outcomes");
+                dog_path_risk_observe(&path, &shared, &s, &news[0]);
+                dog_risk_observe(&alone, &model, &c, &same, NULL);
+                dog_ensemble_observe(&mix, &mixed, t, s.is_bad, &news[1]);
+                NEED(news[0].outcomes == news[1].outcomes, "as many outcomes");
                 dog_path_risk_step(&path, &shared, NULL, t, &b);
-                dog_risk_step(&alone, &model, &c, NULL, t, &want);
-                OK(!b.has_trees && memcmp(b.risk.p, want.p, sizeof(want.p)) == 0, "the same chances at %d",
-                   i);
+                dog_risk_step(&alone, &model, &c, NULL, t, &own);
+                for (int h = 0; h < DOG_ENSEMBLE_TARGETS; h++) {
+                        said[DOG_EXPERT_LOGISTIC][h] = own.p[h];
+                        said[DOG_EXPERT_TREES][h] = NAN;
+                }
+                dog_ensemble_step(&mix, &mixed, said, t, &want);
+                OK(!b.has_trees && memcmp(b.mix.p, want.p, sizeof(want.p)) == 0, "the same chances at %d", i);
         }
+        struct dog_ensemble_news news;
         struct dog_path_sample old = sample_of(0.5F, DOG_S);
-        OK(dog_path_risk_observe(&path, &shared, &old, NULL) == 0 && path.track.dropped == 1,
-           "an old one is dropped");
+        dog_path_risk_observe(&path, &shared, &old, &news);
+        OK(news.outcomes == 0 && track.dropped == 1, "an old one is dropped");
 }
 
 static void a_correction_rises_and_keeps_order_beyond_its_ends(void)

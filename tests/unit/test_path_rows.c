@@ -284,9 +284,9 @@ static int heard_take(void *data, const struct dog_path_said *said, struct dog_e
         struct heard *h = data;
         if (h->stop_at && said->step == h->stop_at)
                 return dog_err_set(e, -ECANCELED, "enough");
-        memcpy(h->p[said->path][said->step], said->belief->risk.p, sizeof(h->p[0][0]));
+        memcpy(h->p[said->path][said->step], said->belief->mix.p, sizeof(h->p[0][0]));
         for (int g = 0; g < DOG_RISK_TARGETS; g++)
-                OK(said->belief->risk.p[g] > 0 && said->belief->risk.p[g] < 1, "a chance");
+                OK(said->belief->mix.p[g] > 0 && said->belief->mix.p[g] < 1, "a chance");
         h->count++;
         return 0;
 }
@@ -344,6 +344,8 @@ static void what_comes_later_changes_nothing_before(void)
 struct asked {
         struct dog_path_shared shared;
         struct dog_path_risk member[2];
+        struct dog_path_track track[2];
+        struct dog_path_group group; /* of the last step */
         struct dog_path_belief belief[2];
 };
 
@@ -351,10 +353,13 @@ static void asked_play(struct asked *a, const struct dog_path_trace *t, const st
 {
         struct dog_risk_config c = dog_risk_config_default();
         dog_path_shared_init(&a->shared, &c, model);
-        for (int p = 0; p < 2; p++)
-                dog_path_risk_init(&a->member[p]);
+        for (int p = 0; p < 2; p++) {
+                dog_path_track_init(&a->track[p]);
+                dog_path_risk_init(&a->member[p], &a->track[p]);
+        }
         for (int k = 0; k < 300; k++) {
-                struct dog_path_group g = {0};
+                struct dog_ensemble_news news;
+                a->group = (struct dog_path_group){0};
                 for (int p = 0; p < 2; p++) {
                         const struct dog_path_point *q = &t->point[p * t->length + k];
                         struct dog_path_sample s = {.t_ns = k * t->step_ms * DOG_MS,
@@ -364,15 +369,16 @@ static void asked_play(struct asked *a, const struct dog_path_trace *t, const st
                                                     .loss = q->loss,
                                                     .rate_kbps = q->rate_kbps};
                         if (q->is_seen)
-                                dog_path_risk_observe(&a->member[p], &a->shared, &s, NULL);
-                        dog_path_group_add(&g, &a->member[p]);
+                                dog_path_risk_observe(&a->member[p], &a->shared, &s, &news);
+                        dog_path_group_add(&a->group, &a->member[p]);
                 }
                 for (int p = 0; p < 2; p++)
-                        dog_path_risk_step(&a->member[p], &a->shared, &g, k * t->step_ms * DOG_MS,
+                        dog_path_risk_step(&a->member[p], &a->shared, &a->group, k * t->step_ms * DOG_MS,
                                            &a->belief[p]);
         }
 }
 
+/* P7: the reasons are those of the model that counts most, and add up to what it said. */
 static void reasons_add_up_to_what_was_said(void)
 {
         static struct asked a;
@@ -381,29 +387,63 @@ static void reasons_add_up_to_what_was_said(void)
         traces_make(&t);
         model_make(&m, &t);
         asked_play(&a, &t.list[0], &m.model);
-        for (int p = 0; p < 2; p++) {
-                const struct dog_path_belief *b = &a.belief[p];
-                struct dog_driver d[DOG_RISK_GROUPS];
-                struct dog_driver own[DOG_RISK_GROUPS];
-                NEED(b->has_trees && b->regime == DOG_PATH_PING, "trees spoke");
-                int n = dog_path_drivers(&a.shared, b, DOG_RISK_H0, d, DOG_RISK_GROUPS);
-                int k = dog_risk_drivers(&a.shared.logistic, &b->risk, DOG_RISK_H0, own, DOG_RISK_GROUPS);
-                float sum = 0, logistic = 0, each[DOG_PATH_FEATURES], trees = 0;
-                for (int i = 0; i < n; i++) {
-                        sum += d[i].log_odds;
-                        OK(i == 0 || fabsf(d[i].log_odds) <= fabsf(d[i - 1].log_odds), "largest first");
-                        OK(strcmp(d[i].name, dog_risk_group_name(d[i].group)) == 0, "in words");
+        for (int speaker = 0; speaker < DOG_EXPERT_MODELS; speaker++)
+                for (int p = 0; p < 2; p++) {
+                        struct dog_path_belief *b = &a.belief[p];
+                        struct dog_driver d[DOG_RISK_GROUPS];
+                        struct dog_driver few[2];
+                        float sum = 0, want = 0, each[DOG_PATH_FEATURES];
+                        NEED(b->has_trees && b->regime == DOG_PATH_PING, "trees spoke");
+                        b->mix.weight[DOG_RISK_H0][speaker] = 0.7F;
+                        b->mix.weight[DOG_RISK_H0][!speaker] = 0.3F;
+                        int n = dog_path_drivers(&a.member[p], &a.shared, &a.group, b, DOG_RISK_H0, d,
+                                                 DOG_RISK_GROUPS);
+                        for (int i = 0; i < n; i++) {
+                                sum += d[i].log_odds;
+                                OK(i == 0 || fabsf(d[i].log_odds) <= fabsf(d[i - 1].log_odds),
+                                   "largest first");
+                                OK(strcmp(d[i].name, dog_risk_group_name(d[i].group)) == 0, "in words");
+                        }
+                        if (speaker == DOG_EXPERT_TREES) {
+                                float from = dog_gbt_contributions(m.own, DOG_RISK_H0, b->feature, each);
+                                want = dog_gbt_log_odds(m.own, DOG_RISK_H0, b->feature) - from;
+                        } else {
+                                struct dog_driver own[DOG_RISK_GROUPS];
+                                int k = dog_risk_drivers(&a.shared.logistic, &b->risk, DOG_RISK_H0, own,
+                                                         DOG_RISK_GROUPS);
+                                for (int i = 0; i < k; i++)
+                                        want += own[i].log_odds;
+                        }
+                        OK(n > 0 && NEAR(sum, want, 1e-3F), "%s: %g of %g", dog_expert_name(speaker),
+                           (double)sum, (double)want);
+                        OK(dog_path_drivers(&a.member[p], &a.shared, &a.group, b, DOG_RISK_H0, few, 2) == 2 &&
+                                   few[0].group == d[0].group && few[1].group == d[1].group,
+                           "the first two of them");
                 }
-                for (int i = 0; i < k; i++)
-                        logistic += own[i].log_odds;
-                float from = dog_gbt_contributions(m.own, DOG_RISK_H0, b->feature, each);
-                trees = dog_gbt_log_odds(m.own, DOG_RISK_H0, b->feature) - from;
-                OK(NEAR(sum, 0.3F * logistic + 0.7F * trees, 1e-3F), "%g of %g and %g", (double)sum,
-                   (double)logistic, (double)trees);
-                struct dog_driver few[2];
-                OK(dog_path_drivers(&a.shared, b, DOG_RISK_H0, few, 2) == 2 && few[0].group == d[0].group &&
-                           few[1].group == d[1].group,
-                   "the first two of them");
+        model_free(&m);
+        dog_path_traces_free(&t);
+}
+
+/* P13: what a fresh path is told begins with the share that training chose, and what is calibrated and
+ * weighed is what backtest and daemon say alike. */
+static void trees_begin_with_the_share_that_training_chose(void)
+{
+        static struct asked a;
+        struct dog_path_traces t;
+        struct trained m;
+        traces_make(&t);
+        model_make(&m, &t);
+        dog_path_shared_init(&a.shared, &(struct dog_risk_config){0}, &m.model);
+        static const float shares[] = {0.1F, 0.6F, 1};
+        for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+                for (int g = 0; g < DOG_RISK_TARGETS; g++)
+                        m.model.expert[DOG_PATH_PING].share[g] = shares[i];
+                asked_play(&a, &t.list[0], &m.model);
+                const float *start = a.member[0].mix.start[DOG_RISK_NEXT];
+                float share =
+                        start[DOG_EXPERT_TREES] / (start[DOG_EXPERT_TREES] + start[DOG_EXPERT_LOGISTIC]);
+                OK(NEAR(share, fminf(shares[i], 0.95F), 1e-4F), "%g of what models count: %g",
+                   (double)shares[i], (double)share);
         }
         model_free(&m);
         dog_path_traces_free(&t);
@@ -419,8 +459,8 @@ static void a_pair_is_never_likelier_than_its_halves(void)
         for (int i = 0; i < t.count; i++) {
                 asked_play(&a, &t.list[i], &m.model);
                 double joint = dog_path_risk_joint(&a.shared, &a.belief[0], &a.belief[1]);
-                double p = (double)a.belief[0].risk.p[DOG_RISK_NEXT];
-                double q = (double)a.belief[1].risk.p[DOG_RISK_NEXT];
+                double p = (double)a.belief[0].mix.p[DOG_RISK_NEXT];
+                double q = (double)a.belief[1].mix.p[DOG_RISK_NEXT];
                 OK(joint > 0 && joint <= p && joint <= 1 - q, "%g of %g and %g", joint, p, q);
                 if (i == 2)
                         OK(!a.belief[0].has_trees && NEAR(joint, p * (1 - q), 1e-6),
@@ -463,6 +503,7 @@ int main(void)
                          TEST(a_repeated_row_is_dropped_and_counted_and_columns_may_move),
                          TEST(a_row_knows_what_came_of_it), TEST(another_promise_is_another_judgement),
                          TEST(what_comes_later_changes_nothing_before), TEST(reasons_add_up_to_what_was_said),
+                         TEST(trees_begin_with_the_share_that_training_chose),
                          TEST(a_pair_is_never_likelier_than_its_halves),
                          TEST(one_path_alone_gives_rows_but_no_pairs));
 }

@@ -85,13 +85,20 @@ static void bad_text_gets_a_sentence_with_its_place(void)
                 {HEAD "200,a,1,0,\n100,a,1,0,\n",
                  "x.csv:3:1: time goes back from 200 to 100 ms: rows are sorted by time"},
                 {HEAD "0,a,1,0,\n0,a,1,0,\n", "x.csv:3:3: path \"a\" has a row at 0 ms already"},
-                {HEAD "0,a,nan,0,\n", "x.csv:2:5: rtt_ms \"nan\" is not a number"},
-                {HEAD "0,a,NaN,0,\n", "x.csv:2:5: rtt_ms \"NaN\" is not a number"},
-                {HEAD "0,a,inf,0,\n", "x.csv:2:5: rtt_ms \"inf\" is not a number"},
-                {HEAD "0,a,1e999,0,\n", "x.csv:2:5: rtt_ms \"1e999\" is not a number"},
-                {HEAD "0,a,0x10,0,\n", "x.csv:2:5: rtt_ms \"0x10\" is not a number"},
-                {HEAD "0,a, 1,0,\n", "x.csv:2:5: rtt_ms \" 1\" is not a number"},
-                {HEAD "0,a,1-2,0,\n", "x.csv:2:5: rtt_ms \"1-2\" is not a number"},
+                {HEAD "0,a,nan,0,\n", "x.csv:2:5: rtt_ms \"nan\" is not a number; leave the field empty "
+                                      "where nothing was measured"},
+                {HEAD "0,a,NaN,0,\n", "x.csv:2:5: rtt_ms \"NaN\" is not a number; leave the field empty "
+                                      "where nothing was measured"},
+                {HEAD "0,a,inf,0,\n", "x.csv:2:5: rtt_ms \"inf\" is not a number; leave the field empty "
+                                      "where nothing was measured"},
+                {HEAD "0,a,1e999,0,\n", "x.csv:2:5: rtt_ms \"1e999\" is not a number; leave the field empty "
+                                        "where nothing was measured"},
+                {HEAD "0,a,0x10,0,\n", "x.csv:2:5: rtt_ms \"0x10\" is not a number; leave the field empty "
+                                       "where nothing was measured"},
+                {HEAD "0,a, 1,0,\n", "x.csv:2:5: rtt_ms \" 1\" is not a number; leave the field empty where "
+                                     "nothing was measured"},
+                {HEAD "0,a,1-2,0,\n", "x.csv:2:5: rtt_ms \"1-2\" is not a number; leave the field empty "
+                                      "where nothing was measured"},
                 {HEAD "0,a,-1,0,\n", "x.csv:2:5: rtt_ms -1 is below 0"},
                 {HEAD "0,a,1,-0.5,\n", "x.csv:2:7: loss -0.5 is not in 0 .. 1"},
                 {HEAD "0,a,1,1.5,\n", "x.csv:2:7: loss 1.5 is not in 0 .. 1"},

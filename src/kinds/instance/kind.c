@@ -102,15 +102,6 @@ static const char *const instance_hint_words[] = {
 #undef X
 };
 
-static void belief_raise(struct dog_belief *b, float p, enum instance_hint hint)
-{
-        if (!(p > b->p_breach[0]))
-                return;
-        b->hint = (uint8_t)hint;
-        for (int h = 0; h < DOG_HORIZONS; h++)
-                b->p_breach[h] = fmaxf(b->p_breach[h], p);
-}
-
 /*
  * What the front knows before a probe does: its connections hung or were reset while their standbys went on.
  * And what others say, which may add caution and never takes any away: an agent's vitals, an agent that
@@ -124,16 +115,16 @@ static void kind_forecast(struct dog_group *g, int64_t now_ns)
                 struct dog_belief *b = &g->member[k].belief;
                 const struct seat *seat = &a->seat[k];
                 if (seat->hang_ns && now_ns - seat->hang_ns < SEEN_NS)
-                        belief_raise(b, SEEN_SAYS, INSTANCE_HINT_HANGS);
+                        dog_belief_raise(b, SEEN_SAYS, INSTANCE_HINT_HANGS);
                 if (seat->reset_ns && now_ns - seat->reset_ns < SEEN_NS)
-                        belief_raise(b, SEEN_SAYS, INSTANCE_HINT_RESETS);
+                        dog_belief_raise(b, SEEN_SAYS, INSTANCE_HINT_RESETS);
                 if (m->vitals_ns && now_ns - m->vitals_ns < 3 * m->vitals_period_ns)
-                        belief_raise(b, (float)dog_agent_caution(&m->vitals, (double)b->p_breach[0]),
+                        dog_belief_raise(b, (float)dog_agent_caution(&m->vitals, (double)b->p_breach[0]),
                                      INSTANCE_HINT_STRAINED);
                 if (m->is_doubted)
-                        belief_raise(b, fminf(0.9F, b->p_breach[0] + 0.2F), INSTANCE_HINT_DOUBTED);
+                        dog_belief_raise(b, fminf(0.9F, b->p_breach[0] + 0.2F), INSTANCE_HINT_DOUBTED);
                 if (m->told_ns && now_ns - m->told_ns < TOLD_NS && m->told_health < TOLD_LEAST)
-                        belief_raise(b, (float)(1 - m->told_health / 100), INSTANCE_HINT_TOLD);
+                        dog_belief_raise(b, (float)(1 - m->told_health / 100), INSTANCE_HINT_TOLD);
         }
         if (a->service->settings.caution) {
                 struct dog_caution c[DOG_MEMBERS_MAX] = {0};

@@ -130,15 +130,6 @@ static const char *const path_hint_words[] = {
 #undef X
 };
 
-static void belief_raise(struct dog_belief *b, float p, enum path_hint hint)
-{
-        if (p <= b->p_breach[0])
-                return;
-        b->hint = (uint8_t)hint;
-        for (int h = 0; h < DOG_HORIZONS; h++)
-                b->p_breach[h] = fmaxf(b->p_breach[h], p);
-}
-
 /*
  * What the path knows before the model does. The far end may have told that a class fell silent:
  * the paths that carried it are suspect. And an answer that is overdue says something before it is lost.
@@ -154,7 +145,7 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                 const struct dog_stamp_session *session = m->link->probe[p].session;
                 struct dog_belief *b = &g->member[p].belief;
                 if (now_ns < warning->until_ns && (warning->paths & 1U << p))
-                        belief_raise(b, WARNING_SAYS, PATH_HINT_SILENT);
+                        dog_belief_raise(b, WARNING_SAYS, PATH_HINT_SILENT);
                 double usual_ms = (double)b->rtt_ms[0].mean + 2 * (double)b->rtt_ms[0].spread + OVERDUE_MS;
                 if (!session || isnan(usual_ms))
                         continue;
@@ -164,7 +155,7 @@ static void path_forecast(struct dog_group *g, int64_t now_ns)
                         continue;
                 double share = (waiting_ms - usual_ms) / (limit_ms - usual_ms);
                 float p_overdue = (float)fmin(0.95, OVERDUE_LEAST + (0.95 - OVERDUE_LEAST) * share);
-                belief_raise(b, p_overdue, PATH_HINT_OVERDUE);
+                dog_belief_raise(b, p_overdue, PATH_HINT_OVERDUE);
         }
         /* An announcement last: it is no hint of a failure that has begun, and asks for a move in good time.
          */
