@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""Figures of forecasting, as JSON lines: forecast_figures.py DATA SUNDOG
+"""Figures of forecasting, as JSON lines: forecast_figures.py DATA SUNDOG JUDGE_NODES [PART...]
 
 Paths: four folds of whole days a family, trained by `sundog train --folds 0` on the other days and on the other
 families of its kind, judged by `sundog backtest` on the days left out; what is printed is the mean over the
-folds, weighed by outcomes. Nodes: every node is left out in turn of three groups. Numbers of development data: other days
-will give others.
+folds, weighed by outcomes. Nodes: build/tools/judge_nodes, which leaves every node out in one of six groups and scores all
+nodes of a data set at once. Numbers of development data: other days will give others.
 """
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 
-DATA, SUNDOG = sys.argv[1:3]
+DATA, SUNDOG, JUDGE = sys.argv[1:4]
+PARTS = sys.argv[4:] or ["svc", "pam", "node", "overload"]
 THREADS, EFFORT = os.environ.get("THREADS", "2"), os.environ.get("EFFORT", "1")
 FOLDS = 4
 PATH_FIGURES = [
@@ -23,10 +25,11 @@ PATH_FIGURES = [
     ("pam", "V10", "left_10"), ("pam", "V20", "left_20"), ("svc", "pairs_o90", "pairs_o90"),
     ("pam", "pairs_o90", "pairs_o90"), ("svc", "switches_step", "switches_step"), ("pam", "switches_step", "switches_step"),
 ]
-NODE_FIGURES = [("overload", "overload_auroc_15m_" + s, s, "auroc") for s in ("smd", "asd")] + \
-    [("node", "health_in_incident_auroc_" + s, s, "health") for s in ("smd", "asd", "nab")] + \
-    [("node", "detect_15m_smd", "smd", "detect")] + \
-    [("node", "failure_brier_skill_" + s, s, "skill") for s in ("smd", "asd", "nab")]
+# task, data set and horizon, score: names
+NODE_FIGURES = [("overload", "%s p15" % s, "auroc", "overload_auroc_15m_" + s) for s in ("smd", "asd")] + \
+    [("node", "%s health" % s, "auroc", "health_in_incident_auroc_" + s) for s in ("smd", "asd", "nab")] + \
+    [("node", "smd p15", "detect", "detect_15m_smd")] + \
+    [("node", "%s p%d" % (s, m), "skill", "failure_brier_skill_%s%s" % (s, "" if m == 15 else "_%dm" % m)) for s in ("smd", "asd", "nab") for m in (5, 15, 60)]
 
 
 def figure(name, value, why=None):
@@ -116,62 +119,44 @@ def path_value(reports, what):
     return value * 100 if value is not None and what.startswith("left_") else value
 
 
-def judge_paths(work):
-    for family, others in (("svc", []), ("pam", ["maineping"])):
-        reports = judge_family(family, others, work)
-        for of, name, what in PATH_FIGURES:
-            if of == family:
-                figure("%s_%s" % (family, name), path_value(reports, what), "no outcome of both kinds")
+def judge_paths(work, family, others):
+    reports = judge_family(family, others, work)
+    for of, name, what in PATH_FIGURES:
+        if of == family:
+            figure("%s_%s" % (family, name), path_value(reports, what), "no outcome of both kinds")
 
 
-def nodes_folder(where, nodes, incidents):
-    os.makedirs(where)
-    write(os.path.join(where, "nodes.csv"), nodes)
-    keep = {(n["dataset"], n["node"]) for n in nodes}
-    inside = [i for i in incidents if (i["dataset"], i["node"]) in keep]
-    write(os.path.join(where, "incidents.csv"), inside)
-    for dataset in {n["dataset"] for n in nodes}:
-        os.symlink(os.path.abspath(os.path.join(DATA, "health", dataset + ".csv.gz")),
-                   os.path.join(where, dataset + ".csv.gz"))
-    return where
-
-
-def judge_nodes(work, kind):
-    nodes, incidents = read(os.path.join(DATA, "health", "nodes.csv")), read(os.path.join(DATA, "health", "incidents.csv"))
-    nodes = [n for n in nodes if n["dataset"] != "ios"]
-    rows, health = [], []
-    for f in range(3):
-        out = [n for i, n in enumerate(nodes) if i % 3 == f]
-        where = os.path.join(work, "%s%d" % (kind, f))
-        sundog("train", "--kind", kind, "--threads", THREADS, "--out", where + ".model", "--data",
-               nodes_folder(where + "-learn", [n for n in nodes if n not in out], incidents))
-        report = json.loads(sundog("-o", "json", "backtest", "--model", where + ".model", "--data",
-                                   nodes_folder(where + "-judge", out, incidents)))
-        rows += report["scores"]
-        health += report.get("health", [])
-    for of, name, dataset, what in NODE_FIGURES:
-        if of != kind:
-            continue
-        if what == "health":
-            figure(name, mean([(r["auroc"], r["nodes"]) for r in health if r["dataset"] == dataset]), "no incident")
-        else:
-            figure(name, mean([(r.get(what), r["n"]) for r in rows if r["dataset"] == dataset and r["ahead_min"] == 15]),
-                   "no outcome of both kinds")
+def judge_nodes(work, task, stride):
+    """Lines of words and numbers in turn, "asd p15 steps 24370 base 0.00467 ...", as {"asd p15": {"steps": 24370 ...}}."""
+    done = subprocess.run([JUDGE, os.path.join(DATA, "health"), task, os.path.join(work, task + ".csv"), str(stride)],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    said = {}
+    for line in done.stdout.splitlines():
+        words = line.split()
+        said[" ".join(words[:2])] = dict(zip(words[2::2], map(float, words[3::2])))
+    for of, row, score, name in NODE_FIGURES:
+        if of == task:
+            value = said.get(row, {}).get(score)
+            figure(name, None if value is None or math.isnan(value) else value, "no outcome of both kinds")
 
 
 def main():
+    has_paths = os.path.exists(os.path.join(DATA, "paths", "traces.csv"))
+    has_nodes = os.path.exists(os.path.join(DATA, "health", "nodes.csv"))
     with tempfile.TemporaryDirectory(prefix="sundog-forecast-") as work:
-        if os.path.exists(os.path.join(DATA, "paths", "traces.csv")):
-            judge_paths(work)
-        else:
-            for family, name, _ in PATH_FIGURES:
-                figure("%s_%s" % (family, name), None, "no recorded paths in %s; set SUNDOG_DATA" % DATA)
-        if os.path.exists(os.path.join(DATA, "health", "nodes.csv")):
-            judge_nodes(work, "node")
-            judge_nodes(work, "overload")
-        else:
-            for _, name, _, _ in NODE_FIGURES:
-                figure(name, None, "no recorded nodes in %s; set SUNDOG_DATA" % DATA)
+        for family, others in (("svc", []), ("pam", ["maineping"])):
+            if family in PARTS and has_paths:
+                judge_paths(work, family, others)
+            for of, name, _ in PATH_FIGURES:
+                if of == family and family in PARTS and not has_paths:
+                    figure("%s_%s" % (family, name), None, "no recorded paths in %s; set SUNDOG_DATA" % DATA)
+        # Overload is asked at every sixth step: neighbouring ones say the same.
+        for task, stride in (("node", 1), ("overload", 6)):
+            if task in PARTS and has_nodes:
+                judge_nodes(work, task, stride)
+            for of, _, _, name in NODE_FIGURES:
+                if of == task and task in PARTS and not has_nodes:
+                    figure(name, None, "no recorded nodes in %s; set SUNDOG_DATA" % DATA)
 
 
 main()

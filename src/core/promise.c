@@ -35,11 +35,13 @@ struct dog_verdict dog_promise_judge(const struct dog_promise *p, const struct d
 
         double loss = s->value[DOG_SIGNAL_LOSS];
         if (p->loss_ratio > 0 && !isnan(loss)) {
-                /* No loss says nothing about how near the limit is, unless loss is all that is promised. */
+                /* Some loss is a part of the way to the limit; none says nothing about how near it is, unless
+                 * loss is all that is promised. */
                 if (loss >= p->loss_ratio)
                         verdict_take(&v, DOG_SIGNAL_LOSS, (double)DOG_MARGIN_LOST * loss, true);
-                else if (isnan(v.margin))
-                        verdict_take(&v, DOG_SIGNAL_LOSS, 1, false);
+                else if (loss > 0 || isnan(v.margin))
+                        verdict_take(&v, DOG_SIGNAL_LOSS, (double)dog_margin_loss(loss, p->loss_ratio),
+                                     false);
         }
         if (p->rate_kbps > 0 && !isnan(rate_1s_kbps))
                 verdict_take(&v, DOG_SIGNAL_RATE, (double)dog_margin_rate(rate_1s_kbps, p->rate_kbps),

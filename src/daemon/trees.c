@@ -283,6 +283,10 @@ static bool thread_sleep(struct trees *t, int64_t ns)
 static int thread_pace(void *data)
 {
         struct trees *t = data;
+        /* A daemon that stops does not wait for ever, and frees its configuration: it is not read any more.
+         */
+        if (thread_sleep(t, 0))
+                return -ECANCELED;
         int64_t spent_ns = dog_clock_mono_ns() - t->began_ns;
         double due_ns =
                 (double)(dog_clock_cpu_ns() - t->began_cpu_ns) / fmax(t->config->forecast.retrain_cpu, 0.001);
@@ -355,13 +359,18 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
         return rc < 0 ? rc : 0;
 }
 
-/* The new file in the place of the old one, which is kept. */
+/* The new file in the place of the old one, which is kept. One that cannot be written leaves all as it was.
+ */
 static int thread_keep(struct trees *t, const struct dog_model *m, struct dog_err *e)
 {
-        if (file_is_there(t->own) && rename(t->own, t->previous) < 0)
+        bool is_kept = file_is_there(t->own);
+        if (is_kept && rename(t->own, t->previous) < 0)
                 return dog_err_set(e, -errno, "%s cannot be kept as %s: %s", t->own, t->previous,
                                    strerror(errno));
-        return dog_model_write(m, t->own, e);
+        int rc = dog_model_write(m, t->own, e);
+        if (rc < 0 && is_kept)
+                rename(t->previous, t->own);
+        return rc;
 }
 
 static int thread_contest(struct trees *t, const struct dog_path_traces *test, struct dog_model *m,

@@ -1,5 +1,6 @@
 #include "base/siphash.h"
 #include "learn/gbt_inside.h"
+#include "models/fastmath.h"
 
 #include <errno.h>
 #include <float.h>
@@ -43,15 +44,7 @@ void gbt_parallel(unsigned parts, void (*fn)(void *data, unsigned part, unsigned
 
 /* ---- edges: quantiles of one feature --------------------------------------------------------------- */
 
-/* Floats as unsigned numbers in the same order; -0 is made 0 before. */
-static uint32_t bins_key(float x)
-{
-        uint32_t bits;
-        x += 0.0F;
-        memcpy(&bits, &x, sizeof(bits));
-        return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
-}
-
+/* dog_fast_order() backwards. */
 static float bins_unkey(uint32_t key)
 {
         float x;
@@ -189,7 +182,7 @@ static void bins_feature(struct dog_gbt_bins *b, unsigned feature, const float *
                 if (x[i] != x[i])
                         f->has_missing = true;
                 else
-                        key[n++] = bins_key(x[i]);
+                        key[n++] = dog_fast_order(x[i]);
         }
         bins_sort(key, spare, n);
         bins_edges(f, key, n);

@@ -1,5 +1,5 @@
 #pragma once
-/** What the files of this folder that deal with nodes share: outcomes. Not for others. */
+/** What the files of this folder that deal with nodes share: outcomes, calibration. Not for others. */
 #include "learn/nodes.h"
 
 /** Where history ends (`first`), and the 99th percentile of each metric in it. -ENOMEM */
@@ -24,3 +24,10 @@ unsigned nodes_features(enum dog_nodes_task task, const char **to);
 
 /** The calibration that a model holds for one target. -EINVAL: it holds none. */
 int nodes_shape(const struct dog_model *m, const char *target, struct dog_node_shape *to);
+
+/**
+ * The calibration of target h from what models that had not seen the nodes said of them.
+ * @param raw  rows x targets of `t`, log-odds; NaN: nothing was said
+ */
+void nodes_calibrate(const struct dog_nodes *n, const struct dog_table *t, unsigned h, const float *raw,
+                     unsigned stride, bool is_overload, struct dog_node_shape *to);

@@ -12,16 +12,21 @@ static const float predict_base_overload[DOG_NODE_HORIZONS] = {0.004F, 0.01F, 0.
 
 int nodes_shape(const struct dog_model *m, const char *target, struct dog_node_shape *to)
 {
-        static const char *const part[] = {"base", "bias", "slope", "skill"};
-        float value[4];
-        for (int i = 0; i < 4; i++) {
+        const struct {
+                const char *part;
+                float *value;
+        } row[] = {
+#define X(name) {#name, &to->name},
+                DOG_NODE_SHAPE(X)
+#undef X
+        };
+        for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
                 char name[64];
-                snprintf(name, sizeof(name), "%s %s", target, part[i]);
-                value[i] = (float)dog_model_score(m, name);
-                if (!isfinite(value[i]))
+                snprintf(name, sizeof(name), "%s %s", target, row[i].part);
+                *row[i].value = (float)dog_model_score(m, name);
+                if (!isfinite(*row[i].value))
                         return -EINVAL;
         }
-        *to = (struct dog_node_shape){value[0], value[1], value[2], value[3]};
         return 0;
 }
 
@@ -102,7 +107,6 @@ static int predict_step(struct predict *p, size_t row, unsigned series, const fl
                                            .health = NAN};
         size_t at = (series * r->rows + row) * DOG_NODE_HORIZONS;
         predict_ask(p, x, &out);
-        /* An alarm is about now: within the hour it would only be costly. */
         float alarm = p->task == DOG_NODES_FAILURE ? dog_node_alarm(p->state) : 0;
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 out.label[h] = p->label[at + (size_t)h];
@@ -176,7 +180,7 @@ int dog_nodes_predict(const struct dog_nodes *n, enum dog_nodes_task task, const
                 p.state = nodes_state(r, e);
                 memset(p.known, 0, sizeof(p.known));
                 for (int h = 0; h < DOG_NODE_HORIZONS; h++)
-                        dog_node_grade_init(&p.grade[h], &p.shape[h]);
+                        dog_node_grade_init(&p.grade[h], &p.shape[h], r->metrics);
                 if (!p.label || !p.raw || !p.state) {
                         rc = dog_err_set(e, -ENOMEM, "%s: no memory for its predictions", r->name);
                 } else {

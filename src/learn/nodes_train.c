@@ -24,101 +24,22 @@ static struct dog_gbt_params train_params(enum dog_nodes_task task, unsigned thr
         return p;
 }
 
-/* ---- calibration on nodes that were not learned from --------------------------------------------- */
-
-/*
- * A model of failures is surer of other machines than it should be: it never gets more of its word than this.
- * Crossings of limits are many and alike.
- */
-#define TRAIN_SLOPE_FAILURE  0.8
-#define TRAIN_SLOPE_OVERLOAD 1.2
-
-/* The line log-odds = bias + slope x raw with the least logistic loss: Newton's method (Platt, 1999). */
-static void train_line(const struct dog_table *t, unsigned h, const float *raw, double most,
-                       struct dog_node_shape *s)
-{
-        double bias = 0, slope = 0.5;
-        for (int round = 0; round < 30; round++) {
-                double g0 = 0, g1 = 0, h00 = 1e-3, h01 = 0, h11 = 1e-3;
-                for (size_t i = 0; i < t->rows; i++) {
-                        int8_t label = dog_table_label(t, i, h);
-                        double x = (double)raw[i * t->targets + h], w = (double)t->weight[i];
-                        if (label < 0 || isnan(x))
-                                continue;
-                        double p = 1 / (1 + exp(-(bias + slope * x))), v = w * p * (1 - p);
-                        g0 += w * (label - p);
-                        g1 += w * (label - p) * x;
-                        h00 += v;
-                        h01 += v * x;
-                        h11 += v * x * x;
-                }
-                double det = h00 * h11 - h01 * h01;
-                if (!(fabs(det) > 1e-12))
-                        break;
-                double d0 = (h11 * g0 - h01 * g1) / det, d1 = (h00 * g1 - h01 * g0) / det;
-                if (slope + d1 >= most) {
-                        /* At the edge only the bias is left to move. */
-                        d0 = g0 / h00;
-                        d1 = most - slope;
-                }
-                bias += fmax(-2, fmin(2, d0));
-                slope += fmax(-0.5, fmin(0.5, d1));
-                if (fabs(d0) + fabs(d1) < 1e-7)
-                        break;
-        }
-        s->bias = (float)bias;
-        s->slope = (float)slope;
-        /* A forecast that is right when turned round is not skill but chance. */
-        if (!isfinite(bias) || !isfinite(slope) || slope <= 0)
-                s->bias = s->slope = 0;
-}
-
-/*
- * Skill against each node's base rate, both moved by the node's own record as they are at run time: the
- * grades are run over the rows in their order.
- */
-static float train_skill(const struct dog_nodes *n, const struct dog_table *t, unsigned h, const float *raw,
-                         const struct dog_node_shape *s, unsigned stride)
-{
-        double loss = 0, loss_base = 0;
-        size_t i = 0;
-        while (i < t->rows) {
-                uint32_t block = t->block[i];
-                float weight = (float)(stride * n->node[block].step_s) / (float)dog_node_horizon_s[h];
-                struct dog_node_grade g;
-                dog_node_grade_init(&g, s);
-                for (; i < t->rows && t->block[i] == block; i++)
-                        if (dog_table_label(t, i, h) >= 0)
-                                dog_node_grade_learn(&g, raw[i * t->targets + h], dog_table_label(t, i, h),
-                                                     weight);
-                loss += g.loss_model;
-                loss_base += g.loss_base;
-        }
-        return loss_base > 0 ? (float)(1 - loss / loss_base) : 0;
-}
-
-static int train_shape(struct dog_model *m, const struct dog_nodes *n, const struct dog_table *t,
-                       const float *raw, unsigned stride, struct dog_err *e)
+static int train_calibrate(struct dog_model *m, const struct dog_nodes *n, const struct dog_table *t,
+                           const float *raw, unsigned stride, struct dog_err *e)
 {
         int rc = 0;
         for (unsigned h = 0; h < t->targets && rc == 0; h++) {
-                double known = 0, happened = 0;
-                for (size_t i = 0; i < t->rows; i++) {
-                        int8_t label = dog_table_label(t, i, h);
-                        known += label >= 0 ? (double)t->weight[i] : 0;
-                        happened += label > 0 ? (double)t->weight[i] : 0;
-                }
-                struct dog_node_shape s = {.base = (float)((happened + 1) / (known + 2))};
-                train_line(t, h, raw,
-                           m->kind == DOG_MODEL_OVERLOAD ? TRAIN_SLOPE_OVERLOAD : TRAIN_SLOPE_FAILURE, &s);
-                /* Given the benefit of the doubt while it is judged. */
-                s.skill = 1;
-                s.skill = s.slope > 0 ? train_skill(n, t, h, raw, &s, stride) : 0;
+                struct dog_node_shape s;
+                nodes_calibrate(n, t, h, raw, stride, m->kind == DOG_MODEL_OVERLOAD, &s);
                 const struct {
                         const char *part;
                         float value;
-                } row[] = {{"base", s.base}, {"bias", s.bias}, {"slope", s.slope}, {"skill", s.skill}};
-                for (unsigned i = 0; i < 4 && rc == 0; i++) {
+                } row[] = {
+#define X(name) {#name, s.name},
+                        DOG_NODE_SHAPE(X)
+#undef X
+                };
+                for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]) && rc == 0; i++) {
                         char name[DOG_TABLE_NAME_SIZE];
                         snprintf(name, sizeof(name), "%s %s", m->target[h].name, row[i].part);
                         rc = dog_model_set_score(m, name, (double)row[i].value, e);
@@ -269,7 +190,7 @@ int dog_nodes_train_finish(struct dog_nodes_train *t, int64_t made_wall_ns, stru
         if (rc < 0)
                 dog_gbt_free(trees);
         if (rc == 0) {
-                rc = train_shape(*to, t->nodes, t->table, raw, t->stride, e);
+                rc = train_calibrate(*to, t->nodes, t->table, raw, t->stride, e);
                 if (rc < 0) {
                         dog_model_free(*to);
                         *to = NULL;

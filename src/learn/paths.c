@@ -254,11 +254,15 @@ static int paths_columns(int place[COLUMNS], char **field, int fields, const cha
         return 0;
 }
 
+/* Names become names of files and go onto terminals: no '/', nothing that cannot be printed. */
 static int paths_word(char *to, size_t size, const char *from)
 {
         size_t length = strlen(from);
-        if (length >= size)
+        if (length >= size || strchr(from, '/'))
                 return -EINVAL;
+        for (size_t i = 0; i < length; i++)
+                if ((unsigned char)from[i] < ' ' || from[i] == 127)
+                        return -EINVAL;
         memcpy(to, from, length + 1);
         return 0;
 }
@@ -272,12 +276,11 @@ static const char *paths_header(struct dog_path_trace *t, char **field, int fiel
         for (int c = 0; c < COLUMNS; c++)
                 if (place[c] >= fields)
                         return "the line has fewer fields than the first";
-        if (paths_word(t->name, sizeof(t->name), field[place[COLUMN_TRACE]]) < 0 || !*t->name ||
-            strchr(t->name, '/'))
-                return "the name of the trace is empty, too long or holds a '/'";
+        if (paths_word(t->name, sizeof(t->name), field[place[COLUMN_TRACE]]) < 0 || !*t->name)
+                return "the name of the trace is empty, too long, or holds a '/' or what cannot be printed";
         if (paths_word(t->family, sizeof(t->family), field[place[COLUMN_FAMILY]]) < 0 ||
             paths_word(t->date, sizeof(t->date), field[place[COLUMN_DATE]]) < 0)
-                return "family or date is longer than 15 letters";
+                return "family or date is longer than 15 letters, or holds a '/' or what cannot be printed";
         t->step_ms = strtol(field[place[COLUMN_STEP]], &end, 10);
         if (*end || end == field[place[COLUMN_STEP]] || t->step_ms < 1 || t->step_ms > 3600000)
                 return "step_ms is no whole number of 1 to 3600000";
@@ -291,7 +294,8 @@ static const char *paths_header(struct dog_path_trace *t, char **field, int fiel
                 if (paths_path(t, p) >= 0)
                         return "a path is named twice";
                 if (paths_word(t->path[t->paths++], sizeof(t->path[0]), p) < 0)
-                        return "a path's name is longer than 31 letters";
+                        return "a path's name is longer than 31 letters, or holds a '/' or what cannot be "
+                               "printed";
         }
         return t->paths ? NULL : "names no path";
 }

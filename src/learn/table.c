@@ -158,53 +158,6 @@ int dog_table_add(struct dog_table *t, const struct dog_table_row *row, struct d
         return 0;
 }
 
-/* Features and targets are the same, in the same order? */
-static int table_is_alike(const struct dog_table *t, const struct dog_table *other, struct dog_err *e)
-{
-        if (t->features != other->features || t->targets != other->targets)
-                return dog_err_set(
-                        e, -EINVAL,
-                        "table \"%s\" has %u features and %u targets, \"%s\" has %u and %u: they cannot "
-                        "be joined",
-                        t->name, t->features, t->targets, other->name, other->features, other->targets);
-        for (unsigned f = 0; f < t->features; f++)
-                if (strcmp(t->feature_name[f], other->feature_name[f]) != 0)
-                        return dog_err_set(
-                                e, -EINVAL,
-                                "feature %u of table \"%s\" is %s, that of \"%s\" is %s: they cannot be "
-                                "joined",
-                                f, t->name, t->feature_name[f], other->name, other->feature_name[f]);
-        for (unsigned i = 0; i < t->targets; i++)
-                if (t->target_kind[i] != other->target_kind[i] ||
-                    strcmp(t->target_name[i], other->target_name[i]) != 0)
-                        return dog_err_set(
-                                e, -EINVAL,
-                                "target %u of table \"%s\" is %s, that of \"%s\" is %s, or its kind "
-                                "differs: they cannot be joined",
-                                i, t->name, t->target_name[i], other->name, other->target_name[i]);
-        return 0;
-}
-
-int dog_table_append(struct dog_table *t, const struct dog_table *other, float weight, uint32_t first_block,
-                     struct dog_err *e)
-{
-        int rc = table_is_alike(t, other, e);
-        if (rc == 0)
-                rc = dog_table_reserve(t, t->rows + other->rows, e);
-        for (size_t i = 0; rc == 0 && i < other->rows; i++) {
-                const struct dog_table_row row = {
-                        .x = dog_table_x(other, i),
-                        .label = other->label + i * other->targets,
-                        .number = other->number ? other->number + i * other->targets : NULL,
-                        .weight = other->weight[i] * weight,
-                        .block = other->block[i] + first_block,
-                        .id = other->id[i],
-                };
-                rc = dog_table_add(t, &row, e);
-        }
-        return rc;
-}
-
 uint32_t dog_table_blocks(const struct dog_table *t)
 {
         uint32_t blocks = 0;
@@ -212,22 +165,6 @@ uint32_t dog_table_blocks(const struct dog_table *t)
                 if (t->block[i] >= blocks)
                         blocks = t->block[i] + 1;
         return blocks;
-}
-
-int dog_table_feature(const struct dog_table *t, const char *name)
-{
-        for (unsigned f = 0; f < t->features; f++)
-                if (strcmp(t->feature_name[f], name) == 0)
-                        return (int)f;
-        return -ENOENT;
-}
-
-int dog_table_target(const struct dog_table *t, const char *name)
-{
-        for (unsigned i = 0; i < t->targets; i++)
-                if (strcmp(t->target_name[i], name) == 0)
-                        return (int)i;
-        return -ENOENT;
 }
 
 /* ---- fingerprints: SipHash over the numbers' values, not over memory, so that machines agree ---- */

@@ -79,13 +79,6 @@ void dog_table_free(struct dog_table *t);
 int dog_table_reserve(struct dog_table *t, size_t rows, struct dog_err *e);
 /** Add one row. -EINVAL for an infinite feature, a label or a weight that cannot be; -ENOMEM. */
 int dog_table_add(struct dog_table *t, const struct dog_table_row *row, struct dog_err *e);
-/**
- * Add all rows of another table with the same features and targets, times a weight; its blocks are
- * counted from `first_block` on, so that they stay apart from those that are there. -EINVAL, -ENOMEM.
- */
-int dog_table_append(struct dog_table *t, const struct dog_table *other, float weight, uint32_t first_block,
-                     struct dog_err *e);
-
 static inline const float *dog_table_x(const struct dog_table *t, size_t row)
 {
         return t->x + row * t->features;
@@ -98,9 +91,6 @@ static inline int8_t dog_table_label(const struct dog_table *t, size_t row, unsi
 
 /** One more than the highest block number; 0 for an empty table. */
 uint32_t dog_table_blocks(const struct dog_table *t);
-/** The number of a feature or target by its name; -ENOENT. */
-int dog_table_feature(const struct dog_table *t, const char *name);
-int dog_table_target(const struct dog_table *t, const char *name);
 
 /**
  * A number that tells this data from other data: SipHash-2-4, with a fixed key, of names, features, labels,

@@ -34,6 +34,16 @@ static inline float dog_fast_exp(float x)
         return dog_fast_exp2(x * 1.44269504F);
 }
 
+/** Floats as whole numbers of the same order; -0 is 0. The sign of a NaN decides whether it is first or last.
+ */
+static inline uint32_t dog_fast_order(float x)
+{
+        uint32_t bits;
+        x += 0.0F;
+        memcpy(&bits, &x, sizeof(bits));
+        return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000U);
+}
+
 /** ln x for normal x > 0; x <= 0 or tiny gives ln of the smallest normal number. */
 static inline float dog_fast_log(float x)
 {

@@ -1,6 +1,7 @@
 #include "models/gbt.h"
 
 #include "base/bytes.h"
+#include "models/fastmath.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,10 +10,10 @@
 #include <string.h>
 
 /*
- * Asking. The features are copied into a vector of twice the size: a measured value stands there twice, a
- * missing one as
- * (-infinity, +infinity). A node's slot picks one of the two, so "missing goes right" costs no instruction:
- * every step is one comparison, without a jump.
+ * Asking. Features and thresholds are compared as whole numbers of the same order, and the features stand
+ * twice in one vector: first with the least of all numbers for what is missing, then with that of infinity. A
+ * node says by the place that it looks at which way a missing feature goes, so that every step is one
+ * comparison, whose carry is the way, without a jump.
  *
  * Bytes, in network byte order, floats as their 32 bits:
  *     u16 features, u16 targets
@@ -89,6 +90,7 @@ static int gbt_check_values(const struct dog_gbt *m, struct dog_err *e)
 /* Where the arrays of a model that is being made lie. */
 struct gbt_parts {
         struct dog_gbt_node *node;
+        struct dog_gbt_step *step;
         float *leaf, *mean;
 };
 
@@ -103,39 +105,51 @@ static struct dog_gbt *gbt_room(unsigned features, unsigned targets, const struc
                 leaves += gbt_leaves(&s[t]);
         }
         size_t head = (sizeof(struct dog_gbt) + 63) & ~(size_t)63;
-        size_t size = head + nodes * (sizeof(struct dog_gbt_node) + sizeof(float)) + leaves * sizeof(float);
+        size_t size = head + leaves * sizeof(float) +
+                      nodes * (sizeof(struct dog_gbt_node) + sizeof(struct dog_gbt_step) + sizeof(float));
         struct dog_gbt *m = aligned_alloc(64, (size + 63) & ~(size_t)63);
         if (!m)
                 return NULL;
         memset(m, 0, head);
         m->features = features;
         m->targets = targets;
-        struct dog_gbt_node *node = (struct dog_gbt_node *)((char *)m + head);
+        struct dog_gbt_step *step = (struct dog_gbt_step *)((char *)m + head);
+        struct dog_gbt_node *node = (struct dog_gbt_node *)(step + nodes);
         float *leaf = (float *)(node + nodes);
         float *mean = leaf + leaves;
         for (unsigned t = 0; t < targets; t++) {
-                part[t] = (struct gbt_parts){.node = node, .leaf = leaf, .mean = mean};
+                part[t] = (struct gbt_parts){.node = node, .step = step, .leaf = leaf, .mean = mean};
                 m->ensemble[t] = (struct dog_gbt_ensemble){.trees = s[t].trees,
                                                            .depth = s[t].depth,
                                                            .base = s[t].base,
                                                            .node = node,
                                                            .leaf = leaf,
-                                                           .mean = mean};
+                                                           .mean = mean,
+                                                           .step = step};
                 node += gbt_nodes(&s[t]);
+                step += gbt_nodes(&s[t]);
                 leaf += gbt_leaves(&s[t]);
                 mean += gbt_nodes(&s[t]);
         }
         return m;
 }
 
-static int gbt_finish(struct dog_gbt **to, struct dog_gbt *m, struct dog_err *e)
+static int gbt_finish(struct dog_gbt **to, struct dog_gbt *m, const struct gbt_parts *part, struct dog_err *e)
 {
         int rc = gbt_check_values(m, e);
-        if (rc < 0)
+        if (rc < 0) {
                 dog_gbt_free(m);
-        else
-                *to = m;
-        return rc;
+                return rc;
+        }
+        for (unsigned t = 0; t < m->targets; t++)
+                for (size_t i = 0; i < gbt_nodes(&m->ensemble[t]); i++) {
+                        const struct dog_gbt_node *n = &part[t].node[i];
+                        part[t].step[i] =
+                                (struct dog_gbt_step){.above = dog_fast_order(n->above),
+                                                      .at = n->slot / 2U + (n->slot % 2U) * m->features};
+                }
+        *to = m;
+        return 0;
 }
 
 int dog_gbt_new(struct dog_gbt **to, unsigned features, const struct dog_gbt_ensemble *ensemble,
@@ -157,7 +171,7 @@ int dog_gbt_new(struct dog_gbt **to, unsigned features, const struct dog_gbt_ens
                 memcpy(part[t].leaf, s->leaf, gbt_leaves(s) * sizeof(*s->leaf));
                 memcpy(part[t].mean, s->mean, gbt_nodes(s) * sizeof(*s->mean));
         }
-        return gbt_finish(to, m, e);
+        return gbt_finish(to, m, part, e);
 }
 
 void dog_gbt_free(struct dog_gbt *m)
@@ -224,8 +238,8 @@ int dog_gbt_read(struct dog_gbt **to, const void *bytes, size_t size, struct dog
                 size_t nodes = (1U << head[t].depth) - 1;
                 for (size_t tree = 0; tree < head[t].trees; tree++) {
                         for (size_t i = tree * nodes; i < (tree + 1) * nodes; i++) {
-                                part[t].node[i].slot = dog_read_u16(&in);
                                 part[t].node[i].spare = 0;
+                                part[t].node[i].slot = dog_read_u16(&in);
                                 part[t].node[i].above = gbt_read_float(&in);
                                 part[t].mean[i] = gbt_read_float(&in);
                         }
@@ -233,7 +247,7 @@ int dog_gbt_read(struct dog_gbt **to, const void *bytes, size_t size, struct dog
                                 part[t].leaf[i] = gbt_read_float(&in);
                 }
         }
-        return gbt_finish(to, m, e);
+        return gbt_finish(to, m, part, e);
 }
 
 void dog_gbt_write(const struct dog_gbt *m, void *to)
@@ -263,13 +277,15 @@ void dog_gbt_write(const struct dog_gbt *m, void *to)
 
 /* ---- asking ------------------------------------------------------------------------------------ */
 
-static void gbt_double(const float *x, unsigned features, float *both)
+static void gbt_double(const float *restrict x, unsigned features, uint32_t *restrict both)
 {
-        /* A comparison with NaN is false: written so, this is the processor's maximum and minimum, and no
-         * jump. */
-        for (unsigned f = 0; f < features; f++) {
-                both[2 * f] = x[f] > -INFINITY ? x[f] : -INFINITY;
-                both[2 * f + 1] = x[f] < INFINITY ? x[f] : INFINITY;
+        const uint32_t highest = dog_fast_order(INFINITY);
+        uint32_t *restrict second = both + features;
+        for (size_t f = 0; f < features; f++) {
+                uint32_t order = dog_fast_order(x[f]);
+                bool is_known = x[f] == x[f];
+                both[f] = is_known ? order : 0;
+                second[f] = is_known ? order : highest;
         }
 }
 
@@ -279,11 +295,11 @@ static void gbt_double(const float *x, unsigned features, float *both)
  * four do not. Leaves are added in the order of trees, so that the sum is the one that training has seen.
  */
 static inline __attribute__((always_inline)) float gbt_sum(const struct dog_gbt_ensemble *s,
-                                                           const float *both, unsigned depth)
+                                                           const uint32_t *both, unsigned depth)
 {
         const size_t leaves = (size_t)1 << depth;
         const size_t nodes = leaves - 1;
-        const struct dog_gbt_node *node = s->node;
+        const struct dog_gbt_step *step = s->step;
         const float *leaf = s->leaf;
         float sum = s->base;
         unsigned tree = 0;
@@ -291,28 +307,28 @@ static inline __attribute__((always_inline)) float gbt_sum(const struct dog_gbt_
                 size_t at[4] = {1, 1, 1, 1};
                 for (unsigned d = 0; d < depth; d++)
                         for (unsigned k = 0; k < 4; k++) {
-                                const struct dog_gbt_node *n = node + at[k] + k * nodes - 1;
-                                at[k] = 2 * at[k] + (both[n->slot] > n->above);
+                                const struct dog_gbt_step *n = step + at[k] + k * nodes - 1;
+                                at[k] = at[k] + at[k] + (n->above < both[n->at]);
                         }
                 for (unsigned k = 0; k < 4; k++)
                         sum += leaf[at[k] + k * leaves - leaves];
-                node += 4 * nodes;
+                step += 4 * nodes;
                 leaf += 4 * leaves;
         }
         for (; tree < s->trees; tree++) {
                 size_t at = 1;
                 for (unsigned d = 0; d < depth; d++) {
-                        const struct dog_gbt_node *n = node + at - 1;
-                        at = 2 * at + (both[n->slot] > n->above);
+                        const struct dog_gbt_step *n = step + at - 1;
+                        at = at + at + (n->above < both[n->at]);
                 }
                 sum += leaf[at - leaves];
-                node += nodes;
+                step += nodes;
                 leaf += leaves;
         }
         return sum;
 }
 
-static float gbt_ask(const struct dog_gbt_ensemble *s, const float *both)
+static float gbt_ask(const struct dog_gbt_ensemble *s, const uint32_t *both)
 {
         switch (s->depth) {
         case 2:
@@ -332,14 +348,14 @@ static float gbt_ask(const struct dog_gbt_ensemble *s, const float *both)
 
 float dog_gbt_log_odds(const struct dog_gbt *m, unsigned target, const float *x)
 {
-        float both[2 * DOG_GBT_FEATURES_MAX];
+        uint32_t both[2 * DOG_GBT_FEATURES_MAX];
         gbt_double(x, m->features, both);
         return gbt_ask(&m->ensemble[target], both);
 }
 
 void dog_gbt_log_odds_all(const struct dog_gbt *m, const float *x, float *out)
 {
-        float both[2 * DOG_GBT_FEATURES_MAX];
+        uint32_t both[2 * DOG_GBT_FEATURES_MAX];
         gbt_double(x, m->features, both);
         for (unsigned t = 0; t < m->targets; t++)
                 out[t] = gbt_ask(&m->ensemble[t], both);
@@ -349,17 +365,18 @@ float dog_gbt_contributions(const struct dog_gbt *m, unsigned target, const floa
 {
         const struct dog_gbt_ensemble *s = &m->ensemble[target];
         const unsigned nodes = (1U << s->depth) - 1;
-        float both[2 * DOG_GBT_FEATURES_MAX];
+        uint32_t both[2 * DOG_GBT_FEATURES_MAX];
         double added[DOG_GBT_FEATURES_MAX] = {0};
         double ordinary = (double)s->base;
         gbt_double(x, m->features, both);
         for (unsigned tree = 0; tree < s->trees; tree++) {
                 const struct dog_gbt_node *node = s->node + (size_t)tree * nodes;
+                const struct dog_gbt_step *step = s->step + (size_t)tree * nodes;
                 const float *mean = s->mean + (size_t)tree * nodes;
                 const float *leaf = s->leaf + (size_t)tree * (nodes + 1);
                 ordinary += (double)mean[0];
                 for (unsigned i = 0; i < nodes;) {
-                        unsigned next = 2 * i + 1 + (both[node[i].slot] > node[i].above);
+                        unsigned next = 2 * i + 1 + (step[i].above < both[step[i].at]);
                         float then = next < nodes ? mean[next] : leaf[next - nodes];
                         added[node[i].slot / 2] += (double)then - (double)mean[i];
                         i = next;

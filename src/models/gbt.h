@@ -29,11 +29,16 @@ enum {
         DOG_GBT_DEPTH_MAX = 8,
 };
 
-/** A node: features are counted in a doubled vector, see gbt.c. */
 struct dog_gbt_node {
         float above;   /**< right when the feature is above this; +infinity: always left */
         uint16_t slot; /**< 2 x feature + (1 if a missing feature goes right) */
         uint16_t spare;
+};
+
+/** The same as it is walked; see gbt.c. */
+struct dog_gbt_step {
+        uint32_t above; /**< as a number that has the same order */
+        uint32_t at;    /**< where the feature stands */
 };
 
 /** One target. Node i of a tree has the children 2i+1 and 2i+2; leaves follow on the last nodes. */
@@ -43,6 +48,7 @@ struct dog_gbt_ensemble {
         const struct dog_gbt_node *node; /**< trees x (2^depth - 1) */
         const float *leaf;               /**< trees x 2^depth */
         const float *mean; /**< trees x (2^depth - 1): the mean below each node in training, for reasons */
+        const struct dog_gbt_step *step; /**< of each node; dog_gbt_new and dog_gbt_read make them */
 };
 
 /** Read-only; everything lies in one block behind it. */

@@ -93,14 +93,14 @@ void dog_node_risk_init(struct dog_node_risk *r, const struct dog_node_risk_conf
         for (unsigned k = 0; k < c->metrics; k++)
                 dog_node_limit(n, k, c->metric[k].limit);
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
-                dog_node_grade_init(&r->failure[h], &c->failure_shape[h]);
-                dog_node_grade_init(&r->overload[h], &c->overload_shape[h]);
+                dog_node_grade_init(&r->failure[h], &c->failure_shape[h], c->metrics);
+                dog_node_grade_init(&r->overload[h], &c->overload_shape[h], c->metrics);
                 r->word.failure[h] = dog_node_grade_base(&r->failure[h]);
                 r->word.overload[h] = NAN;
         }
         /* A link that errs anew within a quarter of an hour: once in three days until there is a record. */
         struct dog_node_shape link = dog_node_shape_plain(0.0035F);
-        dog_node_grade_init(&r->link, &link);
+        dog_node_grade_init(&r->link, &link, 0);
         for (int i = 0; i < DOG_NODE_MODE_COUNT; i++)
                 r->word.mode[i] = NAN;
         r->word.t_s = INT64_MIN;
@@ -271,10 +271,8 @@ static void risk_judge(struct dog_node_risk *r, const struct dog_node_risk_confi
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 risk_said_at(r, entry, 0)->raw[h] = raw[h];
                 w->has_failure_skill[h] = c->failure && dog_node_grade_has_skill(&r->failure[h]);
-                before = w->failure[h] =
-                        fmaxf(before, dog_node_grade_alarmed(&r->failure[h],
-                                                             dog_node_grade_say(&r->failure[h], raw[h]),
-                                                             h < 2 ? alarm : 0));
+                float p = dog_node_grade_say(&r->failure[h], raw[h]);
+                before = w->failure[h] = fmaxf(before, dog_node_grade_alarmed(&r->failure[h], p, alarm));
         }
         risk_overload(r, c, entry);
         risk_driver(n, w);

@@ -546,17 +546,27 @@ static void path_spread_features(const struct dog_path_track *t, float *f)
                 f[DOG_PATH_F_SLOPE_3 + (int)i] = path_slope(t, path_length(t, slope[i]));
 }
 
-/* The level below which a share of a window lies, within its bin by straight line. */
-static float path_quantile(const uint16_t levels[DOG_PATH_LEVELS], float want)
+/* The level within bin i, by straight line, below which `want` samples of the window lie. */
+static float path_quantile_within(const uint16_t *levels, int i, uint32_t below, float want)
 {
         const float width = 5.0F / DOG_PATH_LEVELS;
-        uint32_t sum = 0;
-        for (int i = 0; i < DOG_PATH_LEVELS; i++) {
-                if ((float)(sum + levels[i]) >= want && levels[i])
-                        return -2.5F + width * ((float)i + (want - (float)sum) / (float)levels[i]);
-                sum += levels[i];
+        return -2.5F + width * ((float)i + (want - (float)below) / (float)levels[i]);
+}
+
+/* The levels below which a tenth and a half of a window's n samples lie. */
+static void path_quantiles(const uint16_t levels[DOG_PATH_LEVELS], float n, float *tenth, float *median)
+{
+        const float want[2] = {0.1F * n, 0.5F * n};
+        float *const to[2] = {tenth, median};
+        uint32_t below = 0;
+        int i = 0;
+        for (int k = 0; k < 2; k++) {
+                /* A count is at least `want` when it is at least the next whole number. */
+                uint32_t need = (uint32_t)ceilf(want[k]);
+                for (; i < DOG_PATH_LEVELS - 1 && below + levels[i] < need; i++)
+                        below += levels[i];
+                *to[k] = path_quantile_within(levels, i, below, want[k]);
         }
-        return 2.5F;
 }
 
 static void path_margin_features(const struct dog_path_track *t, float *f)
@@ -566,10 +576,8 @@ static void path_margin_features(const struct dog_path_track *t, float *f)
         float n_60 = (float)path_length(t, DOG_PATH_W60);
         for (uint32_t k = 0; k <= 5; k++)
                 f[DOG_PATH_F_MARGIN + (int)k] = path_lag(t, k);
-        f[DOG_PATH_F_TENTH_30] = path_quantile(t->levels_30, 0.1F * n_30);
-        f[DOG_PATH_F_TENTH_60] = path_quantile(t->levels_60, 0.1F * n_60);
-        f[DOG_PATH_F_MEDIAN_30] = path_quantile(t->levels_30, 0.5F * n_30);
-        f[DOG_PATH_F_MEDIAN_60] = path_quantile(t->levels_60, 0.5F * n_60);
+        path_quantiles(t->levels_30, n_30, &f[DOG_PATH_F_TENTH_30], &f[DOG_PATH_F_MEDIAN_30]);
+        path_quantiles(t->levels_60, n_60, &f[DOG_PATH_F_TENTH_60], &f[DOG_PATH_F_MEDIAN_60]);
         for (int k = 0; k < 7; k++)
                 f[DOG_PATH_F_MARGIN_1S + k] = t->margin[k];
         f[DOG_PATH_F_FALLING_1_4] = t->margin[0] - t->margin[2];
@@ -619,33 +627,53 @@ static void path_kernel_draw(struct path_kernel *k, float x)
         }
 }
 
-static float path_falls_share(const struct dog_path_falls *h, float unit, const path_four *kernel)
+static path_four path_falls_bins(const struct dog_path_falls *h, int i)
 {
-        path_four sum = {0, 0, 0, 0};
-        /* Fewer than three past moments say nothing. */
+        path_four bins;
+        memcpy(&bins, &h->bin[4 * i], sizeof(bins));
+        return bins;
+}
+
+/* The sum over a histogram as a share of it. Fewer than three past moments say nothing. */
+static float path_falls_share(const struct dog_path_falls *h, float unit, path_four sum)
+{
         if (!(h->total > 3.0F * unit * 0.9F))
                 return NAN;
-        for (int i = 0; i < DOG_PATH_BINS / 4; i++) {
-                path_four bins;
-                memcpy(&bins, &h->bin[4 * i], sizeof(bins));
-                sum += bins * kernel[i];
-        }
         return ((sum[0] + sum[1]) + (sum[2] + sum[3])) / h->total;
+}
+
+/* Of one reach: four sums side by side, since the additions of each wait for each other. */
+static void path_falls_of(const struct dog_path_track *t, int reach, const struct path_kernel *k, float to[4])
+{
+        const struct dog_path_falls *fast = &t->falls[reach][0];
+        const struct dog_path_falls *slow = &t->falls[reach][1];
+        path_four sum[4] = {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0}};
+        for (int i = 0; i < DOG_PATH_BINS / 4; i++) {
+                path_four bins = path_falls_bins(fast, i);
+                sum[0] += bins * k->soft[i];
+                sum[1] += path_falls_bins(slow, i) * k->soft[i];
+                sum[2] += bins * k->deep[i];
+                sum[3] += bins * k->near[i];
+        }
+        to[0] = path_falls_share(fast, t->unit[0], sum[0]);
+        to[1] = path_falls_share(slow, t->unit[1], sum[1]);
+        to[2] = path_falls_share(fast, t->unit[0], sum[2]);
+        to[3] = path_falls_share(fast, t->unit[0], sum[3]);
 }
 
 static void path_falls_features(const struct dog_path_track *t, float *f)
 {
         struct path_kernel k;
+        path_four jump[2] = {{0, 0, 0, 0}, {0, 0, 0, 0}};
         path_kernel_draw(&k, path_lag(t, 0));
-        for (int r = 0; r < DOG_PATH_REACHES; r++) {
-                float *to = &f[DOG_PATH_F_FALL_NEXT + 4 * r];
-                to[0] = path_falls_share(&t->falls[r][0], t->unit[0], k.soft);
-                to[1] = path_falls_share(&t->falls[r][1], t->unit[1], k.soft);
-                to[2] = path_falls_share(&t->falls[r][0], t->unit[0], k.deep);
-                to[3] = path_falls_share(&t->falls[r][0], t->unit[0], k.near);
+        for (int r = 0; r < DOG_PATH_REACHES; r++)
+                path_falls_of(t, r, &k, &f[DOG_PATH_F_FALL_NEXT + 4 * r]);
+        for (int i = 0; i < DOG_PATH_BINS / 4; i++) {
+                jump[0] += path_falls_bins(&t->jumps[0], i) * k.soft[i];
+                jump[1] += path_falls_bins(&t->jumps[1], i) * k.soft[i];
         }
-        f[DOG_PATH_F_JUMP] = path_falls_share(&t->jumps[0], t->unit[DOG_PATH_LIVES], k.soft);
-        f[DOG_PATH_F_JUMP_LONG] = path_falls_share(&t->jumps[1], t->unit[0], k.soft);
+        f[DOG_PATH_F_JUMP] = path_falls_share(&t->jumps[0], t->unit[DOG_PATH_LIVES], jump[0]);
+        f[DOG_PATH_F_JUMP_LONG] = path_falls_share(&t->jumps[1], t->unit[0], jump[1]);
 }
 
 static void path_ping_features(const struct dog_path_track *t, float *f)

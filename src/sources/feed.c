@@ -489,11 +489,6 @@ bool dog_feeds_caution(const struct dog_feeds *f, const uint32_t names[DOG_FEEDS
         return worst != NULL;
 }
 
-unsigned dog_feeds_count(const struct dog_feeds *f)
-{
-        return f->n;
-}
-
 void dog_feeds_view(const struct dog_feeds *f, unsigned feed, int64_t now_ns, int64_t now_wall_s,
                     struct dog_feed_view *to)
 {

@@ -167,6 +167,5 @@ struct dog_feed_view {
 /** What a person should know of what was dropped: "2 are in a time zone that nobody here knows"; "": nothing.
  */
 void dog_feed_left_out(const uint64_t dropped[DOG_FEED_DROP_COUNT], char *to, size_t room);
-unsigned dog_feeds_count(const struct dog_feeds *f);
 void dog_feeds_view(const struct dog_feeds *f, unsigned feed, int64_t now_ns, int64_t now_wall_s,
                     struct dog_feed_view *to);

@@ -500,12 +500,6 @@ static void ical_quiet(void)
         icaltimezone_set_builtin_tzdata(0);
 }
 
-int dog_ical_zone_exists(const char *zone)
-{
-        ical_quiet();
-        return strcasecmp(zone, "UTC") == 0 || icaltimezone_get_builtin_timezone(zone) != NULL;
-}
-
 int dog_ical_read(const char *text, size_t size, const char *zone, struct dog_feed_reader *r,
                   struct dog_err *e)
 {

@@ -23,6 +23,3 @@
  */
 int dog_ical_read(const char *text, size_t size, const char *zone, struct dog_feed_reader *r,
                   struct dog_err *e);
-
-/** Is there such a time zone on this system? */
-int dog_ical_zone_exists(const char *zone);

@@ -255,6 +255,13 @@ def too_little_to_learn_from_is_said_and_what_can_be_judged_is_judged():  # P13
     need(report["scores"] and all(w["left_0"] is None for w in report["worth"]), str(report["worth"]))
 
 
+def a_family_is_no_way_out_of_the_folder_of_plots():  # P13
+    away = dict(index()[0], family="../away")
+    where = folder("away", [away])
+    sundog("backtest", "--data", where, "--model", "persistence", "--plot", place("plots-away"), code=1, say="family")
+    need(not os.path.exists(place("away-tradeoff.svg")), "nothing is written beside it")
+
+
 def a_bad_model_file_is_refused_with_one_sentence():  # P13
     where = folder("judge", day("20230514"))
     size = os.path.getsize(model())
@@ -388,7 +395,7 @@ TESTS = [
     a_model_is_better_than_persistence_on_a_day_it_never_saw, what_comes_after_t_changes_nothing_that_was_said_at_t,
     two_trainings_give_the_same_bytes_on_any_number_of_threads, a_training_that_is_stopped_goes_on_where_it_was,
     bad_recordings_are_refused_with_one_sentence, too_little_to_learn_from_is_said_and_what_can_be_judged_is_judged,
-    a_bad_model_file_is_refused_with_one_sentence, outputs_that_cannot_be_written_are_named, wrong_usage_says_what_to_write,
+    a_family_is_no_way_out_of_the_folder_of_plots, a_bad_model_file_is_refused_with_one_sentence, outputs_that_cannot_be_written_are_named, wrong_usage_says_what_to_write,
     pictures_stand_alone, the_daemons_own_telemetry_is_data_like_any_other,
     nodes_and_overload_are_judged_by_the_same_commands, a_training_of_nodes_that_is_stopped_goes_on_where_it_was,
 ]

@@ -874,6 +874,95 @@ static void load_that_ended_in_a_breach_before_is_left_before_the_next(void)
         dog_loop_free(w.loop);
 }
 
+/*
+ * I1: of processor, memory, delay and loss, each by itself: what went before the breaches of this server is
+ * learned, and what never did is not feared. 12 s of calm, 4 s in which one of them is high within its
+ * promise, and, where it is an omen, 4 s of late answers.
+ */
+static void processor_memory_delay_and_loss_are_each_learned_from(void)
+{
+        static const struct {
+                enum dog_signal signal;
+                double usual, high;
+                const char *say;
+        } row[] = {{DOG_SIGNAL_CPU, .3, .95, "processor"},
+                   {DOG_SIGNAL_MEMORY, .4, .97, "memory"},
+                   {DOG_SIGNAL_RTT, 2, 35, "delay"},
+                   {DOG_SIGNAL_LOSS, 0, .04, "loss"}};
+        enum { CYCLES = 60, CYCLE = 20, CALM = 12, HIGH = 16 };
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(row); i++) {
+                size_t k = i / 2;
+                bool is_omen = i % 2 == 0;
+                double calm = 0, high = 0;
+                struct dog_rng r;
+                struct world w;
+                dog_rng_init(&r, 23);
+                world_open(&w, 2, NULL, 0);
+                for (int second = 0; second < CYCLES * CYCLE; second++) {
+                        int phase = second % CYCLE;
+                        bool is_high = phase >= CALM && phase < HIGH;
+                        for (unsigned m = 0; m < 2; m++) {
+                                struct dog_sample s = dog_sample_at(second * DOG_S);
+                                s.value[DOG_SIGNAL_RESPONSE] =
+                                        m == 0 && is_omen && phase >= HIGH ? 200 : 10 + dog_rng_unit(&r);
+                                for (size_t j = 0; j < ARRAY_SIZE(row); j++)
+                                        s.value[row[j].signal] = row[j].usual;
+                                if (m == 0 && is_high)
+                                        s.value[row[k].signal] = row[k].high;
+                                dog_group_sample(w.g, m, &s);
+                        }
+                        dog_loop_step(w.loop, second * DOG_S);
+                        /* A second before it is high the breach is 5 s away. */
+                        if (second < CYCLES / 2 * CYCLE || phase >= HIGH || phase < 6 || phase == CALM - 1)
+                                continue;
+                        *(is_high ? &high : &calm) += (double)w.g->member[0].belief.p_breach[1];
+                }
+                calm /= CYCLES / 2 * (CALM - 7);
+                high /= CYCLES / 2 * (HIGH - CALM);
+                if (is_omen)
+                        OK(high > .5 && high > 2 * calm, "%s before each breach: %.2f, in calm %.2f",
+                           row[k].say, high, calm);
+                else
+                        OK(high < .2, "%s without a breach: %.2f, in calm %.2f", row[k].say, high, calm);
+                printf("# %s%s: risk %.2f, in calm %.2f\n", row[k].say, is_omen ? ", then late answers" : "",
+                       high, calm);
+                dog_loop_free(w.loop);
+        }
+}
+
+/* P7: delay, jitter and loss of each member by its own past, and what is expected of each follows it. */
+static void each_member_has_a_forecast_of_delay_jitter_and_loss_of_its_own(void)
+{
+        static const double rtt_ms[] = {10, 40, 20}, wobble_ms[] = {.2, 6, .2}, loss[] = {0, 0, .03};
+        struct dog_rng r;
+        struct world w;
+        dog_rng_init(&r, 29);
+        world_open(&w, 3, NULL, 0);
+        for (int64_t t = 0; t < 120 * DOG_S; t += 200 * DOG_MS) {
+                for (unsigned m = 0; m < 3; m++) {
+                        struct dog_sample s = dog_sample_at(t);
+                        s.value[DOG_SIGNAL_RTT] = rtt_ms[m] + wobble_ms[m] * dog_rng_unit(&r);
+                        s.value[DOG_SIGNAL_LOSS] = loss[m];
+                        dog_group_sample(w.g, m, &s);
+                }
+                dog_loop_step(w.loop, t);
+        }
+        for (unsigned m = 0; m < 3; m++)
+                for (int h = 0; h < DOG_HORIZONS; h++) {
+                        const struct dog_belief *b = &w.g->member[m].belief;
+                        double jitter_ms = wobble_ms[m] / 3; /* between two even draws */
+                        OK(NEAR((double)b->rtt_ms[h].mean, rtt_ms[m] + wobble_ms[m] / 2,
+                                .25 * wobble_ms[m] + .1),
+                           "member %u: delay %.1f", m, (double)b->rtt_ms[h].mean);
+                        OK(NEAR((double)b->jitter_ms[h].mean, jitter_ms, .4 * jitter_ms),
+                           "jitter %.2f, made %.2f", (double)b->jitter_ms[h].mean, jitter_ms);
+                        OK(NEAR((double)b->loss[h].mean, loss[m], .001), "loss %.3f",
+                           (double)b->loss[h].mean);
+                        OK(b->rtt_ms[h].spread > 0 && b->jitter_ms[h].spread > 0, "with a doubt");
+                }
+        dog_loop_free(w.loop);
+}
+
 /* I2 I14: health is graded, not up or down, and is made anew at every step. */
 static void health_is_a_grade_and_is_made_at_every_step(void)
 {
@@ -1024,6 +1113,8 @@ int main(void)
                 TEST(new_traffic_needs_room_where_it_goes), TEST(copies_of_all_groups_stay_under_their_share),
                 TEST(the_loop_ejects_the_dead_and_says_that_it_helped),
                 TEST(load_that_ended_in_a_breach_before_is_left_before_the_next),
+                TEST(processor_memory_delay_and_loss_are_each_learned_from),
+                TEST(each_member_has_a_forecast_of_delay_jitter_and_loss_of_its_own),
                 TEST(health_is_a_grade_and_is_made_at_every_step),
                 TEST(a_plan_that_was_not_carried_out_is_made_again),
                 TEST(what_is_in_force_already_is_gone_on_with), TEST(the_same_samples_give_the_same_ledger));

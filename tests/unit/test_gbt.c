@@ -174,27 +174,6 @@ static void a_fingerprint_sees_every_change_and_no_copy(void)
         OK(dog_feature_set_hash(joined, 3) != dog_feature_set_hash(other, 3), "their borders count");
 }
 
-static void tables_are_joined_only_when_they_are_alike(void)
-{
-        struct dog_table *t = table_made(250, 1);
-        struct dog_table *more = table_made(100, 2);
-        struct dog_table *other = table_of(3, 2);
-        struct dog_err e = {0};
-        OK(dog_table_append(t, more, 0.5F, dog_table_blocks(t), &e) == 0, "%s", e.text);
-        OK(t->rows == 350 && NEAR(t->weight[349], 0.5F, 1e-9F) && t->block[250] == 3 && t->block[249] == 2,
-           "rows, weight and blocks of the second follow those of the first");
-        OK(dog_table_append(t, other, 1, 0, &e) == -EINVAL && strstr(e.text, "cannot be joined"), "%s",
-           e.text);
-        strcpy(more->feature_name[2], "other");
-        OK(dog_table_append(t, more, 1, 0, &e) == -EINVAL && strstr(e.text, "other"), "%s", e.text);
-        OK(t->rows == 350, "nothing was added");
-        OK(dog_table_feature(t, "c") == 2 && dog_table_feature(t, "x") == -ENOENT, "by name");
-        OK(dog_table_target(t, "also") == 1 && dog_table_target(t, "a") == -ENOENT, "by name");
-        dog_table_free(t);
-        dog_table_free(more);
-        dog_table_free(other);
-}
-
 /* ---- trees by hand ---- */
 
 /* Four rows, two of them yes: base 0, p = 1/2 everywhere, g = -+1/2, h = 1/4. */
@@ -1026,8 +1005,7 @@ int main(void)
 {
         return CHECK_RUN(
                 TEST(a_table_refuses_what_is_no_number_no_label_and_no_weight),
-                TEST(a_fingerprint_sees_every_change_and_no_copy),
-                TEST(tables_are_joined_only_when_they_are_alike), TEST(one_split_is_what_it_is_by_hand),
+                TEST(a_fingerprint_sees_every_change_and_no_copy), TEST(one_split_is_what_it_is_by_hand),
                 TEST(a_weight_counts_as_so_many_rows), TEST(what_was_not_measured_goes_where_training_says),
                 TEST(that_nothing_was_measured_can_be_the_news), TEST(xor_is_learned),
                 TEST(a_smooth_number_is_learned), TEST(chances_are_learned_not_only_an_order),
