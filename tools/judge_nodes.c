@@ -168,11 +168,14 @@ static int judge_fold(struct judge *j, const struct dog_nodes *n, unsigned fold,
         struct dog_nodes others = judge_part(n, fold, false), held = judge_part(n, fold, true);
         struct dog_model *m = NULL;
         struct dog_nodes_options options = {.is_learning = !getenv("SUNDOG_DEAF"), .stride = stride};
-        int rc = others.node && held.node ? dog_nodes_train(&others, j->task, 2, 0, &m, &j->e) : -ENOMEM;
-        for (unsigned i = 0; rc == 0 && i < m->scores; i++)
+        int rc = others.node && held.node ? 0 : -ENOMEM;
+        /* With few nodes some folds hold none. */
+        if (rc == 0 && held.count > 0)
+                rc = dog_nodes_train(&others, j->task, 2, 0, &m, &j->e);
+        for (unsigned i = 0; rc == 0 && m && i < m->scores; i++)
                 fprintf(stderr, "%s %.4f%s", m->score[i].name, m->score[i].value,
                         i + 1 == m->scores ? "\n" : ", ");
-        if (rc == 0)
+        if (rc == 0 && m)
                 rc = dog_nodes_predict(&held, j->task, m, &options, judge_take, j, &j->e);
         /* What was heard points into the copy. */
         if (rc == 0)

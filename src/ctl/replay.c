@@ -409,19 +409,60 @@ static void hearing_take(struct hearing *h, const struct replay_trace *t, struct
                 dog_group_radio(g, p, dog_radio_inputs(past, at_ns, in) ? in : NULL, at_ns);
 }
 
-/* One slot into the loop. What is held from before is no sample, and no news of the path being alive. */
-static void slot_feed(const struct replay_trace *t, struct hearing *h, struct dog_group *g, size_t slot,
-                      bool *bad)
+static void player_event(void *user, const struct dog_event *e)
+{
+        struct player *p = user;
+        p->result->changed += e->type == DOG_EVENT_CHANGED;
+}
+
+/* Would the daemon have measured it? The path that carries traffic is probed more often than the others. */
+static bool slot_is_probed(const struct dog_group *g, const struct replay_options *o, size_t slot,
+                           unsigned path)
+{
+        return o->pace <= 1 || !g->is_started || (g->hot & 1U << path) || (slot + path) % o->pace == 0;
+}
+
+/* Who judges where not every sample is seen: the same promise, over all samples. */
+struct judge {
+        struct dog_insight insight;
+        struct dog_outlook outlook[DOG_MEMBERS_MAX];
+};
+
+static struct judge *judge_new(const struct dog_group *g)
+{
+        struct judge *j = calloc(1, sizeof(*j));
+        if (!j)
+                return NULL;
+        dog_insight_init(&j->insight, &g->policy);
+        for (unsigned p = 0; p < g->members; p++)
+                dog_outlook_init(&j->outlook[p], &g->policy);
+        return j;
+}
+
+/*
+ * Hand over what was measured in one slot, and note what broke the promise. What is held from before is no
+ * sample, and no news of the path being alive.
+ */
+static void slot_play(struct dog_group *g, const struct replay_trace *t, const struct replay_options *o,
+                      struct judge *judge, struct hearing *h, size_t slot, bool *bad)
 {
         for (unsigned p = 0; p < t->paths; p++) {
                 size_t at = slot * t->paths + p;
                 if (!t->is_there[at])
                         continue;
-                if (!t->is_held || !t->is_held[at]) {
+                bool is_sample = !t->is_held || !t->is_held[at];
+                if (is_sample && slot_is_probed(g, o, slot, p)) {
                         hearing_take(h, t, g, p, t->sample[at].at_ns);
                         dog_group_sample(g, p, &t->sample[at]);
                 }
-                bad[at] = g->member[p].outlook.verdict.is_bad;
+                struct dog_outlook *by = &g->member[p].outlook;
+                if (judge) {
+                        by = &judge->outlook[p];
+                        if (is_sample)
+                                dog_outlook_observe(by, &judge->insight, &g->promise, &g->policy,
+                                                    &t->sample[at]);
+                }
+                bad[at] = by->verdict.is_bad;
         }
 }
 
@@ -434,11 +475,13 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         kind.period_ns = t->step_ns;
         kind.close = NULL;
         kind.observe = NULL;
-        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
         struct hearing *hearing = calloc(1, sizeof(*hearing));
+        struct judge *judge = NULL;
         struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
+        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){
+                .budget = {.copies_share = 1}, .event = player_event, .user = &player});
         int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
@@ -473,9 +516,17 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                 rc = dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
                 goto out;
         }
+        if (o->pace > 1 && !(judge = judge_new(g))) {
+                rc = dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
+                goto out;
+        }
+        for (unsigned p = 0; p < t->paths && judge; p++)
+                g->member[p].patience_ns = (int64_t)o->pace * t->step_ns + g->policy.dead_ns;
         dog_ledger_listen(dog_loop_ledger(loop), player_told, &player);
         for (size_t k = 0; k < t->slots; k++) {
-                slot_feed(t, hearing, g, k, bad);
+                for (unsigned p = 0; p < t->paths; p++)
+                        result->measured_s += t->is_there[k * t->paths + p] ? (double)t->step_ns / 1e9 : 0;
+                slot_play(g, t, o, judge, hearing, k, bad);
                 dog_loop_step(loop, (int64_t)k * t->step_ns);
                 player_note(&player, k);
         }
@@ -487,6 +538,7 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         simple_policies(t, o, bad, delay, result->score);
 out:
         dog_loop_free(loop);
+        free(judge);
         free(bad);
         free(hearing);
         player_end(&player);

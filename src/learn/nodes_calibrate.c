@@ -23,6 +23,7 @@ struct calibrate {
         const struct dog_table *t;
         const float *raw;
         unsigned h, stride;
+        bool is_overload;
 };
 
 /* What a row counts: its step over the horizon, so that an incident counts about once on every node. */
@@ -60,7 +61,9 @@ static size_t calibrate_counts(const struct calibrate *c, double least_s, struct
                 struct calibrate_count *k = &to[count];
                 end = calibrate_end(c, i);
                 unsigned metrics = c->n->node[c->t->block[i]].metrics;
-                *k = (struct calibrate_count){.size = log((double)metrics / DOG_NODE_SHAPE_METRICS)};
+                /* A crossing is one metric's: it does not grow with their number. */
+                *k = (struct calibrate_count){
+                        .size = c->is_overload ? 0 : log((double)metrics / DOG_NODE_SHAPE_METRICS)};
                 for (size_t row = i; row < end; row++) {
                         int8_t label = dog_table_label(c->t, row, c->h);
                         k->known += label >= 0 ? calibrate_weight(c, row) : 0;
@@ -224,7 +227,7 @@ static double calibrate_run(const struct calibrate *c, const struct dog_node_sha
 void nodes_calibrate(const struct dog_nodes *n, const struct dog_table *t, unsigned h, const float *raw,
                      unsigned stride, bool is_overload, struct dog_node_shape *to)
 {
-        struct calibrate c = {n, t, raw, h, stride};
+        struct calibrate c = {n, t, raw, h, stride, is_overload};
         double bold = 0;
         *to = (struct dog_node_shape){0};
         calibrate_rate(&c, to);

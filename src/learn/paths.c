@@ -254,17 +254,23 @@ static int paths_columns(int place[COLUMNS], char **field, int fields, const cha
         return 0;
 }
 
-/* Names become names of files and go onto terminals: no '/', nothing that cannot be printed. */
-static int paths_word(char *to, size_t size, const char *from)
+/* Nothing that cannot be printed: what is read here goes onto terminals. */
+static int paths_text(char *to, size_t size, const char *from)
 {
         size_t length = strlen(from);
-        if (length >= size || strchr(from, '/'))
+        if (length >= size)
                 return -EINVAL;
         for (size_t i = 0; i < length; i++)
-                if ((unsigned char)from[i] < ' ' || from[i] == 127)
+                if ((unsigned char)from[i] < 0x20 || from[i] == 0x7f)
                         return -EINVAL;
         memcpy(to, from, length + 1);
         return 0;
+}
+
+/* Names become names of files, too: no '/'. */
+static int paths_word(char *to, size_t size, const char *from)
+{
+        return strchr(from, '/') ? -EINVAL : paths_text(to, size, from);
 }
 
 /* @return NULL, or what is wrong */
@@ -279,8 +285,10 @@ static const char *paths_header(struct dog_path_trace *t, char **field, int fiel
         if (paths_word(t->name, sizeof(t->name), field[place[COLUMN_TRACE]]) < 0 || !*t->name)
                 return "the name of the trace is empty, too long, or holds a '/' or what cannot be printed";
         if (paths_word(t->family, sizeof(t->family), field[place[COLUMN_FAMILY]]) < 0 ||
-            paths_word(t->date, sizeof(t->date), field[place[COLUMN_DATE]]) < 0)
-                return "family or date is longer than 15 letters, or holds a '/' or what cannot be printed";
+            paths_text(t->date, sizeof(t->date), field[place[COLUMN_DATE]]) < 0)
+                return "family or date is longer than 15 letters, or holds what cannot be printed, or the "
+                       "family "
+                       "a '/'";
         t->step_ms = strtol(field[place[COLUMN_STEP]], &end, 10);
         if (*end || end == field[place[COLUMN_STEP]] || t->step_ms < 1 || t->step_ms > 3600000)
                 return "step_ms is no whole number of 1 to 3600000";
