@@ -171,7 +171,7 @@ static int judge_fold(struct judge *j, const struct dog_nodes *n, unsigned fold,
         int rc = others.node && held.node ? 0 : -ENOMEM;
         /* With few nodes some folds hold none. */
         if (rc == 0 && held.count > 0)
-                rc = dog_nodes_train(&others, j->task, 2, 0, NULL, NULL, &m, &j->e);
+                rc = dog_nodes_train(&others, j->task, 2, 0, &m, &j->e);
         for (unsigned i = 0; rc == 0 && m && i < m->scores; i++)
                 fprintf(stderr, "%s %.4f%s", m->score[i].name, m->score[i].value,
                         i + 1 == m->scores ? "\n" : ", ");

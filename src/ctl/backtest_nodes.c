@@ -2,6 +2,7 @@
  */
 #include "ctl/backtest.h"
 
+#include "ctl/learn_data.h"
 #include "ctl/progress.h"
 #include "daemon/say.h"
 #include "learn/judge_nodes.h"
@@ -41,6 +42,11 @@ struct nodes_run {
 };
 
 /* ---- who runs, and on what ---- */
+
+static const char *source_name(const struct backtest_args *a)
+{
+        return a->data ? a->data : a->store;
+}
 
 static int run_enter(struct nodes_run *r, const char *name)
 {
@@ -97,11 +103,11 @@ static int run_sets(struct nodes_run *r)
                         continue;
                 if (r->sets == SETS)
                         return ctl_fail(EXIT_FAILED, "%s: more than %d data sets; name one with --family",
-                                        r->args->data, SETS);
+                                        source_name(r->args), SETS);
                 r->set[r->sets++] = set;
         }
         if (r->sets == 0)
-                return ctl_fail(EXIT_FAILED, "%s: there is no data set \"%s\"", r->args->data,
+                return ctl_fail(EXIT_FAILED, "%s: there is no data set \"%s\"", source_name(r->args),
                                 r->args->family);
         return EXIT_FINE;
 }
@@ -146,9 +152,9 @@ static int heard_make(struct nodes_run *r)
                 }
                 to->health = nothing_said(to->steps);
                 if (!is_enough || !to->health)
-                        return ctl_fail(EXIT_FAILED, "%s: out of memory", r->args->data);
+                        return ctl_fail(EXIT_FAILED, "%s: out of memory", source_name(r->args));
         }
-        return r->heard ? EXIT_FINE : ctl_fail(EXIT_FAILED, "%s: out of memory", r->args->data);
+        return r->heard ? EXIT_FINE : ctl_fail(EXIT_FAILED, "%s: out of memory", source_name(r->args));
 }
 
 static int run_hear(void *data, const struct dog_nodes_prediction *p)
@@ -336,8 +342,8 @@ static void run_print(const struct nodes_run *r)
         if (o->format == OUT_JSON) {
                 json_t *report =
                         json_pack("{s:s, s:s, s:i, s:I, s:I, s:O}", "kind", is_failure ? "node" : "overload",
-                                  "data", r->args->data, "nodes", (int)r->nodes->count, "dropped_clock",
-                                  (json_int_t)r->nodes->dropped_clock, "dropped_node",
+                                  "data", source_name(r->args), "nodes", (int)r->nodes->count,
+                                  "dropped_clock", (json_int_t)r->nodes->dropped_clock, "dropped_node",
                                   (json_int_t)r->nodes->dropped_node, "scores", r->scores);
                 if (is_failure)
                         json_object_set(report, "health", r->health);
@@ -371,7 +377,7 @@ static void run_print(const struct nodes_run *r)
 int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
 {
         struct nodes_run *r = calloc(1, sizeof(*r));
-        struct dog_err e = {0};
+        struct learn_source source = {.data = a->data, .store = a->store, .since_ns = a->since_ns};
         char header[512];
         if (!r)
                 return ctl_fail(EXIT_FAILED, "out of memory");
@@ -382,15 +388,16 @@ int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)
         r->health = json_array();
         int code = run_enter_all(r);
         r->progress = progress_begin("backtest");
-        if (code == EXIT_FINE)
+        if (code == EXIT_FINE) {
                 progress_wait(&r->progress, "reading what was recorded");
-        if (code == EXIT_FINE && dog_nodes_read(&r->nodes, a->data, &e) < 0)
-                code = ctl_fail(EXIT_FAILED, "%s", e.text);
+                code = learn_nodes_load(&source, &r->nodes);
+        }
         if (code == EXIT_FINE)
                 code = run_sets(r);
         if (code == EXIT_FINE && r->task == DOG_NODES_FAILURE && !r->nodes->has_incidents)
-                code = ctl_fail(EXIT_FAILED, "%s: there is no incidents.csv to judge by; overload needs none",
-                                a->data);
+                code = ctl_fail(EXIT_FAILED,
+                                "%s: nothing says when a node failed, to judge by; overload needs none",
+                                source_name(a));
         if (code == EXIT_FINE && a->plot && mkdir(a->plot, 0777) < 0 && errno != EEXIST)
                 code = ctl_fail(EXIT_FAILED, "cannot make the folder %s for pictures: %s", a->plot,
                                 strerror(errno));

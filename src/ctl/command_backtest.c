@@ -14,7 +14,7 @@ const struct option_row option_backtest[] = {
          "(default)"},
         {"data", "DIR", OPTION_TEXT, offsetof(struct backtest_args, data), "folder of recorded telemetry"},
         {"store", "FILE", OPTION_TEXT, offsetof(struct backtest_args, store),
-         "the daemon's own telemetry instead: its store, or the folder it is in (path)"},
+         "the daemon's own telemetry instead: its store, or the folder it is in"},
         {"since", "TIME", OPTION_TIME, offsetof(struct backtest_args, since_ns),
          "of the store, the last TIME (7d)"},
         {"kind", "KIND", OPTION_TEXT, offsetof(struct backtest_args, kind),
@@ -124,12 +124,11 @@ int command_backtest(struct ctl *ctl, int argc, char **argv)
                 return ctl_fail(EXIT_USAGE, "--kind %s: write path, node or overload", a.kind);
         if (kind == DOG_MODEL_PATH)
                 return backtest_paths(ctl, &a);
-        bool is_plain = !a.store && !a.policy_predictions && a.power >= o.power && a.power <= o.power &&
+        bool is_plain = !a.policy_predictions && a.power >= o.power && a.power <= o.power &&
                         a.hysteresis >= o.hysteresis && a.hysteresis <= o.hysteresis &&
                         a.delay_ns == o.delay_ms * DOG_MS && strcmp(a.steer_by, "1s") == 0;
         if (!is_plain)
-                return ctl_fail(
-                        EXIT_USAGE,
-                        "--store, --policy-predictions and what is about steering are for --kind path");
+                return ctl_fail(EXIT_USAGE,
+                                "--policy-predictions and what is about steering are for --kind path");
         return backtest_nodes(ctl, &a, kind);
 }

@@ -11,7 +11,7 @@ const struct option_row option_train[] = {
         {"kind", "KIND", OPTION_TEXT, offsetof(struct train_args, kind), "path, node or overload (path)"},
         {"data", "DIR", OPTION_TEXT, offsetof(struct train_args, data), "folder of recorded telemetry"},
         {"store", "FILE", OPTION_TEXT, offsetof(struct train_args, store),
-         "the daemon's own telemetry instead: its store, or the folder it is in (path)"},
+         "the daemon's own telemetry instead: its store, or the folder it is in"},
         {"since", "TIME", OPTION_TIME, offsetof(struct train_args, since_ns),
          "of the store, the last TIME (7d)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct train_args, family),
@@ -76,11 +76,12 @@ int command_train(struct ctl *ctl, int argc, char **argv)
         if (a.folds > 8 || !(a.effort > 0 && a.effort <= 10) || a.since_ns <= 0)
                 return ctl_fail(EXIT_USAGE,
                                 "--folds is from 0 to 8, --effort above 0 and at most 10, --since above 0");
-        bool is_plain =
-                !a.store && !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
-        if (kind != DOG_MODEL_PATH && !is_plain)
+        if (a.store && a.family)
                 return ctl_fail(EXIT_USAGE,
-                                "--store, --family, --folds, --effort and --seed are for --kind path");
+                                "--family picks from a folder; a store holds one family, its own");
+        bool is_plain = !a.family && a.folds == 4 && a.seed == 1 && a.effort >= 1 && a.effort <= 1;
+        if (kind != DOG_MODEL_PATH && !is_plain)
+                return ctl_fail(EXIT_USAGE, "--family, --folds, --effort and --seed are for --kind path");
         int code = out_check(a.out);
         if (code != EXIT_FINE)
                 return code;

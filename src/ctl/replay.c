@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "daemon/decision.h"
 #include "kinds/twin/twin.h"
+#include "models/radio_features.h"
 #include "wire/trace.h"
 
 #include <errno.h>
@@ -12,6 +13,8 @@
 
 /* A recording longer than this many slots is refused rather than loaded: 4 days at 5 a second. */
 #define SLOTS_MAX ((size_t)1 << 21)
+/* The configuration's preset: a store does not know what was configured. */
+#define RADIO_STALE_NS (5 * DOG_S)
 
 struct replay_options replay_options_default(void)
 {
@@ -152,8 +155,11 @@ int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms,
 
 void replay_trace_free(struct replay_trace *t)
 {
+        for (unsigned p = 0; p < DOG_MEMBERS_MAX; p++)
+                free(t->radio[p].reading);
         free(t->sample);
         free(t->is_there);
+        free(t->is_held);
         memset(t, 0, sizeof(*t));
 }
 
@@ -380,6 +386,29 @@ static void player_told(void *user, const struct dog_ledger_row *row, bool is_gr
         json_array_append_new(p->result->decisions, d);
 }
 
+/* What each path's radio has told so far. */
+struct hearing {
+        struct dog_radio_past past[DOG_MEMBERS_MAX];
+        size_t next[DOG_MEMBERS_MAX];
+};
+
+/* As path_link does: what the radio has told by the time of a sample is part of what is known with it. */
+static void hearing_take(struct hearing *h, const struct replay_trace *t, struct dog_group *g, unsigned p,
+                         int64_t at_ns)
+{
+        const struct replay_radio *r = &t->radio[p];
+        struct dog_radio_past *past = &h->past[p];
+        float in[DOG_RADIO_INPUTS];
+        if (r->count == 0)
+                return;
+        if (!past->has_any)
+                dog_radio_past_init(past, RADIO_STALE_NS);
+        while (h->next[p] < r->count && r->reading[h->next[p]].at_ns <= at_ns)
+                dog_radio_past_take(past, &r->reading[h->next[p]++]);
+        if (past->has_any)
+                dog_group_radio(g, p, dog_radio_inputs(past, at_ns, in) ? in : NULL, at_ns);
+}
+
 static void player_event(void *user, const struct dog_event *e)
 {
         struct player *p = user;
@@ -410,20 +439,28 @@ static struct judge *judge_new(const struct dog_group *g)
         return j;
 }
 
-/* Hand over what was measured in one slot, and note what broke the promise. */
+/*
+ * Hand over what was measured in one slot, and note what broke the promise. What is held from before is no
+ * sample, and no news of the path being alive.
+ */
 static void slot_play(struct dog_group *g, const struct replay_trace *t, const struct replay_options *o,
-                      struct judge *judge, size_t slot, bool *bad)
+                      struct judge *judge, struct hearing *h, size_t slot, bool *bad)
 {
         for (unsigned p = 0; p < t->paths; p++) {
                 size_t at = slot * t->paths + p;
                 if (!t->is_there[at])
                         continue;
-                if (slot_is_probed(g, o, slot, p))
+                bool is_sample = !t->is_held || !t->is_held[at];
+                if (is_sample && slot_is_probed(g, o, slot, p)) {
+                        hearing_take(h, t, g, p, t->sample[at].at_ns);
                         dog_group_sample(g, p, &t->sample[at]);
+                }
                 struct dog_outlook *by = &g->member[p].outlook;
                 if (judge) {
                         by = &judge->outlook[p];
-                        dog_outlook_observe(by, &judge->insight, &g->promise, &g->policy, &t->sample[at]);
+                        if (is_sample)
+                                dog_outlook_observe(by, &judge->insight, &g->promise, &g->policy,
+                                                    &t->sample[at]);
                 }
                 bad[at] = by->verdict.is_bad;
         }
@@ -440,6 +477,7 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         kind.observe = NULL;
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
+        struct hearing *hearing = calloc(1, sizeof(*hearing));
         struct judge *judge = NULL;
         struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
         struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){
@@ -447,10 +485,11 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
-        if (!loop || !g || !bad || rc < 0) {
+        if (!loop || !g || !bad || !hearing || rc < 0) {
                 dog_group_free(g);
                 dog_loop_free(loop);
                 free(bad);
+                free(hearing);
                 player_end(&player);
                 return dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
         }
@@ -462,8 +501,11 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         /* A slot without a row is a path that was not measured; allow for one that was late. */
         if (g->policy.dead_ns < 2 * t->step_ns)
                 g->policy.dead_ns = 2 * t->step_ns;
-        for (unsigned p = 0; p < t->paths; p++)
+        for (unsigned p = 0; p < t->paths; p++) {
                 memcpy(g->member[p].name, t->path[p], sizeof(t->path[0]));
+                /* As long as what it said last holds, silence is normal. */
+                g->member[p].patience_ns = t->is_held ? REPLAY_HOLD_SLOTS * t->step_ns : 0;
+        }
         rc = dog_loop_add(loop, g, -t->step_ns, e);
         if (rc < 0) {
                 dog_group_free(g);
@@ -484,7 +526,7 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         for (size_t k = 0; k < t->slots; k++) {
                 for (unsigned p = 0; p < t->paths; p++)
                         result->measured_s += t->is_there[k * t->paths + p] ? (double)t->step_ns / 1e9 : 0;
-                slot_play(g, t, o, judge, k, bad);
+                slot_play(g, t, o, judge, hearing, k, bad);
                 dog_loop_step(loop, (int64_t)k * t->step_ns);
                 player_note(&player, k);
         }
@@ -498,6 +540,7 @@ out:
         dog_loop_free(loop);
         free(judge);
         free(bad);
+        free(hearing);
         player_end(&player);
         return rc;
 }

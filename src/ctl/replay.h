@@ -8,6 +8,7 @@
  * it stand four policies that need no forecast, judged on the same instants.
  */
 #include "core/loop.h"
+#include "models/radio.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -25,6 +26,9 @@ struct replay_options {
 
 struct replay_options replay_options_default(void);
 
+/** What was measured holds for so many slots: paths that carry nothing are probed less often. */
+enum { REPLAY_HOLD_SLOTS = 8 };
+
 /** One recording, in slots of its step: sample[slot * paths + path]. */
 struct replay_trace {
         char name[128];
@@ -33,9 +37,14 @@ struct replay_trace {
         int64_t step_ns;
         size_t slots;
         struct dog_sample *sample;
-        bool *is_there;   /**< the path was measured in this slot */
-        double need_kbps; /**< 0: none */
-        bool is_spread;   /**< of servers behind an address: new traffic goes to several at once */
+        bool *is_there; /**< the path was measured in this slot, or a moment before and holds */
+        bool *is_held;  /**< ... a moment before: judged by it, but it is no sample. NULL: none is held */
+        struct replay_radio {
+                struct dog_radio *reading; /**< in the order of time, which is that of the samples */
+                size_t count;
+        } radio[DOG_MEMBERS_MAX]; /**< what the path's modem or dish told */
+        double need_kbps;         /**< 0: none */
+        bool is_spread;           /**< of servers behind an address: new traffic goes to several at once */
 };
 
 /** Read one trace file. The step is the index's (0: the smallest distance of two rows). */
@@ -43,7 +52,8 @@ int replay_trace_load(struct replay_trace *t, const char *file, int64_t step_ms,
                       struct dog_err *e);
 void replay_trace_free(struct replay_trace *t);
 /**
- * The daemon's own telemetry of a time, one trace a tunnel and one of all instances, in slots of 250 ms.
+ * The daemon's own telemetry of a time, one trace a tunnel and one of all instances, in slots of 250 ms, with
+ * what radios told: the loop hears what it heard live, sample by sample, at the pace of each path.
  * @param from_ns, to_ns  wall clock
  * @param room            how many traces fit; *traces is how many there were. Free each.
  */

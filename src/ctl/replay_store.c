@@ -9,8 +9,9 @@
 
 /* The daemon probes at changing paces; a slot holds what was seen within it. */
 #define SLOT_NS    (250 * DOG_MS)
-#define HOLD_SLOTS 8
 #define TUNNEL_MAX 64
+/* Readings of a radio are 50 ms apart; what is nearer is of one. */
+#define READING_NS (20 * DOG_MS)
 /* The trace that all instances share; no tunnel has a space in its name. */
 #define INSTANCES "all instances"
 
@@ -27,8 +28,47 @@ struct column {
         struct replay_trace *trace;
         unsigned path;
         int64_t from_ns;
-        enum dog_signal signal;
+        int signal;  /* enum dog_signal, or RADIO + enum dog_radio_series */
+        size_t near; /* of a radio: the reading that the last point belonged to */
 };
+
+enum { RADIO = DOG_SIGNAL_COUNT };
+
+/* The reading of that time, found or made; they come in the order of time, series by series. */
+static struct dog_radio *radio_at(struct column *c, int64_t at_ns)
+{
+        struct replay_radio *r = &c->trace->radio[c->path];
+        size_t i = c->near < r->count && r->reading[c->near].at_ns <= at_ns + READING_NS ? c->near : 0;
+        while (i < r->count && r->reading[i].at_ns < at_ns - READING_NS)
+                i++;
+        c->near = i;
+        if (i < r->count && r->reading[i].at_ns <= at_ns + READING_NS)
+                return &r->reading[i];
+        if ((r->count & (r->count - 1)) == 0) {
+                struct dog_radio *more = realloc(r->reading, (r->count ? 2 * r->count : 1) * sizeof(*more));
+                if (!more)
+                        return NULL;
+                r->reading = more;
+        }
+        memmove(&r->reading[i + 1], &r->reading[i], (r->count - i) * sizeof(*r->reading));
+        r->count++;
+        r->reading[i] = dog_radio_unknown();
+        r->reading[i].at_ns = at_ns;
+        return &r->reading[i];
+}
+
+static int radio_point(void *context, int64_t t_ns, double value)
+{
+        struct column *c = context;
+        /* No time is not a time: the first nanosecond is nobody's. */
+        if (t_ns <= c->from_ns || isnan(value))
+                return 0;
+        struct dog_radio *r = radio_at(c, t_ns - c->from_ns);
+        if (!r)
+                return -ENOMEM;
+        dog_radio_series_take(r, (enum dog_radio_series)(c->signal - RADIO), value);
+        return 0;
+}
 
 static int column_point(void *context, int64_t t_ns, double value)
 {
@@ -48,8 +88,7 @@ static int column_point(void *context, int64_t t_ns, double value)
 }
 
 /* "path/TUNNEL/PATH/rtt_ms" or "instance/NAME/cpu" taken apart; false for anything else. */
-static bool series_parse(const char *name, char tunnel[TUNNEL_MAX], char path[DOG_NAME_MAX],
-                         enum dog_signal *signal)
+static bool series_parse(const char *name, char tunnel[TUNNEL_MAX], char path[DOG_NAME_MAX], int *signal)
 {
         static const struct {
                 const char *word;
@@ -67,6 +106,11 @@ static bool series_parse(const char *name, char tunnel[TUNNEL_MAX], char path[DO
                 if (strcmp(what, row[i].word) == 0)
                         return true;
         }
+        for (int i = 0; i < DOG_RADIO_SERIES && strncmp(name, "path/", 5) == 0; i++) {
+                *signal = RADIO + i;
+                if (strcmp(what, dog_radio_series_word((enum dog_radio_series)i)) == 0)
+                        return true;
+        }
         return false;
 }
 
@@ -82,7 +126,8 @@ static struct replay_trace *collect_trace(struct collect *c, const char *tunnel)
         t->slots = (size_t)((c->to_ns - c->from_ns) / SLOT_NS) + 1;
         t->sample = calloc(t->slots * DOG_MEMBERS_MAX, sizeof(*t->sample));
         t->is_there = calloc(t->slots * DOG_MEMBERS_MAX, sizeof(*t->is_there));
-        if (!t->sample || !t->is_there) {
+        t->is_held = calloc(t->slots * DOG_MEMBERS_MAX, sizeof(*t->is_held));
+        if (!t->sample || !t->is_there || !t->is_held) {
                 replay_trace_free(t);
                 return NULL;
         }
@@ -97,7 +142,7 @@ static int collect_series(void *context, const char *name)
         struct collect *c = context;
         char tunnel[TUNNEL_MAX];
         char path[DOG_NAME_MAX];
-        enum dog_signal signal;
+        int signal;
         if (!series_parse(name, tunnel, path, &signal))
                 return 0;
         struct replay_trace *t = collect_trace(c, tunnel);
@@ -130,7 +175,9 @@ static int collect_points(void *context, const char *name)
                 column.path++;
         if (!column.trace || column.path == column.trace->paths)
                 return 0;
-        return c->rc = dog_store_range(c->store, name, c->from_ns, c->to_ns, column_point, &column, c->e);
+        c->rc = dog_store_range(c->store, name, c->from_ns, c->to_ns,
+                                column.signal >= RADIO ? radio_point : column_point, &column, c->e);
+        return c->rc == -ENOMEM ? dog_err_set(c->e, -ENOMEM, "%s: out of memory", name) : c->rc;
 }
 
 /*
@@ -147,10 +194,10 @@ static void trace_pack(struct replay_trace *t)
                         size_t at = k * DOG_MEMBERS_MAX + p;
                         if (t->is_there[at]) {
                                 newest[p] = k;
-                        } else if (newest[p] != SIZE_MAX && k - newest[p] <= HOLD_SLOTS) {
+                        } else if (newest[p] != SIZE_MAX && k - newest[p] <= REPLAY_HOLD_SLOTS) {
                                 t->sample[at] = t->sample[(k - 1) * DOG_MEMBERS_MAX + p];
                                 t->sample[at].at_ns = (int64_t)k * SLOT_NS;
-                                t->is_there[at] = true;
+                                t->is_there[at] = t->is_held[at] = true;
                         }
                 }
         }
@@ -158,6 +205,7 @@ static void trace_pack(struct replay_trace *t)
                 for (unsigned p = 0; p < t->paths; p++) {
                         t->sample[k * t->paths + p] = t->sample[k * DOG_MEMBERS_MAX + p];
                         t->is_there[k * t->paths + p] = t->is_there[k * DOG_MEMBERS_MAX + p];
+                        t->is_held[k * t->paths + p] = t->is_held[k * DOG_MEMBERS_MAX + p];
                 }
         }
 }

@@ -2,11 +2,14 @@
 #include "ctl/train.h"
 
 #include "base/clock.h"
+#include "ctl/progress.h"
 #include "daemon/say.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- being stopped ---- */
 
@@ -18,16 +21,98 @@ static void train_stopped(int signal)
         train_stop = 1;
 }
 
-bool train_is_stopped(void)
-{
-        return train_stop != 0;
-}
-
 void train_listen(void)
 {
         struct sigaction act = {.sa_handler = train_stopped, .sa_flags = (int)SA_RESETHAND};
         sigaction(SIGINT, &act, NULL);
         sigaction(SIGTERM, &act, NULL);
+}
+
+/* ---- the state of a training that was stopped ---- */
+
+/* A state may hold every model of every fold. */
+enum { PART_MOST = 1 << 30 };
+#define PART_NS (60 * DOG_S)
+
+struct part {
+        char name[4096];
+        int64_t saved_ns;
+};
+
+static int part_take(const struct part *p, struct dog_gbt_jobs *jobs)
+{
+        struct stat there;
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+        struct dog_err e = {0};
+        if (stat(p->name, &there) < 0)
+                return EXIT_FINE;
+        int rc = dog_file_take(p->name, PART_MOST, &bytes, &size, &e);
+        if (rc == 0)
+                rc = dog_gbt_jobs_resume(jobs, bytes, size, &e);
+        free(bytes);
+        if (rc < 0)
+                return ctl_fail(EXIT_FAILED, "%s: cannot go on from here: %s; delete it to begin anew",
+                                p->name, e.text);
+        struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
+        fprintf(stderr, "sundog: going on from %s, at %u of %u rounds\n", p->name, now.done, now.of);
+        return EXIT_FINE;
+}
+
+static int part_save(struct part *p, const struct dog_gbt_jobs *jobs)
+{
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+        struct dog_err e = {0};
+        int rc = dog_gbt_jobs_save(jobs, &bytes, &size, &e);
+        if (rc == 0)
+                rc = dog_file_replace(p->name, bytes, size, &e);
+        free(bytes);
+        p->saved_ns = dog_clock_mono_ns();
+        return rc < 0 ? ctl_fail(EXIT_FAILED, "%s", e.text) : EXIT_FINE;
+}
+
+/* Until it is done, or somebody wants it to stop. A power cut or kill -9 costs a minute. */
+static int part_work(struct part *part, struct dog_gbt_jobs *jobs, train_note_fn *note, const void *of)
+{
+        struct progress bar = progress_begin("training");
+        struct dog_err e = {0};
+        int rc = 1;
+        int code = EXIT_FINE;
+        part->saved_ns = dog_clock_mono_ns();
+        progress_wait(&bar, "beginning");
+        while (rc > 0 && !train_stop && code == EXIT_FINE) {
+                char words[96] = "";
+                struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
+                if (note)
+                        note(of, words, sizeof(words));
+                rc = dog_gbt_jobs_step(jobs, &e);
+                progress_show(&bar, now.done, now.of, note ? words : NULL);
+                if (rc > 0 && dog_clock_mono_ns() - part->saved_ns > PART_NS)
+                        code = part_save(part, jobs);
+        }
+        progress_end(&bar);
+        if (rc < 0)
+                return ctl_fail(EXIT_FAILED, "%s", e.text);
+        if (rc == 0 || code != EXIT_FINE)
+                return code;
+        struct dog_gbt_jobs_progress now = dog_gbt_jobs_progress(jobs);
+        code = part_save(part, jobs);
+        if (code != EXIT_FINE)
+                return code;
+        return ctl_fail(
+                EXIT_FAILED,
+                "stopped at %u of %u rounds; %s holds what was done: the same command goes on from there, "
+                "delete the file to begin anew",
+                now.done, now.of, part->name);
+}
+
+int train_work(const struct train_args *a, struct dog_gbt_jobs *jobs, train_note_fn *note, const void *of)
+{
+        struct part part;
+        snprintf(part.name, sizeof(part.name), "%s.part", a->out);
+        int code = part_take(&part, jobs);
+        return code == EXIT_FINE ? part_work(&part, jobs, note, of) : code;
 }
 
 /* ---- the file, and what it says of itself ---- */
@@ -48,7 +133,7 @@ static void score_place(const char *name, char row[64], char column[32])
         const char *last = strrchr(name, ' ');
         const char *from = last ? last + 1 : name;
         size_t digits = strspn(from, "0123456789");
-        bool is_horizon = digits && strcmp(from + digits, "s") == 0;
+        bool is_horizon = last && digits && strcmp(from + digits, "s") == 0;
         bool is_pairs = last && last - name > 6 && strncmp(last - 6, " pairs", 6) == 0;
         if (is_horizon || is_pairs) {
                 const char *before = last;
@@ -125,6 +210,7 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
         const struct out *o = &ctl->out;
         struct dog_err e = {0};
         char fingerprint[24];
+        char part[4096];
         if (dog_model_write(model, a->out, &e) < 0)
                 return ctl_fail(EXIT_FAILED, "%s", e.text);
         snprintf(fingerprint, sizeof(fingerprint), "%016llx", (unsigned long long)model->data_fingerprint);
@@ -153,5 +239,8 @@ int train_write(struct ctl *ctl, const struct train_args *a, const struct dog_mo
                                         "second trace) nobody can tell.\n");
         }
         json_decref(scores);
+        /* It is in the model now. */
+        snprintf(part, sizeof(part), "%s.part", a->out);
+        unlink(part);
         return EXIT_FINE;
 }

@@ -11,6 +11,7 @@
 #include "daemon/trees.h"
 #include "daemon/view.h"
 #include "daemon/view_instance.h"
+#include "learn/node_store.h"
 #include "hands/kernel.h"
 #include "hands/netlink.h"
 #include "hands/policy.h"
@@ -35,21 +36,12 @@ enum { EVENTS_KEPT = 256, LINKS_MAX = 32, TOLD_KEPT = 16 };
 
 #define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
-/* One series for each value that a radio tells, and one for handovers. */
-enum {
-#define X(field, word, unit, least, most, help) RADIO_SERIES_##field,
-        DOG_RADIO_VALUES(X)
-#undef X
-                RADIO_SERIES_HANDOVER,
-        RADIO_SERIES
-};
-
 /* Telemetry of one path: handles in the store. */
 struct track {
         struct decider *d;
         int rtt[PATH_PATHS_MAX];
         int loss[PATH_PATHS_MAX];
-        int radio[PATH_PATHS_MAX][RADIO_SERIES]; /* 0: not told yet; else the handle + 1 */
+        int radio[PATH_PATHS_MAX][DOG_RADIO_SERIES]; /* 0: not told yet; else the handle + 1 */
 };
 
 /* Telemetry of one instance. */
@@ -64,6 +56,7 @@ struct track {
 struct machine_track {
         int series[DOG_SIGNAL_COUNT]; /* -1: none */
         int64_t kept_ns;              /* of the newest point that was kept */
+        struct dog_node_log node;
 };
 
 /* A descriptor of a link, or of the front, that is polled. */
@@ -333,8 +326,8 @@ static void service_caution(void *user, const struct dog_group *g, int64_t now_n
 
 /* ---- what radios tell ---- */
 
-static void radio_keep(struct decider *d, size_t tunnel, size_t path, unsigned series, const char *word,
-                       double value)
+static void radio_keep(struct decider *d, size_t tunnel, size_t path, enum dog_radio_series series,
+                       int64_t at_ns, double value)
 {
         int *handle = &d->track[tunnel].radio[path][series];
         if (isnan(value) || !d->store)
@@ -342,13 +335,14 @@ static void radio_keep(struct decider *d, size_t tunnel, size_t path, unsigned s
         if (!*handle) {
                 char name[200];
                 snprintf(name, sizeof(name), "path/%s/%s/%s", d->config->tunnel[tunnel].name,
-                         d->config->tunnel[tunnel].path[path].name, word);
+                         d->config->tunnel[tunnel].path[path].name, dog_radio_series_word(series));
                 *handle = dog_store_series(d->store, name) + 1;
         }
         if (*handle > 0)
-                dog_store_sample(d->store, *handle - 1, dog_clock_wall_ns(), value);
+                dog_store_sample(d->store, *handle - 1, at_ns, value);
 }
 
+/* All of one reading has one time, so that replay can put it together again (ctl/replay_store.c). */
 static void decider_radio(void *user, size_t tunnel, size_t path, const struct dog_radio *r)
 {
         struct decider *d = user;
@@ -358,13 +352,12 @@ static void decider_radio(void *user, size_t tunnel, size_t path, const struct d
         int64_t moved_ns = past ? past->newest.handover_ns : 0;
         path_link_radio(d->link[tunnel], (unsigned)path, r,
                         d->config->tunnel[tunnel].path[path].radio.stale_ns);
-#define X(field, word, unit, least, most, help)                                                              \
-        radio_keep(d, tunnel, path, RADIO_SERIES_##field, word, (double)r->field);
-        DOG_RADIO_VALUES(X)
-#undef X
         past = path_link_radio_past(d->link[tunnel], (unsigned)path);
-        if (past && past->newest.handover_ns > moved_ns)
-                radio_keep(d, tunnel, path, RADIO_SERIES_HANDOVER, "handover", 1);
+        int64_t since_ns = past && past->newest.handover_ns > moved_ns ? past->newest.handover_ns : 0;
+        int64_t at_ns = wall_of(r->at_ns);
+        for (int i = 0; i < DOG_RADIO_SERIES; i++)
+                radio_keep(d, tunnel, path, (enum dog_radio_series)i, at_ns,
+                           dog_radio_series_value(r, (enum dog_radio_series)i, since_ns));
 }
 
 static void decider_radio_news(void *user, size_t tunnel, size_t path, bool is_warning, const char *text)
@@ -409,6 +402,24 @@ static void service_sample(void *user, unsigned machine, const struct dog_sample
         for (int i = 0; i < DOG_SIGNAL_COUNT; i++)
                 if (t->series[i] >= 0 && !isnan(s->value[i]))
                         dog_store_sample(d->store, t->series[i], wall_of(s->at_ns), s->value[i]);
+}
+
+/* A point a minute: what nodes are judged by, and learned from. */
+static void service_vitals(void *user, unsigned machine, int64_t at_ns, const struct dog_vitals *v)
+{
+        struct decider *d = user;
+        const enum dog_vital *keep;
+        unsigned kept = instance_node_vitals(&keep);
+        if (d->store)
+                dog_node_log_take(&d->machine_track[machine].node, d->store,
+                                  d->config->instance[machine].name, v, keep, kept, wall_of(at_ns));
+}
+
+static void service_failed(void *user, unsigned machine, bool is_failed, int64_t at_ns)
+{
+        struct decider *d = user;
+        if (d->store)
+                dog_node_log_failed(d->store, d->config->instance[machine].name, is_failed, wall_of(at_ns));
 }
 
 /* ---- answering ---- */
@@ -1046,13 +1057,15 @@ static int service_begin(struct decider *d, struct dog_err *e)
         machine_track_begin(d);
         dog_config_notes(d->config, note_config, d);
         s.sample = service_sample;
+        s.vitals = service_vitals;
+        s.failed = service_failed;
         s.watch = service_watch;
         s.news = service_news;
         s.hurry = service_hurry;
         s.caution = d->feeds ? service_caution : NULL;
         s.user = d;
         if (d->config->forecast.has_trees)
-                node_trees_open(&d->node_trees, trees_note, d);
+                node_trees_open(&d->node_trees, d->config->store.path, trees_note, d);
         s.trees = &d->node_trees.trees;
         rc = instance_service_open(&d->service, &s, d->hands, d->loop, dog_clock_mono_ns(), e);
         plan_service_fini(&s);

@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 enum { WANTED_MOST = 64 };
-/* Rows to learn from: 300 features of 4 bytes each make 50 MB of these. */
-#define SAMPLES_LEARN 40000L
+/* Rows to learn from: 200 features of 4 bytes each make 50 MB of these. */
+#define SAMPLES_LEARN 60000L
 #define SAMPLES_TEST  400000L
 /* The newest fifth is kept apart: enough pieces of ten minutes to tell, at most a day. */
 #define TEST_SHARE    5
@@ -342,8 +342,17 @@ static int thread_learn(struct trees *t, struct dog_path_traces *learn, struct d
         o.wait = thread_pace;
         o.wait_data = t;
         int rc = dog_path_train_new(&train, learn, &o, e);
-        while (rc == 0 && (rc = dog_path_train_step(train, e)) > 0)
-                rc = 0;
+        while (rc == 0) {
+                if (thread_pace(t) < 0) {
+                        rc = dog_err_set(e, -ECANCELED, "stopped");
+                        break;
+                }
+                int more = dog_gbt_jobs_step(dog_path_train_jobs(train), e);
+                if (more <= 0) {
+                        rc = more;
+                        break;
+                }
+        }
         if (rc == 0)
                 rc = dog_path_train_finish(train, dog_clock_wall_ns(), to, e);
         dog_path_train_free(train);

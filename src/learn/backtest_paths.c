@@ -194,6 +194,7 @@ static int backtest_judge(struct dog_path_judge *judge, const struct dog_path_tr
                 .paths = t->paths,
                 .steps = (size_t)t->length,
                 .step_ms = t->step_ms,
+                .pace = t->pace,
                 .is_seen = j.is_seen,
                 .is_bad = j.is_bad,
                 .p = {said->p[DOG_RISK_H0], said->p[DOG_RISK_H1], said->p[DOG_RISK_H2]},

@@ -41,8 +41,9 @@ void dog_path_judge_steering(struct dog_path_judge *j, double hysteresis, int64_
 }
 
 void dog_path_outcomes(const bool *is_seen, const bool *is_bad, size_t steps, int64_t step_ms,
-                       int64_t horizon_ms, uint8_t *bits)
+                       int64_t horizon_ms, int pace, uint8_t *bits)
 {
+        size_t every = pace > 1 ? (size_t)pace : 1;
         size_t horizon = (size_t)(horizon_ms / step_ms);
         size_t second = step_ms < 1000 ? (size_t)(1000 / step_ms) : 1;
         size_t settle = (size_t)(2000 / step_ms);
@@ -67,7 +68,7 @@ void dog_path_outcomes(const bool *is_seen, const bool *is_bad, size_t steps, in
                 if (bad_ahead > 0)
                         bits[k] |= DOG_LINE_SOON;
                 if (is_seen[k] && horizon > 0 && k + horizon < steps && steps >= 3 * horizon &&
-                    k >= first + settle && 10 * seen_ahead >= 8 * horizon)
+                    k >= first + settle && 10 * seen_ahead * every >= 8 * horizon)
                         bits[k] |= DOG_LINE_JUDGED;
                 if (k + 1 < steps) {
                         seen_ahead -= is_seen[k + 1];
@@ -102,7 +103,8 @@ static int judge_keep(struct dog_path_judge *j, const struct dog_judged_path *r,
                 return -ENOMEM;
         for (size_t k = 0; k < steps; k++)
                 line->p[k] = r->p[h] ? r->p[h][at + k] : (double)NAN;
-        dog_path_outcomes(r->is_seen + at, r->is_bad + at, steps, r->step_ms, j->horizon_ms[h], line->bits);
+        dog_path_outcomes(r->is_seen + at, r->is_bad + at, steps, r->step_ms, j->horizon_ms[h], r->pace,
+                          line->bits);
         return 0;
 }
 
@@ -114,6 +116,43 @@ static size_t record_end(const struct dog_judged_path *r)
                         if (r->is_seen[(size_t)p * r->steps + k - 1])
                                 return k;
         return 0;
+}
+
+/*
+ * Paths with paces of their own hardly ever have a sample in the same step. As for whoever steers by them,
+ * what was measured and said of one holds until its next sample, or until that is overdue.
+ */
+static int judge_held(struct dog_path_judge *j, const struct dog_alternatives *a, int pace, struct dog_err *e)
+{
+        size_t points = (size_t)a->count * a->steps;
+        struct dog_alternatives held = *a;
+        bool *is_seen = malloc(points);
+        bool *is_bad = malloc(points);
+        double *p = malloc(points * sizeof(double));
+        double *p_copy = malloc(points * sizeof(double));
+        int rc = is_seen && is_bad && p && p_copy ? 0 : -ENOMEM;
+        for (size_t i = 0; i < points && rc == 0; i++) {
+                size_t from = i;
+                size_t first = i - i % a->steps;
+                while (!a->is_seen[from] && from > first && i - from <= (size_t)pace)
+                        from--;
+                is_seen[i] = a->is_seen[from] && i - from <= (size_t)pace;
+                is_bad[i] = a->is_bad[from];
+                p[i] = a->p[from];
+                p_copy[i] = a->p_copy[from];
+        }
+        held.is_seen = is_seen;
+        held.is_bad = is_bad;
+        held.p = p;
+        held.p_copy = p_copy;
+        held.joint = NULL;
+        rc = rc < 0 ? dog_err_set(e, rc, "judging %zu steps: out of memory", a->steps)
+                    : dog_tradeoff_add(&j->tradeoff, &held, e);
+        free(is_seen);
+        free(is_bad);
+        free(p);
+        free(p_copy);
+        return rc;
 }
 
 int dog_path_judge_add(struct dog_path_judge *j, const struct dog_judged_path *r, struct dog_err *e)
@@ -142,7 +181,7 @@ int dog_path_judge_add(struct dog_path_judge *j, const struct dog_judged_path *r
                                      .joint = r->joint,
                                      .is_seen = r->is_seen,
                                      .is_bad = r->is_bad};
-        return dog_tradeoff_add(&j->tradeoff, &a, e);
+        return r->pace > 1 ? judge_held(j, &a, r->pace, e) : dog_tradeoff_add(&j->tradeoff, &a, e);
 }
 
 static int judge_said(const struct dog_path_judge *j, int h, uint8_t need, struct dog_said_list *said)

@@ -4,7 +4,8 @@
  *
  * Outcome of what was said at step t for horizon H: was there a bad sample in (t, t+H]. It is judged when
  *   - the path was measured at t, and first at least 2 s before,
- *   - H lies inside the recording and the path was measured at 80 % of its steps or more,
+ *   - H lies inside the recording and the path was measured at 80 % of its steps or more (of a daemon's own
+ *     telemetry, whose paths have paces of their own: at 80 % of the times of the slowest),
  *   - the recording is at least 3 H long.
  * "onset" are those with no bad sample in the second up to t: the rest is known to whoever looks at the path
  * now, so the onsets are what a forecast is for.
@@ -24,6 +25,7 @@ struct dog_judged_path {
         int paths;
         size_t steps;
         int64_t step_ms;
+        int pace; /**< see struct dog_path_trace; 0 and 1: each step */
         const bool *is_seen;
         const bool *is_bad;
         const double *p[DOG_JUDGE_HORIZONS]; /**< NaN where nothing was said; NULL: nothing at that horizon */
@@ -66,4 +68,4 @@ void dog_path_report_free(struct dog_path_report *report);
  * @param bits  `steps` octets, filled
  */
 void dog_path_outcomes(const bool *is_seen, const bool *is_bad, size_t steps, int64_t step_ms,
-                       int64_t horizon_ms, uint8_t *bits);
+                       int64_t horizon_ms, int pace, uint8_t *bits);

@@ -421,7 +421,7 @@ static int float_order(const void *a, const void *b)
 }
 
 /* The 99th percentile of each metric's history. */
-static int nodes_limits(struct dog_node_record *r, struct dog_err *e)
+int nodes_limits(struct dog_node_record *r, struct dog_err *e)
 {
         r->first = 0;
         while (r->first < r->rows && r->t_s[r->first] < r->labelled_from_s)
@@ -479,17 +479,21 @@ int dog_nodes_read(struct dog_nodes **to, const char *folder, struct dog_err *e)
         return 0;
 }
 
+void nodes_record_fini(struct dog_node_record *r)
+{
+        free(r->metric_name);
+        free(r->limit);
+        free(r->t_s);
+        free(r->value);
+        free(r->incident);
+}
+
 void dog_nodes_free(struct dog_nodes *n)
 {
         if (!n)
                 return;
-        for (unsigned i = 0; i < n->count; i++) {
-                free(n->node[i].metric_name);
-                free(n->node[i].limit);
-                free(n->node[i].t_s);
-                free(n->node[i].value);
-                free(n->node[i].incident);
-        }
+        for (unsigned i = 0; i < n->count; i++)
+                nodes_record_fini(&n->node[i]);
         free(n->node);
         free(n);
 }

@@ -18,6 +18,7 @@
  *             has under 100 values there, has no limit
  */
 #include "base/err.h"
+#include "learn/gbt_jobs.h"
 #include "learn/model_file.h"
 #include "learn/table.h"
 #include "models/node.h"
@@ -50,7 +51,7 @@ struct dog_node_record {
 struct dog_nodes {
         unsigned count;
         struct dog_node_record *node;
-        bool has_incidents;     /**< there was an incidents.csv */
+        bool has_incidents;     /**< there was an incidents.csv, or a store knows of a failure */
         uint64_t dropped_clock; /**< rows whose time did not advance */
         uint64_t dropped_node;  /**< rows of nodes that nodes.csv does not name */
 };
@@ -124,10 +125,20 @@ int dog_nodes_csv_header(enum dog_nodes_task task, char *to);
 int dog_nodes_csv_line(const struct dog_nodes_prediction *p, char *to);
 
 /**
- * Train the model of one task on all nodes, with what calibration needs: three models, each without a third
- * of the nodes, say what the others' nodes look like from outside.
- * @param watch  may be NULL; false ends it with -ECANCELED
+ * Train the model of one task on all nodes, with what calibration needs: four models, each without a quarter
+ * of the nodes, say what the others' nodes look like from outside. Begun here, worked on through
+ * dog_nodes_train_jobs until that is done, finished below.
+ * @param n  borrowed until the end
+ * @return 0; -ENODATA when there is nothing to learn from; -EINVAL, -ENOMEM
  */
+struct dog_nodes_train;
+int dog_nodes_train_new(struct dog_nodes_train **to, const struct dog_nodes *n, enum dog_nodes_task task,
+                        unsigned threads, struct dog_err *e);
+void dog_nodes_train_free(struct dog_nodes_train *t);
+/** The work itself, to be stepped, saved and gone on with (learn/gbt_jobs.h). */
+struct dog_gbt_jobs *dog_nodes_train_jobs(struct dog_nodes_train *t);
+int dog_nodes_train_finish(struct dog_nodes_train *t, int64_t made_wall_ns, struct dog_model **to,
+                           struct dog_err *e);
+/** All of it at once. */
 int dog_nodes_train(const struct dog_nodes *n, enum dog_nodes_task task, unsigned threads,
-                    int64_t made_wall_ns, bool (*watch)(void *data, unsigned done, unsigned of), void *data,
-                    struct dog_model **to, struct dog_err *e);
+                    int64_t made_wall_ns, struct dog_model **to, struct dog_err *e);

@@ -2,6 +2,11 @@
 /** What the files of this folder that deal with nodes share: outcomes, calibration. Not for others. */
 #include "learn/nodes.h"
 
+/** Where history ends (`first`), and the 99th percentile of each metric in it. -ENOMEM */
+int nodes_limits(struct dog_node_record *r, struct dog_err *e);
+/** What the record owns. */
+void nodes_record_fini(struct dog_node_record *r);
+
 /** A fresh state with the limits of the record, to be freed. NULL: no memory. */
 struct dog_node *nodes_state(const struct dog_node_record *r, struct dog_err *e);
 

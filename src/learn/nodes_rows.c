@@ -173,7 +173,9 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
         *to = NULL;
         if (!is_overload && !n->has_incidents)
                 return dog_err_set(e, -ENODATA,
-                                   "there is no incidents.csv: failures cannot be learned without it");
+                                   "nothing says when a node failed (a folder has incidents.csv for it, a "
+                                   "store knows instances that fell silent): failures cannot be learned "
+                                   "without that, overload can");
         double all = 0, sets = 0;
         for (unsigned i = 0; i < n->count; i++) {
                 double rows = rows_of_set(n, &n->node[i], is_overload);
@@ -198,10 +200,12 @@ int dog_nodes_table(const struct dog_nodes *n, enum dog_nodes_task task, unsigne
         }
         if (rc == 0 && t->rows == 0)
                 rc = dog_err_set(e, -ENODATA,
-                                 is_overload ? "no metric of these nodes crosses its limit, or has one: "
-                                               "there is nothing to learn"
-                                             : "no step of these nodes can be judged: all lie inside "
-                                               "incidents or at the ends of records");
+                                 is_overload
+                                         ? "no metric of these nodes crosses its limit, or has one: "
+                                           "there is nothing to learn; history comes first, and of a store "
+                                           "that is a quarter of each node's time, 6 h at least"
+                                         : "no step of these nodes can be judged: all lie in their history, "
+                                           "inside incidents or at the ends of records");
         if (rc < 0) {
                 dog_table_free(t);
                 return rc;

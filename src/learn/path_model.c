@@ -16,6 +16,7 @@
  * REGIME".
  */
 enum { SECTION_VERSION = 1, SECTION_ROOM = 8192 };
+#define ODDS_MOST 1000.0F
 
 struct dog_path_trained {
         struct dog_path_model model;
@@ -54,7 +55,8 @@ static bool iso_read(struct dog_bytes *from, struct dog_path_iso *iso)
         for (uint32_t i = 0; i < iso->points; i++) {
                 iso->at[i] = float_read(from);
                 iso->to[i] = float_read(from);
-                if (!isfinite(iso->at[i]) || !isfinite(iso->to[i]))
+                /* Log-odds of a thousand are no words about chances; and sums of these stay numbers. */
+                if (!(fabsf(iso->at[i]) <= ODDS_MOST) || !(fabsf(iso->to[i]) <= ODDS_MOST))
                         return false;
                 if (i > 0 && (!(iso->at[i] > iso->at[i - 1]) || iso->to[i] < iso->to[i - 1]))
                         return false;

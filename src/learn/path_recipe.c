@@ -31,6 +31,11 @@ float dog_path_recipe_copy_weight(int regime)
         return regime == DOG_PATH_RATE ? 0.3F : 1.0F;
 }
 
+float dog_path_recipe_pair_copy_weight(int regime)
+{
+        return regime == DOG_PATH_RATE ? 0.3F : 0;
+}
+
 float dog_path_recipe_lone_weight(int regime)
 {
         return regime == DOG_PATH_RATE ? 0.1F : 0.5F;
@@ -44,5 +49,11 @@ int dog_path_recipe_pair_every(int regime)
 int dog_path_recipe_copies(struct dog_path_traces *t, struct dog_err *e)
 {
         int rc = dog_path_traces_shift(t, 0.4, 1, e);
-        return rc < 0 ? rc : dog_path_traces_shift(t, 2.5, 1, e);
+        if (rc == 0)
+                rc = dog_path_traces_shift(t, 2.5, 1, e);
+        if (rc == 0)
+                rc = dog_path_traces_slow(t, 400, e);
+        if (rc == 0)
+                rc = dog_path_traces_slow(t, 1000, e);
+        return rc;
 }

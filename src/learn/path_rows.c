@@ -43,8 +43,8 @@ typedef int (*rows_step_fn)(struct dog_table *to, const struct rows_play *play, 
 static int rows_steps(const struct dog_path_trace *t, int target)
 {
         static const int64_t horizon_ms[] = {
-                [DOG_RISK_H0] = 1000, [DOG_RISK_H1] = 5000, [DOG_RISK_H2] = 30000, [DOG_RISK_NEXT] = 0};
-        int64_t steps = target == DOG_RISK_NEXT ? 1 : horizon_ms[target] / t->step_ms;
+                [DOG_RISK_H0] = 1000, [DOG_RISK_H1] = 5000, [DOG_RISK_H2] = 30000};
+        int64_t steps = horizon_ms[target] / t->step_ms;
         return steps < DOG_PATH_TRACE_STEPS ? (int)steps : DOG_PATH_TRACE_STEPS;
 }
 
@@ -80,7 +80,9 @@ static int rows_own(struct dog_table *to, const struct rows_play *play, int step
                 if (!play->is_ready[p])
                         continue;
                 for (int g = 0; g < DOG_RISK_TARGETS; g++)
-                        label[g] = (int8_t)dog_path_trace_outcome(t, p, step, rows_steps(t, g));
+                        label[g] = (int8_t)(g == DOG_RISK_NEXT
+                                                    ? dog_path_trace_next(t, p, step)
+                                                    : dog_path_trace_outcome(t, p, step, rows_steps(t, g)));
                 rc = dog_table_add(to,
                                    &(struct dog_table_row){.x = play->feature[p],
                                                            .label = label,
@@ -99,12 +101,12 @@ static int rows_pairs(struct dog_table *to, const struct rows_play *play, int st
         if (step % play->options->pair_every)
                 return 0;
         for (int a = 0; a < t->paths; a++) {
-                int is_bad = play->is_ready[a] ? dog_path_trace_outcome(t, a, step, 1) : -1;
+                int is_bad = play->is_ready[a] ? dog_path_trace_next(t, a, step) : -1;
                 for (int b = 0; b < t->paths && rc == 0 && is_bad >= 0; b++) {
                         float x[DOG_PATH_JOINT_FEATURES];
                         if (a == b || !play->is_ready[b])
                                 continue;
-                        int is_other = dog_path_trace_outcome(t, b, step, 1);
+                        int is_other = dog_path_trace_next(t, b, step);
                         int8_t label = is_other < 0 ? DOG_LABEL_UNKNOWN : (int8_t)(is_bad && !is_other);
                         dog_path_joint_features(play->feature[a], play->feature[b], x);
                         rc = dog_table_add(to,
@@ -149,6 +151,8 @@ static int rows_all(struct dog_table *to, const struct dog_path_traces *t,
                 play->weight = one->origin == i ? 1 : o->copy_weight;
                 if (one->paths == 1)
                         play->weight *= o->lone_weight;
+                if (!(play->weight > 0))
+                        continue;
                 if (o->family && strcmp(o->family, one->family) != 0)
                         play->weight *= o->other_weight;
                 if (o->wait && o->wait(o->wait_data) != 0) {

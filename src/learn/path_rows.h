@@ -16,7 +16,7 @@
 
 struct dog_path_rows_options {
         int regime;         /**< enum dog_path_regime: only traces that measure so; -1: all */
-        float copy_weight;  /**< of rows of thinned or shifted copies; recorded ones weigh 1 */
+        float copy_weight;  /**< of rows of thinned or shifted copies; recorded ones weigh 1. 0: no rows */
         const char *family; /**< NULL, or the family whose rows weigh 1 and all others `other_weight` */
         float other_weight;
         float lone_weight; /**< of rows of a trace with one path: nobody stands beside it to be compared with

@@ -1,7 +1,6 @@
 #include "learn/path_store.h"
 
 #include "base/clock.h"
-#include "models/quantile.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,256 +9,272 @@
 #include <string.h>
 #include <time.h>
 
-enum { STEP_MS = 1000, WINDOW = 600, SPAN_MOST_S = 31 * 86400, NAMES_MOST = 4096 };
-#define STEP_NS (STEP_MS * DOG_MS)
-/* A trace in which nobody was measured half of the time teaches little but how to guess. */
-#define SEEN_LEAST (WINDOW / 2)
+enum { STEP_MS = 250, PACE = 4, SPAN_MOST_S = 31 * 86400, NAMES_MOST = 4096, TUNNELS_MOST = 64 };
+#define STEP_NS   (STEP_MS * DOG_MS)
+#define WINDOW_NS (600 * DOG_S)
+#define WINDOW    ((int)(WINDOW_NS / STEP_NS))
+/* Two minutes at a sample a second. */
+#define SEEN_LEAST 120
+/* From here on a fold is a day; of less, an hour. */
+#define DAYS_NS (4 * 86400 * DOG_S)
 
-struct names {
-        char (*name)[208];
+/* ---- which series there are ---- */
+
+struct series {
+        char name[208], tunnel[64], path[32];
+        bool is_rtt;
+};
+
+struct series_list {
+        struct series *list;
         size_t count;
 };
 
-static int names_add(void *context, const char *name)
+/* "path/TUNNEL/PATH/rtt_ms" and ".../loss"; others are not ours. */
+static int series_add(void *context, const char *name)
 {
-        struct names *n = context;
-        if (n->count == NAMES_MOST || strncmp(name, "path/", 5) != 0)
+        struct series_list *l = context;
+        struct series s;
+        char what[16];
+        if (l->count == NAMES_MOST || sscanf(name, "path/%63[^/]/%31[^/]/%15s", s.tunnel, s.path, what) != 3)
                 return 0;
-        void *more = realloc(n->name, (n->count + 1) * sizeof(*n->name));
+        s.is_rtt = strcmp(what, "rtt_ms") == 0;
+        if (!s.is_rtt && strcmp(what, "loss") != 0)
+                return 0;
+        struct series *more = realloc(l->list, (l->count + 1) * sizeof(*more));
         if (!more)
                 return -ENOMEM;
-        n->name = more;
-        snprintf(n->name[n->count++], sizeof(*n->name), "%s", name);
+        l->list = more;
+        snprintf(s.name, sizeof(s.name), "%s", name);
+        l->list[l->count++] = s;
         return 0;
 }
 
-/* The paths of one tunnel, second by second. */
-struct tunnel {
-        char path[DOG_PATH_TRACE_PATHS][32];
-        int paths;
-        size_t steps;
-        float *rtt, *loss; /* [path * steps + step] */
-};
+/* ---- one window ---- */
 
 struct column {
-        float *value;
-        size_t steps;
+        struct dog_path_point *point;
         int64_t from_ns;
+        int steps;
+        bool is_rtt;
 };
 
 static int column_point(void *context, int64_t t_ns, double value)
 {
         const struct column *c = context;
-        size_t step = (size_t)((t_ns - c->from_ns) / STEP_NS);
+        int64_t step = (t_ns - c->from_ns) / STEP_NS;
         if (t_ns < c->from_ns || step >= c->steps || isnan(value))
                 return 0;
-        float *kept = &c->value[step];
+        struct dog_path_point *q = &c->point[step];
+        float *kept = c->is_rtt ? &q->rtt_ms : &q->loss;
         if (isnan(*kept) || (float)value > *kept)
                 *kept = (float)value;
+        q->is_seen = true;
         return 0;
 }
 
-static void tunnel_free(struct tunnel *t)
+static int window_path(struct dog_path_trace *t, const char *path)
 {
-        free(t->rtt);
-        free(t->loss);
+        int p = 0;
+        while (p < t->paths && strcmp(t->path[p], path) != 0)
+                p++;
+        if (p == DOG_PATH_TRACE_PATHS)
+                return -1;
+        if (p == t->paths)
+                snprintf(t->path[t->paths++], sizeof(t->path[0]), "%s", path);
+        return p;
 }
 
-/* "path/TUNNEL/PATH/rtt_ms" or ".../loss"; the number of the path, or -1. */
-static int tunnel_series(struct tunnel *t, const char *tunnel, const char *name, bool *is_rtt)
+/* Every path of a tunnel has its place, whether or not it was measured in this window. */
+static int window_open(struct dog_path_trace *t, const struct series_list *series, const char *tunnel,
+                       int64_t from_ns, int64_t to_ns)
 {
-        size_t length = strlen(tunnel);
-        if (strncmp(name + 5, tunnel, length) != 0 || name[5 + length] != '/')
-                return -1;
-        const char *path = name + 5 + length + 1;
-        const char *slash = strchr(path, '/');
-        if (!slash || slash - path >= (int)sizeof(t->path[0]) || slash == path)
-                return -1;
-        *is_rtt = strcmp(slash, "/rtt_ms") == 0;
-        if (!*is_rtt && strcmp(slash, "/loss") != 0)
-                return -1;
-        for (int p = 0; p < t->paths; p++)
-                if (strlen(t->path[p]) == (size_t)(slash - path) &&
-                    strncmp(t->path[p], path, (size_t)(slash - path)) == 0)
-                        return p;
-        if (t->paths == DOG_PATH_TRACE_PATHS)
-                return -1;
-        memcpy(t->path[t->paths], path, (size_t)(slash - path));
-        return t->paths++;
+        *t = dog_path_trace_plain();
+        t->step_ms = STEP_MS;
+        t->pace = PACE;
+        t->length = (int)((to_ns - from_ns + STEP_NS - 1) / STEP_NS);
+        for (size_t i = 0; i < series->count; i++)
+                if (strcmp(series->list[i].tunnel, tunnel) == 0)
+                        window_path(t, series->list[i].path);
+        size_t points = (size_t)t->paths * (size_t)t->length;
+        t->point = malloc((points + 1) * sizeof(*t->point));
+        if (!t->point)
+                return -ENOMEM;
+        for (size_t i = 0; i < points; i++)
+                t->point[i] =
+                        (struct dog_path_point){.margin = NAN, .rtt_ms = NAN, .loss = NAN, .rate_kbps = NAN};
+        return 0;
 }
 
-static int tunnel_read(struct tunnel *t, struct dog_store *store, const struct names *names,
+static int window_read(struct dog_path_trace *t, struct dog_store *store, const struct series_list *series,
                        const char *tunnel, int64_t from_ns, int64_t to_ns, struct dog_err *e)
 {
-        bool is_rtt;
-        memset(t, 0, sizeof(*t));
-        t->steps = (size_t)((to_ns - from_ns) / STEP_NS);
-        for (size_t i = 0; i < names->count; i++)
-                tunnel_series(t, tunnel, names->name[i], &is_rtt);
-        size_t cells = t->steps * (size_t)t->paths;
-        if (cells == 0)
-                return 0;
-        t->rtt = malloc(cells * sizeof(*t->rtt));
-        t->loss = malloc(cells * sizeof(*t->loss));
-        if (!t->rtt || !t->loss) {
-                tunnel_free(t);
-                return dog_err_set(e, -ENOMEM, "tunnel %s: out of memory for %zu seconds of telemetry",
-                                   tunnel, t->steps);
-        }
-        for (size_t i = 0; i < cells; i++)
-                t->rtt[i] = t->loss[i] = NAN;
         int rc = 0;
-        for (size_t i = 0; i < names->count && rc == 0; i++) {
-                int p = tunnel_series(t, tunnel, names->name[i], &is_rtt);
+        for (size_t i = 0; i < series->count && rc >= 0; i++) {
+                const struct series *s = &series->list[i];
+                int p = strcmp(s->tunnel, tunnel) == 0 ? window_path(t, s->path) : -1;
                 if (p < 0)
                         continue;
-                struct column c = {.value = (is_rtt ? t->rtt : t->loss) + (size_t)p * t->steps,
-                                   .steps = t->steps,
-                                   .from_ns = from_ns};
-                rc = dog_store_range(store, names->name[i], from_ns, to_ns, column_point, &c, e);
+                struct column c = {.point = t->point + (int64_t)p * t->length,
+                                   .from_ns = from_ns,
+                                   .steps = t->length,
+                                   .is_rtt = s->is_rtt};
+                rc = dog_store_range(store, s->name, from_ns, to_ns - 1, column_point, &c, e);
         }
-        if (rc < 0)
-                tunnel_free(t);
         return rc < 0 ? rc : 0;
 }
 
-/* ---- traces ---- */
-
-static int traces_add(struct dog_path_traces *to, const struct dog_path_trace *t)
+static bool window_is_worth(const struct dog_path_trace *t)
 {
-        if (to->count == to->room) {
-                int room = to->room ? 2 * to->room : 64;
-                struct dog_path_trace *more = realloc(to->list, (size_t)room * sizeof(*more));
-                if (!more)
-                        return -ENOMEM;
-                to->list = more;
-                to->room = room;
-        }
-        to->list[to->count++] = *t;
-        return 0;
-}
-
-/* Is this window worth a trace? The samples in it. */
-static long window_samples(const struct tunnel *t, size_t first)
-{
-        long samples = 0;
         long most = 0;
         for (int p = 0; p < t->paths; p++) {
                 long own = 0;
-                for (size_t k = first; k < first + WINDOW; k++) {
-                        size_t at = (size_t)p * t->steps + k;
-                        own += !isnan(t->rtt[at]) || !isnan(t->loss[at]);
-                }
-                samples += own;
+                for (int k = 0; k < t->length; k++)
+                        own += t->point[(int64_t)p * t->length + k].is_seen;
                 most = own > most ? own : most;
         }
-        return most >= SEEN_LEAST ? samples : 0;
+        return most >= SEEN_LEAST;
 }
 
-static void window_point(struct dog_path_point *to, const struct tunnel *t, size_t at, int64_t t_ns,
-                         const struct dog_promise *promise, struct dog_window *median)
+static void window_name(struct dog_path_trace *t, const char *tunnel, int64_t from_ns, bool is_by_day)
 {
-        struct dog_sample s = dog_sample_at(t_ns);
-        *to = (struct dog_path_point){
-                .margin = NAN, .rtt_ms = t->rtt[at], .loss = t->loss[at], .rate_kbps = NAN};
-        if (isnan(t->rtt[at]) && isnan(t->loss[at]))
-                return;
-        s.value[DOG_SIGNAL_RTT] = (double)t->rtt[at];
-        s.value[DOG_SIGNAL_LOSS] = (double)t->loss[at];
-        struct dog_verdict v =
-                dog_promise_judge(promise, &s, dog_window_median(median, t_ns, 5), (double)NAN);
-        dog_window_learn(median, (double)t->rtt[at], t_ns);
-        to->is_seen = true;
-        to->is_bad = to->is_bad_seen = v.is_bad;
-        to->margin = (float)v.margin;
+        time_t at = (time_t)(from_ns / DOG_S);
+        char when[24];
+        struct tm utc;
+        gmtime_r(&at, &utc);
+        strftime(when, sizeof(when), "%Y%m%d-%H%M", &utc);
+        snprintf(t->name, sizeof(t->name), "%.32s-%s", tunnel, when);
+        snprintf(t->family, sizeof(t->family), "%s", DOG_PATH_STORE_FAMILY);
+        strftime(t->date, sizeof(t->date), is_by_day ? "%Y-%m-%d" : "%Y-%m-%dT%H", &utc);
 }
 
-static int window_trace(struct dog_path_traces *to, const struct tunnel *t, size_t first,
-                        const struct dog_path_wanted *w, int64_t from_ns)
-{
-        struct dog_path_trace trace = {
-                .step_ms = STEP_MS, .rtt_scale = 1, .paths = t->paths, .length = WINDOW, .origin = to->count};
-        time_t at = (time_t)((from_ns + (int64_t)first * STEP_NS) / DOG_S);
-        struct tm hour;
-        gmtime_r(&at, &hour);
-        snprintf(trace.name, sizeof(trace.name), "%.31s %lld", w->tunnel, (long long)at);
-        snprintf(trace.family, sizeof(trace.family), "%s", DOG_PATH_STORE_FAMILY);
-        strftime(trace.date, sizeof(trace.date), "%Y-%m-%dT%H", &hour);
-        memcpy(trace.path, t->path, sizeof(trace.path));
-        trace.point = calloc((size_t)t->paths * WINDOW, sizeof(*trace.point));
-        if (!trace.point)
-                return -ENOMEM;
-        for (int p = 0; p < t->paths; p++) {
-                struct dog_window median;
-                dog_window_init(&median, 60 * DOG_S);
-                /* The minute before belongs to the limit of the first seconds. */
-                for (size_t k = first >= 60 ? first - 60 : 0; k < first; k++)
-                        if (!isnan(t->rtt[(size_t)p * t->steps + k]))
-                                dog_window_learn(&median, (double)t->rtt[(size_t)p * t->steps + k],
-                                                 (int64_t)k * STEP_NS);
-                for (size_t k = 0; k < WINDOW; k++) {
-                        struct dog_path_point *q = &trace.point[(size_t)p * WINDOW + k];
-                        window_point(q, t, (size_t)p * t->steps + first + k, (int64_t)(first + k) * STEP_NS,
-                                     &w->promise, &median);
-                        to->points += q->is_seen;
-                }
-        }
-        if (traces_add(to, &trace) < 0) {
-                free(trace.point);
-                return -ENOMEM;
-        }
-        return 0;
-}
+/* ---- all windows of one promise ---- */
 
-/* The newest window first, then every stride-th before it; first pass counts, second makes. */
-static int tunnel_traces(struct dog_path_traces *to, const struct tunnel *t, const struct dog_path_wanted *w,
-                         int64_t from_ns, long samples_most)
+struct cut {
+        struct dog_path_traces *to;
+        struct dog_store *store;
+        const struct series_list *series;
+        int64_t from_ns, to_ns;
+        bool is_by_day;
+};
+
+/* Those whose number is no multiple of the stride go; the others keep their order. */
+static void cut_thin(struct dog_path_traces *to, int first, int64_t *number, int64_t stride)
 {
-        long samples = 0;
-        size_t windows = t->steps / WINDOW;
-        size_t skipped = t->steps % WINDOW;
-        for (size_t i = 0; i < windows; i++)
-                samples += window_samples(t, skipped + i * WINDOW);
-        size_t stride = samples > samples_most ? (size_t)((samples + samples_most - 1) / samples_most) : 1;
-        for (size_t i = 0; i < windows; i++) {
-                size_t first = skipped + i * WINDOW;
-                if ((windows - 1 - i) % stride != 0 || window_samples(t, first) == 0)
+        int kept = first;
+        for (int i = first; i < to->count; i++) {
+                struct dog_path_trace *t = &to->list[i];
+                if (number[i - first] % stride == 0) {
+                        number[kept - first] = number[i - first];
+                        to->list[kept] = *t;
+                        to->list[kept].origin = kept;
+                        kept++;
                         continue;
-                if (window_trace(to, t, first, w, from_ns) < 0)
-                        return -ENOMEM;
+                }
+                for (int64_t k = 0; k < (int64_t)t->paths * t->length; k++)
+                        to->points -= t->point[k].is_seen;
+                free(t->point);
         }
-        return 0;
+        to->count = kept;
+}
+
+static int cut_window(struct cut *c, const struct dog_path_wanted *w, int64_t from_ns, int64_t to_ns,
+                      struct dog_err *e)
+{
+        struct dog_path_trace t;
+        int rc = window_open(&t, c->series, w->tunnel, from_ns, to_ns);
+        if (rc < 0)
+                return dog_err_set(e, rc, "tunnel %s: out of memory for ten minutes of telemetry", w->tunnel);
+        rc = window_read(&t, c->store, c->series, w->tunnel, from_ns, to_ns, e);
+        if (rc < 0 || !window_is_worth(&t)) {
+                free(t.point);
+                return rc;
+        }
+        window_name(&t, w->tunnel, from_ns, c->is_by_day);
+        t.rtt_ms = w->promise.rtt_ms;
+        t.rtt_factor = w->promise.rtt_factor;
+        t.loss_ratio = w->promise.loss_ratio;
+        return dog_path_traces_add(c->to, &t, e);
+}
+
+/* Windows are numbered by the clock; when there are too many, each second of them goes, and so on. */
+static int cut_tunnel(struct cut *c, const struct dog_path_wanted *w, long samples_most, struct dog_err *e)
+{
+        int64_t number[SPAN_MOST_S / 600 + 2];
+        int64_t stride = 1;
+        int first = c->to->count;
+        long before = c->to->points;
+        int rc = 0;
+        for (int64_t n = c->from_ns / WINDOW_NS; n * WINDOW_NS < c->to_ns && rc == 0; n++) {
+                int64_t from_ns = n * WINDOW_NS > c->from_ns ? n * WINDOW_NS : c->from_ns;
+                int64_t to_ns = (n + 1) * WINDOW_NS < c->to_ns ? (n + 1) * WINDOW_NS : c->to_ns;
+                int have = c->to->count;
+                if (n % stride != 0)
+                        continue;
+                rc = cut_window(c, w, from_ns, to_ns, e);
+                if (c->to->count > have)
+                        number[have - first] = n;
+                while (c->to->points - before > samples_most && c->to->count > first + 1)
+                        cut_thin(c->to, first, number, stride *= 2);
+        }
+        return rc;
+}
+
+/* Each tunnel once, by the limits of recordings. */
+static size_t wanted_all(const struct series_list *series, struct dog_path_wanted *to)
+{
+        struct dog_path_trace plain = dog_path_trace_plain();
+        size_t count = 0;
+        for (size_t i = 0; i < series->count; i++) {
+                bool is_known = count == TUNNELS_MOST;
+                for (size_t k = 0; k < count && !is_known; k++)
+                        is_known = strcmp(to[k].tunnel, series->list[i].tunnel) == 0;
+                if (is_known)
+                        continue;
+                to[count] = (struct dog_path_wanted){series->list[i].tunnel, dog_promise_default()};
+                to[count].promise.rtt_ms = plain.rtt_ms;
+                to[count].promise.rtt_factor = plain.rtt_factor;
+                to[count++].promise.loss_ratio = plain.loss_ratio;
+        }
+        return count;
 }
 
 int dog_path_store_traces(struct dog_path_traces *to, struct dog_store *store,
                           const struct dog_path_wanted *wanted, size_t count, int64_t from_ns, int64_t to_ns,
                           long samples_most, struct dog_err *e)
 {
-        struct names names = {0};
+        struct series_list series = {0};
+        struct dog_path_wanted every[TUNNELS_MOST];
         memset(to, 0, sizeof(*to));
         if (to_ns <= from_ns || to_ns - from_ns > SPAN_MOST_S * DOG_S)
                 return dog_err_set(e, -EINVAL, "telemetry of %.0f s was asked for; it can be 1 s to 31 days",
                                    (double)(to_ns - from_ns) / 1e9);
-        int rc = dog_store_series_each(store, names_add, &names, e);
-        for (size_t i = 0; i < count && rc == 0; i++) {
-                struct tunnel t;
-                rc = tunnel_read(&t, store, &names, wanted[i].tunnel, from_ns, to_ns, e);
-                if (rc < 0)
-                        break;
-                if (tunnel_traces(to, &t, &wanted[i], from_ns, samples_most / (long)count + 1) < 0)
-                        rc = dog_err_set(e, -ENOMEM, "out of memory for the telemetry of tunnel %s",
-                                         wanted[i].tunnel);
-                tunnel_free(&t);
+        int rc = dog_store_series_each(store, series_add, &series, e);
+        if (rc == 0 && !wanted) {
+                count = wanted_all(&series, every);
+                wanted = every;
         }
-        free(names.name);
+        int64_t oldest_ns = rc == 0 ? dog_path_store_oldest(store, from_ns, to_ns) : INT64_MAX;
+        struct cut c = {.to = to,
+                        .store = store,
+                        .series = &series,
+                        .from_ns = oldest_ns,
+                        .to_ns = to_ns,
+                        .is_by_day = oldest_ns != INT64_MAX && to_ns - oldest_ns >= DAYS_NS};
+        for (size_t i = 0; i < count && rc == 0 && oldest_ns != INT64_MAX; i++)
+                rc = cut_tunnel(&c, &wanted[i], samples_most / (long)count + 1, e);
+        free(series.list);
         if (rc == 0 && to->count == 0)
                 rc = dog_err_set(e, -ENODATA,
-                                 "there are no ten minutes in which a path was measured every other second; "
-                                 "probes are that frequent only while traffic flows");
+                                 "there are no ten minutes in which a path was measured for two, once a "
+                                 "second: probes are that frequent only while traffic flows; wait, or name "
+                                 "an earlier time");
         if (rc < 0)
                 dog_path_traces_free(to);
         return rc;
 }
+
+/* ---- how far it goes back ---- */
 
 static int oldest_point(void *context, int64_t t_ns, double value)
 {
@@ -271,12 +286,13 @@ static int oldest_point(void *context, int64_t t_ns, double value)
 
 int64_t dog_path_store_oldest(struct dog_store *store, int64_t from_ns, int64_t to_ns)
 {
-        struct names names = {0};
+        struct series_list series = {0};
         struct dog_err e = {0};
         int64_t oldest = INT64_MAX;
-        if (dog_store_series_each(store, names_add, &names, &e) == 0)
-                for (size_t i = 0; i < names.count; i++)
-                        dog_store_range(store, names.name[i], from_ns, to_ns, oldest_point, &oldest, &e);
-        free(names.name);
+        if (dog_store_series_each(store, series_add, &series, &e) == 0)
+                for (size_t i = 0; i < series.count; i++)
+                        dog_store_range(store, series.list[i].name, from_ns, to_ns, oldest_point, &oldest,
+                                        &e);
+        free(series.list);
         return oldest;
 }

@@ -1,11 +1,19 @@
 #pragma once
 /**
- * The daemon's own telemetry as recorded traces, to learn from and to judge by.
+ * A daemon's own telemetry as recorded traces, to learn from and to judge by: for its training in the
+ * background, for `sundog train --store` and for `sundog backtest --store` alike.
  *
- * Each tunnel is cut into traces of ten minutes, in steps of a second (of several probes in one the worst
- * counts), and judged by a promise that was given on it; a tunnel with two promises gives two sets of traces.
- * Of much telemetry whole traces are left out, evenly in time, so that memory and time are bounded. A trace's
- * date is its hour, so that folds are whole hours.
+ * Each tunnel is cut at every ten minutes of the clock, so that the same telemetry is cut alike tomorrow, in
+ * steps of a quarter of a second, the pace at which a path that carries traffic is probed; of several probes
+ * in one step the worst counts. The other paths are probed a quarter as often and stay at their own pace,
+ * because it is at that pace that a model is asked about them. Ten minutes in which no path was measured for
+ * two, once a second, teach little and are left out: probes are that frequent only while traffic flows.
+ *
+ * Each trace is judged by a promise; a tunnel with two promises gives two sets of traces. A trace's date is
+ * its day, or its hour when there are less than four days of telemetry: so folds are whole days, or hours. Of
+ * much telemetry whole traces are left out, evenly in time, so that memory and time are bounded.
+ *
+ * Round trips and losses are all there is: probes measure no rate, so these traces never are of rates.
  */
 #include "core/promise.h"
 #include "learn/paths.h"
@@ -13,13 +21,14 @@
 
 #define DOG_PATH_STORE_FAMILY "own"
 
-/** One promise on one tunnel. */
+/** One promise on one tunnel: its limits of round trips and losses. */
 struct dog_path_wanted {
         const char *tunnel;
         struct dog_promise promise;
 };
 
 /**
+ * @param wanted          NULL: every tunnel in the store, by the limits of recordings (learn/paths.h)
  * @param from_ns, to_ns  wall clock; at most 31 days
  * @param samples_most    leave traces out until at most so many samples remain
  * @param to              free with dog_path_traces_free(); nothing to free after a failure

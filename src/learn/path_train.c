@@ -1,8 +1,6 @@
 #include "learn/path_train.h"
 
 #include "base/array.h"
-#include "base/bytes.h"
-#include "learn/gbt_train.h"
 #include "learn/path_recipe.h"
 #include "learn/path_rows.h"
 #include "learn/path_train_inside.h"
@@ -14,15 +12,13 @@
 #include <string.h>
 
 enum { FOLDS_MAX = 8, DATES_MAX = 512, PAIRS = DOG_PATH_RECIPE_PAIRS, WHATS };
+enum { JOBS_MAX = DOG_PATH_REGIMES * WHATS * (FOLDS_MAX + 1) };
 enum { ROWS_LEAST = 200, BAD_LEAST = 10 };
 enum { HEARD_PIECE = 4096 /**< rows that trees are asked about in some hundredths of a second */ };
 
-/* One ensemble to be grown. */
+/* What each of the trainings is about. */
 struct job {
         int regime, what, fold; /* fold == folds: on everything */
-        unsigned rounds;
-        struct dog_gbt *model; /* NULL: not there yet, or nothing to learn */
-        bool is_done;
 };
 
 struct dog_path_train {
@@ -32,12 +28,10 @@ struct dog_path_train {
         int *fold_of; /* of each trace */
         int folds;
         struct dog_table *table[DOG_PATH_REGIMES][2]; /* paths, pairs */
-        struct job job[DOG_PATH_REGIMES * WHATS * (FOLDS_MAX + 1)];
-        int jobs, now;
-        struct dog_gbt_bins *bins;
-        const struct dog_table *bins_table;
-        int bins_fold;
-        struct dog_gbt_trainer *trainer;
+        struct job job[JOBS_MAX];
+        int count;
+        uint8_t *use; /* [fold * blocks + block]: which traces a fold leaves out */
+        struct dog_gbt_jobs *jobs;
         uint64_t key; /* of data and options: what a saved state belongs to */
 };
 
@@ -50,13 +44,11 @@ void dog_path_train_free(struct dog_path_train *t)
 {
         if (!t)
                 return;
-        dog_gbt_trainer_free(t->trainer);
-        dog_gbt_bins_free(t->bins);
-        for (int i = 0; i < t->jobs; i++)
-                dog_gbt_free(t->job[i].model);
+        dog_gbt_jobs_free(t->jobs);
         for (int r = 0; r < DOG_PATH_REGIMES; r++)
                 for (int k = 0; k < 2; k++)
                         dog_table_free(t->table[r][k]);
+        free(t->use);
         free(t->fold_of);
         free(t);
 }
@@ -129,6 +121,7 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
                 o.wait = t->o.wait;
                 o.wait_data = t->o.wait_data;
                 int rc = dog_path_rows_make(&t->table[r][0], t->traces, &o, e);
+                o.copy_weight = dog_path_recipe_pair_copy_weight(r);
                 if (rc == 0)
                         rc = dog_path_joint_make(&t->table[r][1], t->traces, &o, e);
                 /* No trace of this regime, or none with two paths: nothing to learn there. */
@@ -152,25 +145,49 @@ static int train_rows(struct dog_path_train *t, struct dog_err *e)
         return 0;
 }
 
-static void train_jobs(struct dog_path_train *t)
-{
-        for (int r = 0; r < DOG_PATH_REGIMES; r++)
-                for (int kind = 0; kind < 2; kind++)
-                        for (int f = 0; f <= t->folds && t->table[r][kind]; f++)
-                                for (int w = kind ? PAIRS : 0; w < (kind ? WHATS : PAIRS); w++) {
-                                        double rounds = dog_path_recipe_trees(r, w).rounds * t->o.effort;
-                                        t->job[t->jobs++] =
-                                                (struct job){.regime = r,
-                                                             .what = w,
-                                                             .fold = f,
-                                                             .rounds = rounds < 1 ? 1 : (unsigned)rounds};
-                                }
-}
-
 static uint64_t key_mix(uint64_t key, uint64_t part)
 {
         key ^= part + 0x9e3779b97f4a7c15ULL + (key << 6) + (key >> 2);
         return key;
+}
+
+static struct dog_gbt_job job_make(const struct dog_path_train *t, const struct job *j)
+{
+        const struct dog_table *table = t->table[j->regime][j->what == PAIRS];
+        struct dog_gbt_params p = dog_path_recipe_trees(j->regime, j->what);
+        double rounds = p.rounds * t->o.effort;
+        p.rounds = rounds < 1 ? 1 : (unsigned)rounds;
+        p.threads = t->o.threads;
+        p.seed = key_mix(t->o.seed, (uint64_t)(j->regime * WHATS + j->what));
+        /* Few samples: half of what the recipe asks a leaf to hold would be all of them. */
+        float rows = (float)table->rows;
+        p.min_child = rows / 2000 < p.min_child ? rows / 2000 : p.min_child;
+        return (struct dog_gbt_job){.table = table,
+                                    .use = t->use + (size_t)j->fold * (size_t)t->traces->count,
+                                    .target = j->what == PAIRS ? 0 : (unsigned)j->what,
+                                    .params = p};
+}
+
+static int train_jobs(struct dog_path_train *t, struct dog_err *e)
+{
+        struct dog_gbt_job job[JOBS_MAX];
+        size_t blocks = (size_t)t->traces->count;
+        t->use = calloc(blocks * (size_t)(t->folds + 1) + 1, 1);
+        if (!t->use)
+                return dog_err_set(e, -ENOMEM, "training: out of memory");
+        for (int f = 0; f <= t->folds; f++)
+                for (size_t b = 0; b < blocks; b++)
+                        t->use[(size_t)f * blocks + b] =
+                                f < t->folds && t->fold_of[b] == f ? DOG_BLOCK_SKIP : DOG_BLOCK_LEARN;
+        for (int r = 0; r < DOG_PATH_REGIMES; r++)
+                for (int kind = 0; kind < 2; kind++)
+                        for (int f = 0; f <= t->folds && t->table[r][kind]; f++)
+                                for (int w = kind ? PAIRS : 0; w < (kind ? WHATS : PAIRS); w++) {
+                                        t->job[t->count] = (struct job){.regime = r, .what = w, .fold = f};
+                                        job[t->count] = job_make(t, &t->job[t->count]);
+                                        t->count++;
+                                }
+        return dog_gbt_jobs_new(&t->jobs, job, (unsigned)t->count, t->key, e);
 }
 
 int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *traces,
@@ -183,7 +200,6 @@ int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *trace
         t->traces = traces;
         t->o = *o;
         t->recorded = traces->count;
-        t->bins_fold = -1;
         int rc = dog_path_recipe_copies(traces, e);
         t->fold_of = calloc((size_t)traces->count + 1, sizeof(*t->fold_of));
         if (rc == 0 && !t->fold_of)
@@ -192,203 +208,35 @@ int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *trace
                 folds_make(t);
                 rc = train_rows(t, e);
         }
+        t->key = key_mix(key_mix(o->seed, (uint64_t)t->folds), (uint64_t)(o->effort * 1e6));
+        for (int r = 0; r < DOG_PATH_REGIMES && rc == 0; r++)
+                for (int k = 0; k < 2; k++)
+                        t->key = key_mix(t->key, t->table[r][k] ? dog_table_fingerprint(t->table[r][k]) : 0);
+        if (rc == 0)
+                rc = train_jobs(t, e);
         if (rc < 0) {
                 dog_path_train_free(t);
                 return rc;
         }
-        train_jobs(t);
-        t->key = key_mix(key_mix(o->seed, (uint64_t)t->folds), (uint64_t)(o->effort * 1e6));
-        for (int r = 0; r < DOG_PATH_REGIMES; r++)
-                for (int k = 0; k < 2; k++)
-                        t->key = key_mix(t->key, t->table[r][k] ? dog_table_fingerprint(t->table[r][k]) : 0);
         *to = t;
         return 0;
 }
 
-/* ---- training ---- */
-
-static const struct dog_table *job_table(const struct dog_path_train *t, const struct job *j)
+struct dog_gbt_jobs *dog_path_train_jobs(struct dog_path_train *t)
 {
-        return t->table[j->regime][j->what == PAIRS];
+        return t->jobs;
 }
 
-static unsigned job_target(const struct job *j)
+void dog_path_train_note(const struct dog_path_train *t, char *to, size_t room)
 {
-        return j->what == PAIRS ? 0 : (unsigned)j->what;
-}
-
-static int job_bins(struct dog_path_train *t, const struct job *j, struct dog_err *e)
-{
-        const struct dog_table *table = job_table(t, j);
-        uint32_t blocks = dog_table_blocks(table);
-        if (t->bins_table == table && t->bins_fold == j->fold)
-                return 0;
-        dog_gbt_bins_free(t->bins);
-        t->bins = NULL;
-        t->bins_table = table;
-        t->bins_fold = j->fold;
-        uint8_t *use = calloc(blocks + 1, 1);
-        if (!use)
-                return dog_err_set(e, -ENOMEM, "training: out of memory");
-        for (uint32_t b = 0; b < blocks; b++)
-                use[b] = j->fold < t->folds && t->fold_of[b] == j->fold ? DOG_BLOCK_SKIP : DOG_BLOCK_LEARN;
-        int rc = dog_gbt_bins_new(&t->bins, table, use, t->o.threads, e);
-        free(use);
-        return rc;
-}
-
-/* @return 1 when there is a trainer now, 0 when this job has nothing to learn */
-static int job_begin(struct dog_path_train *t, struct job *j, struct dog_err *e)
-{
-        struct dog_gbt_params p = dog_path_recipe_trees(j->regime, j->what);
-        p.rounds = j->rounds;
-        p.threads = t->o.threads;
-        p.seed = key_mix(t->o.seed, (uint64_t)(j->regime * WHATS + j->what));
-        /* Few samples: half of what the recipe asks a leaf to hold would be all of them. */
-        float rows = (float)job_table(t, j)->rows;
-        p.min_child = rows / 2000 < p.min_child ? rows / 2000 : p.min_child;
-        int rc = job_bins(t, j, e);
-        if (rc == 0)
-                rc = train_wait(t, e);
-        if (rc == 0)
-                rc = dog_gbt_trainer_new(&t->trainer, t->bins, job_target(j), &p, e);
-        if (rc == -ENODATA)
-                return 0;
-        return rc < 0 ? rc : 1;
-}
-
-int dog_path_train_step(struct dog_path_train *t, struct dog_err *e)
-{
-        if (t->now == t->jobs)
-                return 0;
-        struct job *j = &t->job[t->now];
-        int rc = train_wait(t, e);
-        if (rc == 0)
-                rc = t->trainer ? 1 : job_begin(t, j, e);
-        if (rc < 0)
-                return rc;
-        if (rc > 0) {
-                int more = dog_gbt_trainer_round(t->trainer, e);
-                if (more != 0)
-                        return more;
-        }
-        if (rc > 0) {
-                rc = dog_gbt_trainer_model(t->trainer, &j->model, e);
-                if (rc < 0)
-                        return rc;
-        }
-        dog_gbt_trainer_free(t->trainer);
-        t->trainer = NULL;
-        j->is_done = true;
-        return ++t->now < t->jobs;
-}
-
-struct dog_path_train_progress dog_path_train_progress(const struct dog_path_train *t)
-{
-        struct dog_path_train_progress p = {.regime = "", .target = "", .fold = -1};
-        for (int i = 0; i < t->jobs; i++) {
-                p.of += t->job[i].rounds;
-                p.done += t->job[i].is_done ? t->job[i].rounds : 0;
-        }
-        if (t->trainer)
-                p.done += dog_gbt_trainer_progress(t->trainer).done;
-        if (t->now < t->jobs) {
-                const struct job *j = &t->job[t->now];
-                p.regime = dog_path_regime_name(j->regime);
-                p.target = j->what == PAIRS ? "pairs" : dog_path_target_name(j->what);
-                p.fold = j->fold < t->folds ? j->fold : -1;
-        }
-        return p;
-}
-
-/* ---- stopping and going on ---- */
-
-static const char state_magic[8] = {'S', 'U', 'N', 'D', 'O', 'G', 'P', '\n'};
-enum { STATE_VERSION = 1 };
-
-int dog_path_train_save(const struct dog_path_train *t, uint8_t **bytes, size_t *size, struct dog_err *e)
-{
-        uint8_t *state = NULL;
-        size_t state_size = 0;
-        size_t room = 64;
-        if (t->trainer) {
-                int rc = dog_gbt_trainer_save(t->trainer, &state, &state_size, e);
-                if (rc < 0)
-                        return rc;
-        }
-        for (int i = 0; i < t->now; i++)
-                room += 4 + (t->job[i].model ? dog_gbt_size(t->job[i].model) : 0);
-        room += state_size;
-        *bytes = malloc(room);
-        if (!*bytes) {
-                free(state);
-                return dog_err_set(e, -ENOMEM, "the state of the training: out of memory");
-        }
-        struct dog_bytes to = dog_bytes_of(*bytes, room);
-        dog_write_copy(&to, state_magic, sizeof(state_magic));
-        dog_write_u32(&to, STATE_VERSION);
-        dog_write_u64(&to, t->key);
-        dog_write_u32(&to, (uint32_t)t->now);
-        for (int i = 0; i < t->now; i++) {
-                size_t one = t->job[i].model ? dog_gbt_size(t->job[i].model) : 0;
-                dog_write_u32(&to, (uint32_t)one);
-                if (one > 0)
-                        dog_gbt_write(t->job[i].model, to.data + to.at);
-                to.at += one;
-        }
-        dog_write_u32(&to, (uint32_t)state_size);
-        if (state_size > 0)
-                dog_write_copy(&to, state, state_size);
-        free(state);
-        *size = to.at;
-        return 0;
-}
-
-static int state_take(struct dog_path_train *t, struct dog_bytes *in, struct dog_err *e)
-{
-        uint32_t now = dog_read_u32(in);
-        if (now > (uint32_t)t->jobs)
-                return dog_err_set(e, -EINVAL, "the state of the training is damaged");
-        for (uint32_t i = 0; i < now && !in->failed; i++) {
-                uint32_t size = dog_read_u32(in);
-                int rc = 0;
-                if (size > dog_bytes_left(in))
-                        return dog_err_set(e, -EINVAL, "the state of the training is cut off");
-                if (size > 0)
-                        rc = dog_gbt_read(&t->job[i].model, in->data + in->at, size, e);
-                if (rc == 0 && size > 0 && t->job[i].model->features != job_table(t, &t->job[i])->features)
-                        rc = dog_err_set(e, -EINVAL, "the state of the training is of other features");
-                if (rc < 0)
-                        return rc;
-                dog_read_skip(in, size);
-                t->job[i].is_done = true;
-                t->now = (int)i + 1;
-        }
-        uint32_t size = dog_read_u32(in);
-        if (in->failed || size != dog_bytes_left(in) || (size > 0 && t->now == t->jobs))
-                return dog_err_set(e, -EINVAL, "the state of the training is cut off");
-        if (size == 0)
-                return 0;
-        int rc = job_begin(t, &t->job[t->now], e);
-        return rc > 0 ? dog_gbt_trainer_resume(t->trainer, in->data + in->at, size, e) : rc;
-}
-
-int dog_path_train_resume(struct dog_path_train *t, const uint8_t *bytes, size_t size, struct dog_err *e)
-{
-        struct dog_bytes in = dog_bytes_in(bytes, size);
-        char magic[sizeof(state_magic)];
-        dog_read_copy(&in, magic, sizeof(magic));
-        uint32_t version = dog_read_u32(&in);
-        uint64_t key = dog_read_u64(&in);
-        if (in.failed || memcmp(magic, state_magic, sizeof(magic)) != 0)
-                return dog_err_set(e, -EINVAL, "this is not the state of a training");
-        if (version != STATE_VERSION)
-                return dog_err_set(e, -EINVAL, "a state of version %u, this program goes on with %d", version,
-                                   STATE_VERSION);
-        if (key != t->key)
-                return dog_err_set(e, -EINVAL,
-                                   "the state belongs to a training on other data or with other options");
-        return state_take(t, &in, e);
+        unsigned now = dog_gbt_jobs_progress(t->jobs).job;
+        const struct job *j = &t->job[now < (unsigned)t->count ? now : 0];
+        const char *regime = dog_path_regime_name(j->regime);
+        const char *target = j->what == PAIRS ? "pairs" : dog_path_target_name(j->what);
+        if (j->fold < t->folds)
+                snprintf(to, room, "examination %d of %d: %s %s", j->fold + 1, t->folds, regime, target);
+        else
+                snprintf(to, room, "the model: %s %s", regime, target);
 }
 
 /* ---- the examination ---- */
@@ -404,11 +252,11 @@ struct heard_list {
         size_t count;
 };
 
-static struct dog_gbt *job_model(const struct dog_path_train *t, int regime, int what, int fold)
+static const struct dog_gbt *job_model(const struct dog_path_train *t, int regime, int what, int fold)
 {
-        for (int i = 0; i < t->jobs; i++)
+        for (int i = 0; i < t->count; i++)
                 if (t->job[i].regime == regime && t->job[i].what == what && t->job[i].fold == fold)
-                        return t->job[i].model;
+                        return dog_gbt_jobs_model(t->jobs, (unsigned)i);
         return NULL;
 }
 
@@ -672,7 +520,7 @@ static int exam_correct(struct exam *x, struct dog_err *e)
 static const struct dog_forecaster *exam_choose(void *data, const struct dog_path_trace *trace)
 {
         const struct exam *x = data;
-        return &x->forecaster[x->train->fold_of[trace - x->train->traces->list]];
+        return &x->forecaster[x->train->fold_of[trace->origin]];
 }
 
 static int scores_note(struct dog_model *m, const char *family, const struct dog_path_report *r,
@@ -710,6 +558,17 @@ static int scores_note(struct dog_model *m, const char *family, const struct dog
         return rc;
 }
 
+/*
+ * Does the trace hold what somebody was promised? Copies with another promise are for learning alone; what
+ * slower probes would have seen is examined too, with the corrections of the recordings.
+ */
+static bool trace_is_real(const struct dog_path_train *t, int i)
+{
+        const struct dog_path_trace *own = &t->traces->list[i];
+        const struct dog_path_trace *origin = &t->traces->list[own->origin];
+        return !(own->need_kbps < origin->need_kbps) && !(own->need_kbps > origin->need_kbps);
+}
+
 static int exam_wait(void *data, const struct dog_path_trace *trace, const struct dog_trace_said *said,
                      int done, int of, struct dog_err *e)
 {
@@ -721,31 +580,51 @@ static int exam_wait(void *data, const struct dog_path_trace *trace, const struc
         return train_wait(x->train, e);
 }
 
+/* One family of a list; the name is that of its scores. */
+static int exam_family(struct exam *x, const struct dog_path_traces *traces, const char *family,
+                       struct dog_model *m, struct dog_err *e)
+{
+        struct dog_backtest_options o = dog_backtest_default();
+        struct dog_path_report report;
+        o.choose = exam_choose;
+        o.choose_data = x;
+        o.each = exam_wait;
+        o.each_data = x;
+        int rc = dog_backtest_paths(traces, family, &o, &report, e);
+        if (rc == 0)
+                rc = scores_note(m, family, &report, e);
+        dog_path_report_free(&report);
+        return rc;
+}
+
+/* The recordings as they are, and what slower probes would have seen of them, as a family of its own. */
 static int exam_scores(struct exam *x, struct dog_model *m, struct dog_err *e)
 {
         const struct dog_path_train *t = x->train;
-        /* The recordings alone: copies are for learning. */
-        struct dog_path_traces recorded = *t->traces;
-        recorded.count = t->recorded;
+        struct dog_path_traces real = {.points = t->traces->points};
+        char pace[24];
         int rc = 0;
-        for (int i = 0; i < t->recorded && rc == 0; i++) {
-                const char *family = t->traces->list[i].family;
+        real.list = calloc((size_t)t->traces->count + 1, sizeof(*real.list));
+        if (!real.list)
+                return dog_err_set(e, -ENOMEM, "the examination: out of memory");
+        for (int i = 0; i < t->traces->count; i++) {
+                if (!trace_is_real(t, i))
+                        continue;
+                struct dog_path_trace *one = &real.list[real.count++];
+                *one = t->traces->list[i];
+                if (i < t->recorded)
+                        continue;
+                snprintf(pace, sizeof(pace), "%.2g", 1000 / (double)one->step_ms);
+                snprintf(one->family, sizeof(one->family), "%.9s %.3s/s", t->traces->list[i].family, pace);
+        }
+        for (int i = 0; i < real.count && rc == 0; i++) {
                 bool is_first = true;
                 for (int k = 0; k < i && is_first; k++)
-                        is_first = strcmp(t->traces->list[k].family, family) != 0;
-                if (!is_first)
-                        continue;
-                struct dog_backtest_options o = dog_backtest_default();
-                struct dog_path_report report;
-                o.choose = exam_choose;
-                o.choose_data = x;
-                o.each = exam_wait;
-                o.each_data = x;
-                rc = dog_backtest_paths(&recorded, family, &o, &report, e);
-                if (rc == 0)
-                        rc = scores_note(m, family, &report, e);
-                dog_path_report_free(&report);
+                        is_first = strcmp(real.list[i].family, real.list[k].family) != 0;
+                if (is_first)
+                        rc = exam_family(x, &real, real.list[i].family, m, e);
         }
+        free(real.list);
         return rc;
 }
 
@@ -813,7 +692,7 @@ int dog_path_train_finish(struct dog_path_train *t, int64_t made_wall_ns, struct
                           struct dog_err *e)
 {
         *to = NULL;
-        if (t->now < t->jobs)
+        if (dog_gbt_jobs_progress(t->jobs).job < (unsigned)t->count)
                 return dog_err_set(e, -EINVAL, "the training is not at its end");
         struct exam *x = calloc(1, sizeof(*x));
         if (!x)

@@ -14,6 +14,7 @@
  * a time.
  */
 #include "learn/backtest_paths.h"
+#include "learn/gbt_jobs.h"
 #include "learn/model_file.h"
 
 struct dog_path_train_options {
@@ -31,33 +32,21 @@ struct dog_path_train_options dog_path_train_default(void);
 
 struct dog_path_train;
 /**
- * Begin. Rows are made at once, training waits for dog_path_train_step.
- * @param traces  borrowed until the end; for rates, copies with other promises are added to it
+ * Begin. Rows are made at once, training waits for dog_gbt_jobs_step.
+ * @param traces  borrowed until the end; the copies of the recipe (learn/path_recipe.h) are added to it
  * @return 0; -ENODATA when there is too little to learn from: under 200 samples, or under 10 that were
  * followed by a broken promise; -EINVAL, -ENOMEM, -ECANCELED
  */
 int dog_path_train_new(struct dog_path_train **to, struct dog_path_traces *traces,
                        const struct dog_path_train_options *o, struct dog_err *e);
 void dog_path_train_free(struct dog_path_train *t);
-/** One round of one tree. @return 1: there is more to do; 0: all is trained; a negative error */
-int dog_path_train_step(struct dog_path_train *t, struct dog_err *e);
-
-struct dog_path_train_progress {
-        unsigned done, of; /**< rounds */
-        const char *regime, *target;
-        int fold; /**< which is left out; -1: none */
-};
-struct dog_path_train_progress dog_path_train_progress(const struct dog_path_train *t);
-
-/**
- * Where the training stands, as bytes; free(*bytes). Resuming needs the same traces and options (threads may
- * differ). @return 0; -EINVAL for what is damaged or belongs to another training; -ENOMEM
- */
-int dog_path_train_save(const struct dog_path_train *t, uint8_t **bytes, size_t *size, struct dog_err *e);
-int dog_path_train_resume(struct dog_path_train *t, const uint8_t *bytes, size_t size, struct dog_err *e);
+/** The work itself, to be stepped, saved and gone on with until it is done (learn/gbt_jobs.h). */
+struct dog_gbt_jobs *dog_path_train_jobs(struct dog_path_train *t);
+/** What is at work, in words: "examination 2 of 4: ping 5s". */
+void dog_path_train_note(const struct dog_path_train *t, char *to, size_t room);
 
 /** After the last step: examine, and make the model. Its scores are named "FAMILY onset auroc 1s", "FAMILY
- * V(0)". */
+ * V(0)"; those of what slower probes would have seen, "FAMILY 1/s onset auroc 1s". */
 int dog_path_train_finish(struct dog_path_train *t, int64_t made_wall_ns, struct dog_model **to,
                           struct dog_err *e);
 

@@ -183,9 +183,15 @@ static double paths_rate_of_second(const struct dog_path_trace *t, const struct 
         return count ? sum / count : (double)NAN;
 }
 
-static double paths_limit(double median)
+struct dog_path_trace dog_path_trace_plain(void)
 {
-        return median == median && 2 * median > 100 ? 2 * median : 100;
+        return (struct dog_path_trace){.rtt_ms = 100, .rtt_factor = 2, .loss_ratio = 0.02, .pace = 1};
+}
+
+/* 0: none. */
+static double paths_limit(const struct dog_path_trace *t, double median)
+{
+        return t->rtt_factor * median > t->rtt_ms ? t->rtt_factor * median : t->rtt_ms;
 }
 
 static void paths_judge(struct dog_path_traces *all, struct dog_path_trace *t, int p)
@@ -199,16 +205,18 @@ static void paths_judge(struct dog_path_traces *all, struct dog_path_trace *t, i
                 float part[3] = {NAN, NAN, NAN};
                 if (!q->is_seen)
                         continue;
-                bool is_lost = (double)q->loss >= 0.02;
+                bool is_lost = t->loss_ratio > 0 && (double)q->loss >= t->loss_ratio;
                 q->is_bad = q->is_bad_seen = is_lost;
                 if (is_lost)
-                        part[0] = q->loss >= 1 ? DOG_MARGIN_LOST : dog_margin_loss((double)q->loss, 0.02);
+                        part[0] = q->loss >= 1 ? DOG_MARGIN_LOST
+                                               : dog_margin_loss((double)q->loss, t->loss_ratio);
                 if (q->rtt_ms == q->rtt_ms) {
-                        double kept = t->rtt_scale * paths_limit(dog_window_median(&window, t_ns, 5));
-                        q->is_bad |= (double)q->rtt_ms >
-                                     t->rtt_scale * paths_limit(paths_median_before(t, row, k));
-                        q->is_bad_seen |= (double)q->rtt_ms > kept;
-                        part[1] = dog_margin_rtt((double)q->rtt_ms, kept);
+                        double kept = paths_limit(t, dog_window_median(&window, t_ns, 5));
+                        double exact = paths_limit(t, paths_median_before(t, row, k));
+                        q->is_bad |= exact > 0 && (double)q->rtt_ms > exact;
+                        q->is_bad_seen |= kept > 0 && (double)q->rtt_ms > kept;
+                        if (kept > 0)
+                                part[1] = dog_margin_rtt((double)q->rtt_ms, kept);
                         dog_window_learn(&window, (double)q->rtt_ms, t_ns);
                 }
                 if (t->need_kbps > 0 && q->rate_kbps == q->rate_kbps) {
@@ -246,17 +254,23 @@ static int paths_columns(int place[COLUMNS], char **field, int fields, const cha
         return 0;
 }
 
-/* Names become names of files and go onto terminals: no '/', nothing that cannot be printed. */
-static int paths_word(char *to, size_t size, const char *from)
+/* Nothing that cannot be printed: what is read here goes onto terminals. */
+static int paths_text(char *to, size_t size, const char *from)
 {
         size_t length = strlen(from);
-        if (length >= size || strchr(from, '/'))
+        if (length >= size)
                 return -EINVAL;
         for (size_t i = 0; i < length; i++)
-                if ((unsigned char)from[i] < ' ' || from[i] == 127)
+                if ((unsigned char)from[i] < 0x20 || from[i] == 0x7f)
                         return -EINVAL;
         memcpy(to, from, length + 1);
         return 0;
+}
+
+/* Names become names of files, too: no '/'. */
+static int paths_word(char *to, size_t size, const char *from)
+{
+        return strchr(from, '/') ? -EINVAL : paths_text(to, size, from);
 }
 
 /* @return NULL, or what is wrong */
@@ -264,16 +278,17 @@ static const char *paths_header(struct dog_path_trace *t, char **field, int fiel
 {
         char *save = NULL;
         char *end;
-        memset(t, 0, sizeof(*t));
-        t->rtt_scale = 1;
+        *t = dog_path_trace_plain();
         for (int c = 0; c < COLUMNS; c++)
                 if (place[c] >= fields)
                         return "the line has fewer fields than the first";
         if (paths_word(t->name, sizeof(t->name), field[place[COLUMN_TRACE]]) < 0 || !*t->name)
                 return "the name of the trace is empty, too long, or holds a '/' or what cannot be printed";
         if (paths_word(t->family, sizeof(t->family), field[place[COLUMN_FAMILY]]) < 0 ||
-            paths_word(t->date, sizeof(t->date), field[place[COLUMN_DATE]]) < 0)
-                return "family or date is longer than 15 letters, or holds a '/' or what cannot be printed";
+            paths_text(t->date, sizeof(t->date), field[place[COLUMN_DATE]]) < 0)
+                return "family or date is longer than 15 letters, or holds what cannot be printed, or the "
+                       "family "
+                       "a '/'";
         t->step_ms = strtol(field[place[COLUMN_STEP]], &end, 10);
         if (*end || end == field[place[COLUMN_STEP]] || t->step_ms < 1 || t->step_ms > 3600000)
                 return "step_ms is no whole number of 1 to 3600000";
@@ -323,7 +338,8 @@ static int paths_append(struct dog_path_traces *t, const struct dog_path_trace *
 int dog_path_traces_add(struct dog_path_traces *t, const struct dog_path_trace *one, struct dog_err *e)
 {
         struct dog_path_trace own = *one;
-        if (own.step_ms <= 0 || own.paths < 1 || own.paths > DOG_PATH_TRACE_PATHS || own.length < 1) {
+        if (own.step_ms <= 0 || own.paths < 1 || own.paths > DOG_PATH_TRACE_PATHS || own.length < 1 ||
+            own.pace < 1) {
                 free(own.point);
                 return dog_err_set(e, -EINVAL, "%s: a recording of %d paths and %d steps of %lld ms",
                                    own.name, own.paths, own.length, (long long)own.step_ms);
@@ -344,7 +360,8 @@ static int paths_copy(struct dog_path_traces *t, int i, int stride, int phase, d
         copy.step_ms *= stride;
         copy.length = (length - phase + stride - 1) / stride;
         copy.need_kbps *= need;
-        copy.rtt_scale *= rtt;
+        copy.rtt_ms *= rtt;
+        copy.rtt_factor *= rtt;
         if (copy.length <= 0)
                 return 0;
         copy.point = calloc((size_t)copy.paths * (size_t)copy.length, sizeof(*copy.point));
@@ -369,6 +386,23 @@ int dog_path_traces_thin(struct dog_path_traces *t, int stride, struct dog_err *
                         if (rc < 0)
                                 return rc;
                 }
+        return 0;
+}
+
+int dog_path_traces_slow(struct dog_path_traces *t, int64_t step_ms, struct dog_err *e)
+{
+        int whole = t->count;
+        for (int i = 0; i < whole; i++) {
+                int64_t stride = step_ms / t->list[i].step_ms;
+                if (stride < 2 || t->list[i].origin != i || t->list[i].pace > 1 ||
+                    dog_path_trace_is_rate(&t->list[i]))
+                        continue;
+                for (int phase = 0; phase < (int)stride; phase++) {
+                        int rc = paths_copy(t, i, (int)stride, phase, 1, 1, e);
+                        if (rc < 0)
+                                return rc;
+                }
+        }
         return 0;
 }
 
@@ -410,7 +444,18 @@ int dog_path_trace_outcome(const struct dog_path_trace *t, int path, int k, int 
                 seen += row[i].is_seen;
                 is_bad |= row[i].is_bad;
         }
-        return seen * 10 < steps * 8 ? -1 : is_bad;
+        return seen * t->pace * 10 < steps * 8 ? -1 : is_bad;
+}
+
+int dog_path_trace_next(const struct dog_path_trace *t, int path, int k)
+{
+        const struct dog_path_point *row = t->point + (int64_t)path * t->length;
+        /* Probes are not on the grid: a slower pace may be a step late. */
+        int reach = t->pace > 1 ? t->pace + 1 : 1;
+        for (int i = k + 1; k >= 0 && i < t->length && i <= k + reach; i++)
+                if (row[i].is_seen)
+                        return row[i].is_bad;
+        return -1;
 }
 
 static bool paths_is_lone(const struct dog_path_trace *t)

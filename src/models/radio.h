@@ -82,3 +82,27 @@ int dog_radio_generation(unsigned technology);
 float dog_radio_slot(int64_t wall_ns);
 /** Is there anything in it besides its time? */
 bool dog_radio_is_known(const struct dog_radio *r);
+
+/* What telemetry keeps of a reading besides its values: id, word. A series each; all of one reading have its
+ * time. */
+#define DOG_RADIO_KEPT_LIST(X)                                                                               \
+        X(SLOT, "slot_s")                                                                                    \
+        X(TECHNOLOGY, "technology") /* its number */                                                         \
+        X(OUTAGE, "outage")         /* 0, 1 */                                                               \
+        X(HANDOVER, "handover")     /* seconds since; told once for each */
+
+enum dog_radio_series {
+#define X(field, word, unit, least, most, help) DOG_RADIO_S_##field,
+        DOG_RADIO_VALUES(X)
+#undef X
+#define X(id, word) DOG_RADIO_S_##id,
+                DOG_RADIO_KEPT_LIST(X)
+#undef X
+                        DOG_RADIO_SERIES
+};
+/** "rsrp_dbm", "technology". */
+const char *dog_radio_series_word(enum dog_radio_series s);
+/** What is kept of a reading; NaN: nothing. HANDOVER: of `since_ns`, 0: there was none. */
+double dog_radio_series_value(const struct dog_radio *r, enum dog_radio_series s, int64_t since_ns);
+/** And back, into a reading whose time is set. Numbers that cannot be are left out. */
+void dog_radio_series_take(struct dog_radio *r, enum dog_radio_series s, double value);

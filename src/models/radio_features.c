@@ -53,6 +53,71 @@ bool dog_radio_is_known(const struct dog_radio *r)
         return r->technology != DOG_RADIO_UNKNOWN || r->cell || r->has_outage || r->handover_ns;
 }
 
+const char *dog_radio_series_word(enum dog_radio_series s)
+{
+        static const char *const word[] = {
+#define X(field, w, unit, least, most, help) w,
+                DOG_RADIO_VALUES(X)
+#undef X
+#define X(id, w) w,
+                        DOG_RADIO_KEPT_LIST(X)
+#undef X
+        };
+        return (unsigned)s < DOG_RADIO_SERIES ? word[s] : "";
+}
+
+double dog_radio_series_value(const struct dog_radio *r, enum dog_radio_series s, int64_t since_ns)
+{
+        switch (s) {
+#define X(field, w, unit, least, most, help)                                                                 \
+        case DOG_RADIO_S_##field:                                                                            \
+                return (double)r->field;
+                DOG_RADIO_VALUES(X)
+#undef X
+        case DOG_RADIO_S_SLOT:
+                return (double)r->slot_s;
+        case DOG_RADIO_S_TECHNOLOGY:
+                return r->technology != DOG_RADIO_UNKNOWN ? r->technology : (double)NAN;
+        case DOG_RADIO_S_OUTAGE:
+                return r->has_outage ? r->is_outage : (double)NAN;
+        case DOG_RADIO_S_HANDOVER:
+                return since_ns > 0 && since_ns <= r->at_ns ? (double)(r->at_ns - since_ns) * 1e-9
+                                                            : (double)NAN;
+        case DOG_RADIO_SERIES:
+                break;
+        }
+        return (double)NAN;
+}
+
+void dog_radio_series_take(struct dog_radio *r, enum dog_radio_series s, double value)
+{
+        switch (s) {
+#define X(field, w, unit, least, most, help)                                                                 \
+        case DOG_RADIO_S_##field:                                                                            \
+                r->field = value >= (least) && value <= (most) ? (float)value : NAN;                         \
+                break;
+                DOG_RADIO_VALUES(X)
+#undef X
+        case DOG_RADIO_S_SLOT:
+                r->slot_s = value >= 0 && value <= (double)radio_slot_s ? (float)value : NAN;
+                break;
+        case DOG_RADIO_S_TECHNOLOGY:
+                if (value >= 1 && value < DOG_RADIO_TECHNOLOGY_COUNT)
+                        r->technology = (uint8_t)value;
+                break;
+        case DOG_RADIO_S_OUTAGE:
+                r->has_outage = value >= 0;
+                r->is_outage = value > 0;
+                break;
+        case DOG_RADIO_S_HANDOVER:
+                if (value >= 0 && value * 1e9 < (double)r->at_ns)
+                        r->handover_ns = r->at_ns - (int64_t)(value * 1e9 + 0.5);
+                break;
+        case DOG_RADIO_SERIES:
+                break;
+        }
+}
+
 static float radio_seconds(int64_t later_ns, int64_t earlier_ns)
 {
         return (float)((double)((uint64_t)later_ns - (uint64_t)earlier_ns) * 1e-9);

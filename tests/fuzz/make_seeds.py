@@ -250,6 +250,15 @@ def model():
     one = struct.pack(">HHIBf", 1, 1, 1, 1, 0) + node(0, 3.5, 0) + leaves
     head = struct.pack(">IQQQIIIIQ", 0x53444754, 0, 0, len(one), 0, 1, 1, 1, 0x7FF8000000000000)
     put("model", "state", b"\2" + head + one + bytes(8))
+    state = head + one + bytes(8)
+    begun = b"SUNDOGP\n" + struct.pack(">IQ", 2, 42)
+    put("model", "part", b"\3" + begun + struct.pack(">II", 1, len(one)) + one + struct.pack(">I", 0) + bytes(8))
+    put("model", "part-nothing", b"\3" + begun + struct.pack(">II", 0, 0) + bytes(8))
+    put("model", "part-at-work", b"\3" + begun + struct.pack(">III", 1, 0, len(state)) + state + bytes(8))
+    iso = struct.pack(">Bffff", 2, -2, -1.5, 1, 1)
+    expert = b"".join(struct.pack(">bf", g, .7) + (iso if g else b"\0") for g in (0, -1, 2, 3))
+    put("model", "path-ping", b"\4" + bytes([1, 0, 1]) + expert + b"\1" + iso + bytes(2))
+    put("model", "path-both", b"\4" + bytes([1, 0, 1]) + expert + b"\0" + b"\1" + expert + b"\0")
 
 
 stamp()

@@ -77,7 +77,7 @@ def at_work(lab, told_file, manager):
     ok(True, "the daemon ends in good order")
     names = {row[0] for row in sqlite3.connect(f"file:{lab.path('a/store.db')}?mode=ro", uri=True).execute(
         "select name from series")}
-    wanted = {f"path/lab/p0/{w}" for w in ("rsrp_dbm", "sinr_db")} | {"path/lab/p1/handover", "path/lab/p1/signal"}
+    wanted = {f"path/lab/p0/{w}" for w in ("rsrp_dbm", "sinr_db", "technology")} | {"path/lab/p1/handover", "path/lab/p1/signal"}
     ok(wanted <= names, f"all of it is in the store: {sorted(names)}")
 
 

@@ -137,35 +137,67 @@ def two_trainings_give_the_same_bytes_on_any_number_of_threads():  # P13
     return "%d octets" % len(first)
 
 
-def a_training_that_is_stopped_goes_on_where_it_was():  # P13
-    model()
-    words = [SUNDOG, "train", "--data", place("learn"), "--out", place("c.model"), "--effort", "1", "--folds", "0"]
-    sundog(*words[1:-4], "--effort", "1", "--folds", "0", "--out", place("d.model"))
-    stops = 0
-    for wait_s in (0.5, 0.8, 1.2, 0.4):
+def stopped_and_gone_on_with(words, name):
+    """Interrupted (SIGINT), then killed at work (SIGKILL) from the state that was left; at the end the same bytes."""
+    words = [SUNDOG, "train", *words, "--out", place(name)]
+    state = place(name) + ".part"
+    sundog(*words[1:-1], place("whole-" + name))
+    stops = kills = 0
+    for wait_s in (0.5, 0.8, 1.2, 0.4, 0.6, 0.3, 0.2):
         p = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         time.sleep(wait_s)
-        p.send_signal(signal.SIGINT)
-        out, said = p.communicate(timeout=60)
+        is_kill = stops > kills
+        p.send_signal(signal.SIGKILL if is_kill else signal.SIGINT)
+        said = p.communicate(timeout=120)[1]
         if p.returncode == 0:
             break  # it was faster: the next one would begin anew
-        if p.returncode == 1 and "goes on from there" in said:
+        if p.returncode == -signal.SIGKILL:
+            kills += 1
+            need(os.path.exists(state), "what had been saved before is still there")
+        elif p.returncode == 1 and "goes on from there" in said:
             stops += 1
-            need(os.path.exists(place("c.model.part")), "the state is left")
-            need(not os.path.exists(place("c.model")), "and no half model")
-    if not os.path.exists(place("c.model")):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=ENV)
+            need(os.path.exists(state), "the state is left")
+        need(not os.path.exists(place(name)), "and no half model")
+    if not os.path.exists(place(name)):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, env=ENV)
         need(done.returncode == 0, done.stderr)
         need(stops == 0 or "going on from" in done.stderr, done.stderr)
     need(stops > 0, "it was never caught at work")
-    need(not os.path.exists(place("c.model.part")), "the state is gone when the model is there")
-    with open(place("c.model"), "rb") as a, open(place("d.model"), "rb") as b:
+    need(not os.path.exists(state), "the state is gone when the model is there")
+    with open(place(name), "rb") as a, open(place("whole-" + name), "rb") as b:
         need(a.read() == b.read(), "stopped and resumed: another file")
-    with open(place("c.model.part"), "wb") as f:
+    return "stopped %d times, killed %d" % (stops, kills)
+
+
+def a_training_that_is_stopped_goes_on_where_it_was():  # P13 F2
+    model()
+    full = ["--data", place("learn"), "--effort", "1", "--folds", "0"]
+    said = stopped_and_gone_on_with(full, "c.model")
+    state = place("c.model.part")
+    with open(state, "wb") as f:
         f.write(b"SUNDOGP\n" + bytes(40))
-    sundog(*words[1:], code=1, say="delete it to begin anew")
-    os.unlink(place("c.model.part"))
-    return "stopped %d times" % stops
+    sundog("train", *full, "--out", place("c.model"), code=1, say="delete it to begin anew")
+    # A state of its own; one bit of it changed; and the same training with another seed.
+    for wait_s in (0.5, 0.3, 0.2, 1, 2):
+        p = subprocess.Popen([SUNDOG, "train", *full, "--out", place("e.model")], stderr=subprocess.DEVNULL, env=ENV)
+        time.sleep(wait_s)
+        p.send_signal(signal.SIGINT)
+        if p.wait(timeout=120) == 1 and os.path.exists(place("e.model.part")):
+            break
+    with open(place("e.model.part"), "rb") as f:
+        left = bytearray(f.read())
+    left[len(left) // 2] ^= 8
+    with open(state, "wb") as f:
+        f.write(left)
+    sundog("train", *full, "--out", place("c.model"), code=1, say="damaged")
+    sundog("train", *full, "--seed", "9", "--out", place("e.model"), code=1, say="other data or with other options")
+    os.unlink(state)
+    return said
+
+
+def a_training_of_nodes_that_is_stopped_goes_on_where_it_was():  # F2 O3
+    where = nodes_folder("nodes")
+    return stopped_and_gone_on_with(["--kind", "overload", "--data", where], "f.model")
 
 
 def change_byte(name, at, value):
@@ -353,6 +385,9 @@ def the_daemons_own_telemetry_is_data_like_any_other():  # P13 F2
     need(report["worth"] and report["worth"][0]["steps"] > 1000, str(report["worth"]))
     sundog("train", "--store", place("var/nothing.db"), "--out", place("x.model"), code=1, say="nothing.db")
     sundog("train", "--store", place("var"), "--since", "1s", "--out", place("x.model"), *TRAIN, code=1)
+    sundog("train", "--store", place("var"), "--family", "pam", "--out", place("x.model"), code=2, say="--family")
+    sundog("train", "--store", place("var"), "--kind", "overload", "--out", place("x.model"), code=1, say="no node told")
+    sundog("backtest", "--store", place("var"), "--kind", "overload", "--model", "base", code=1, say="no node told")
     return "%d samples, AUROC 1 s %.3f" % (report["samples"], score["own.model"])
 
 
@@ -362,7 +397,7 @@ TESTS = [
     bad_recordings_are_refused_with_one_sentence, too_little_to_learn_from_is_said_and_what_can_be_judged_is_judged,
     a_family_is_no_way_out_of_the_folder_of_plots, a_bad_model_file_is_refused_with_one_sentence, outputs_that_cannot_be_written_are_named, wrong_usage_says_what_to_write,
     pictures_stand_alone, the_daemons_own_telemetry_is_data_like_any_other,
-    nodes_and_overload_are_judged_by_the_same_commands,
+    nodes_and_overload_are_judged_by_the_same_commands, a_training_of_nodes_that_is_stopped_goes_on_where_it_was,
 ]
 
 print("1..%d" % len(TESTS))

@@ -146,18 +146,18 @@ static void outcomes_are_what_follows_and_onsets_what_nobody_sees(void) /* P7 */
 {
         struct made *m = made_new();
         uint8_t bits[STEPS];
-        dog_path_outcomes(m->is_seen, m->is_bad, STEPS, 200, 1000, bits);
+        dog_path_outcomes(m->is_seen, m->is_bad, STEPS, 200, 1000, 1, bits);
         OK(bits[99] & DOG_LINE_SOON && bits[95] & DOG_LINE_SOON && !(bits[94] & DOG_LINE_SOON), "within 1 s");
         OK(!(bits[101] & DOG_LINE_ONSET) && bits[99] & DOG_LINE_ONSET, "a bad sample now is no news");
         OK(!(bits[113] & DOG_LINE_ONSET) && bits[114] & DOG_LINE_ONSET, "after a second without it is");
         OK(!(bits[9] & DOG_LINE_JUDGED) && bits[10] & DOG_LINE_JUDGED, "not in the first 2 s");
         OK(bits[594] & DOG_LINE_JUDGED && !(bits[595] & DOG_LINE_JUDGED), "not where the record ends");
         m->is_seen[202] = m->is_seen[203] = false;
-        dog_path_outcomes(m->is_seen, m->is_bad, STEPS, 200, 1000, bits);
+        dog_path_outcomes(m->is_seen, m->is_bad, STEPS, 200, 1000, 1, bits);
         OK(bits[197] & DOG_LINE_JUDGED && !(bits[198] & DOG_LINE_JUDGED),
            "80 %% of what follows is measured");
         OK(!(bits[202] & DOG_LINE_JUDGED), "and the path itself");
-        dog_path_outcomes(m->is_seen, m->is_bad, 14, 200, 1000, bits);
+        dog_path_outcomes(m->is_seen, m->is_bad, 14, 200, 1000, 1, bits);
         OK(!(bits[10] & DOG_LINE_JUDGED), "a record shorter than three horizons is not judged");
         free(m);
 }
@@ -186,7 +186,7 @@ static void who_knows_the_future_is_perfect_and_warns_a_horizon_ahead(void) /* P
         for (int h = 0; h < DOG_JUDGE_HORIZONS; h++)
                 for (int path = 0; path < 2; path++) {
                         dog_path_outcomes(m->is_seen + path * STEPS, m->is_bad + path * STEPS, STEPS, 200,
-                                          horizon_ms[h], bits);
+                                          horizon_ms[h], 1, bits);
                         for (int k = 0; k < STEPS; k++)
                                 m->p[h][path * STEPS + k] = bits[k] & DOG_LINE_SOON ? 1 : 0;
                 }

@@ -8,6 +8,8 @@
 #include "base/array.h"
 #include "base/rng.h"
 #include "check.h"
+#include "base/clock.h"
+#include "learn/node_store.h"
 #include "learn/nodes.h"
 
 #include <errno.h>
@@ -331,9 +333,9 @@ static void a_job_at_the_same_time_each_day_is_foreseen_and_the_future_is_not_re
         made_write(ROWS, true);
         NEED(dog_nodes_read(&whole, folder, &e) == 0, "%s", e.text);
         OK(isnan(whole->node[0].limit[2]), "a metric that never changes has no limit");
-        NEED(dog_nodes_train(whole, DOG_NODES_FAILURE, 1, 5, NULL, NULL, &m[0], &e) == 0, "%s", e.text);
-        NEED(dog_nodes_train(whole, DOG_NODES_OVERLOAD, 1, 5, NULL, NULL, &m[1], &e) == 0, "%s", e.text);
-        NEED(dog_nodes_train(whole, DOG_NODES_FAILURE, 2, 5, NULL, NULL, &again, &e) == 0, "%s", e.text);
+        NEED(dog_nodes_train(whole, DOG_NODES_FAILURE, 1, 5, &m[0], &e) == 0, "%s", e.text);
+        NEED(dog_nodes_train(whole, DOG_NODES_OVERLOAD, 1, 5, &m[1], &e) == 0, "%s", e.text);
+        NEED(dog_nodes_train(whole, DOG_NODES_FAILURE, 2, 5, &again, &e) == 0, "%s", e.text);
         uint8_t *bytes[2];
         size_t size[2];
         NEED(dog_model_encode(m[0], &bytes[0], &size[0], &e) == 0 &&
@@ -406,6 +408,163 @@ static void a_job_at_the_same_time_each_day_is_foreseen_and_the_future_is_not_re
         folder_clear();
 }
 
+/* ---- stopping and going on ---------------------------------------------------------------------- */
+
+static void train_bytes(struct dog_nodes_train *t, uint8_t **bytes, size_t *size)
+{
+        struct dog_err e = {0};
+        struct dog_model *m;
+        int rc;
+        while ((rc = dog_gbt_jobs_step(dog_nodes_train_jobs(t), &e)) > 0)
+                ;
+        NEED(rc == 0 && dog_nodes_train_finish(t, 5, &m, &e) == 0, "%s", e.text);
+        NEED(dog_model_encode(m, bytes, size, &e) == 0, "%s", e.text);
+        dog_model_free(m);
+}
+
+/* F2: what was trained for hours is not lost, and is the same as if nobody had stopped it. */
+static void a_training_of_nodes_goes_on_where_it_was_stopped(void)
+{
+        static const unsigned stop_at[] = {1, 79, 80, 300, 1100};
+        struct dog_nodes *n, *other;
+        struct dog_nodes_train *t;
+        struct dog_err e = {0};
+        uint8_t *whole, *part, *state = NULL;
+        size_t whole_size, part_size, size = 0;
+        folder_make();
+        made_write(ROWS, true);
+        NEED(dog_nodes_read(&n, folder, &e) == 0, "%s", e.text);
+        NEED(dog_nodes_train_new(&t, n, DOG_NODES_FAILURE, 1, &e) == 0, "%s", e.text);
+        OK(dog_nodes_train_finish(t, 5, &(struct dog_model *){NULL}, &e) == -EINVAL, "not before its end: %s",
+           e.text);
+        train_bytes(t, &whole, &whole_size);
+        dog_nodes_train_free(t);
+        for (size_t i = 0; i < ARRAY_SIZE(stop_at); i++) {
+                NEED(dog_nodes_train_new(&t, n, DOG_NODES_FAILURE, 1 + i % 2, &e) == 0, "%s", e.text);
+                if (state)
+                        NEED(dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size, &e) == 0, "%s",
+                             e.text);
+                free(state);
+                while (dog_gbt_jobs_progress(dog_nodes_train_jobs(t)).done < stop_at[i])
+                        NEED(dog_gbt_jobs_step(dog_nodes_train_jobs(t), &e) >= 0, "%s", e.text);
+                NEED(dog_gbt_jobs_save(dog_nodes_train_jobs(t), &state, &size, &e) == 0, "%s", e.text);
+                dog_nodes_train_free(t);
+        }
+        NEED(dog_nodes_train_new(&t, n, DOG_NODES_FAILURE, 1, &e) == 0, "%s", e.text);
+        size_t refused = 0, tried = 0;
+        for (size_t at = 0; at < size; at += 1 + size / 300) {
+                state[at] ^= (uint8_t)(1U << at % 8);
+                e.text[0] = 0;
+                refused += dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size, &e) == -EINVAL &&
+                           e.text[0] != 0;
+                tried++;
+                state[at] ^= (uint8_t)(1U << at % 8);
+        }
+        OK(refused == tried && tried > 200, "a flipped bit is found out: %zu of %zu", refused, tried);
+        OK(dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size / 2, &e) == -EINVAL &&
+                   strstr(e.text, "cut off"),
+           "so is half a state: %s", e.text);
+        NEED(dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size, &e) == 0, "%s", e.text);
+        train_bytes(t, &part, &part_size);
+        OK(part_size == whole_size && memcmp(part, whole, whole_size) == 0,
+           "stopped five times, on one thread and two: the same model, bit for bit");
+        dog_nodes_train_free(t);
+        NEED(dog_nodes_train_new(&t, n, DOG_NODES_OVERLOAD, 1, &e) == 0, "%s", e.text);
+        OK(dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size, &e) == -EINVAL &&
+                   strstr(e.text, "other"),
+           "not of another task: %s", e.text);
+        dog_nodes_train_free(t);
+        made_write(ROWS - 100, true);
+        NEED(dog_nodes_read(&other, folder, &e) == 0, "%s", e.text);
+        NEED(dog_nodes_train_new(&t, other, DOG_NODES_FAILURE, 1, &e) == 0, "%s", e.text);
+        OK(dog_gbt_jobs_resume(dog_nodes_train_jobs(t), state, size, &e) == -EINVAL &&
+                   strstr(e.text, "other data"),
+           "nor of other data: %s", e.text);
+        dog_nodes_train_free(t);
+        free(state);
+        free(whole);
+        free(part);
+        dog_nodes_free(n);
+        dog_nodes_free(other);
+        folder_clear();
+}
+
+/* ---- in the store ------------------------------------------------------------------------------- */
+
+static int count_point(void *context, int64_t t_ns, double value)
+{
+        (void)t_ns;
+        (void)value;
+        ++*(size_t *)context;
+        return 0;
+}
+
+/* F2, O3, I1: what nodes tell is kept, a point a minute, and learned from. */
+static void what_nodes_tell_is_kept_and_learned_from(void)
+{
+        static const enum dog_vital keep[] = {DOG_VITAL_CPU, DOG_VITAL_MEMORY};
+        static struct dog_node_log log[2];
+        const int64_t begin_ns = INT64_C(1700000040) * DOG_S; /* a whole minute */
+        char file[96];
+        size_t points = 0;
+        struct dog_store *store = NULL;
+        struct dog_nodes *n;
+        struct dog_err e = {0};
+        folder_make();
+        snprintf(file, sizeof(file), "%s/store.db", folder);
+        NEED(dog_store_open(&(struct dog_store_options){.path = file}, &store, &e) == 0, "%s", e.text);
+        for (int node = 0; node < 2; node++) {
+                struct dog_rng rng;
+                dog_rng_init(&rng, 7 + (uint64_t)node);
+                for (int row = 0; row < ROWS; row++) {
+                        bool is_down = node == 0 && row >= 5 * DAY && row < 5 * DAY + 30;
+                        if (node == 0 && (row == 5 * DAY || row == 5 * DAY + 30))
+                                dog_node_log_failed(store, "a", is_down, begin_ns + row * 60 * DOG_S);
+                        for (int part = 0; part < 2 && !is_down; part++) {
+                                struct dog_vitals v = dog_vitals_unknown();
+                                double cpu = (double)made_value(&rng, node, row, 0) / 100;
+                                v.value[DOG_VITAL_CPU] = row == 7 ? (double)NAN : cpu + (part ? 0.01 : -0.01);
+                                v.value[DOG_VITAL_MEMORY] = row == 7 ? (double)NAN : 0.5;
+                                v.value[DOG_VITAL_DISK] = 0.1;
+                                dog_node_log_take(&log[node], store, node ? "b" : "a", &v, keep, 2,
+                                                  begin_ns + (row * 60 + part * 30) * DOG_S);
+                        }
+                }
+        }
+        NEED(dog_store_sync(store, &e) == 0, "%s", e.text);
+        OK(dog_store_range(store, "node/b/cpu", 0, INT64_MAX, count_point, &points, &e) == 0 &&
+                   points == ROWS - 2,
+           "two words a minute are one point: %zu", points);
+        OK(dog_store_range(store, "node/b/disk", 0, INT64_MAX, count_point, &points, &e) == -ENOENT,
+           "and only of what is kept");
+        NEED(dog_node_store_read(&n, store, begin_ns, begin_ns + (int64_t)ROWS * 60 * DOG_S, &e) == 0, "%s",
+             e.text);
+        NEED(n->count == 2 && n->node[0].metrics == 2 && n->node[1].rows == ROWS - 2, "%u nodes", n->count);
+        const struct dog_node_record *a = &n->node[0];
+        OK(strcmp(a->metric_name[0], "cpu") == 0 && fabsf(a->value[0] - 0.3F) < 0.1F && a->limit[0] > 0.4F &&
+                   isnan(a->limit[1]),
+           "with limits from the first quarter: %g", (double)a->limit[0]);
+        OK(a->incidents == 1 && a->incident[0].start_s == begin_ns / DOG_S + 5 * DAY * 60 &&
+                   a->incident[0].end_s == a->incident[0].start_s + 1800 && n->has_incidents,
+           "silence is an incident, from the last answer to the next");
+        OK(a->rows == ROWS - 2 - 30, "in which there are no rows: %zu", a->rows);
+        struct dog_model *m;
+        NEED(dog_nodes_train(n, DOG_NODES_OVERLOAD, 2, 5, &m, &e) == 0, "%s", e.text);
+        struct said s = say(n, DOG_NODES_OVERLOAD, m);
+        OK(area(&s, 1) > 0.8, "overload within 15 min from the store alone: AUROC %.3f", area(&s, 1));
+        free(s.list);
+        dog_model_free(m);
+        dog_nodes_free(n);
+        OK(dog_node_store_read(&n, store, DOG_S, 2 * DOG_S, &e) == -ENODATA && !n && strstr(e.text, "agent"),
+           "nothing then: %s", e.text);
+        OK(dog_node_store_read(&n, store, 0, 40 * 86400 * DOG_S, &e) == -EINVAL, "too long: %s", e.text);
+        dog_store_close(store);
+        file_gone("store.db");
+        file_gone("store.db-wal");
+        file_gone("store.db-shm");
+        folder_clear();
+}
+
 static void without_incidents_nothing_is_learned_and_everything_predicted(void)
 {
         struct dog_nodes *n;
@@ -414,8 +573,7 @@ static void without_incidents_nothing_is_learned_and_everything_predicted(void)
         folder_make();
         made_write(HISTORY + 400, false);
         NEED(dog_nodes_read(&n, folder, &e) == 0, "%s", e.text);
-        OK(dog_nodes_train(n, DOG_NODES_FAILURE, 1, 0, NULL, NULL, &m, &e) == -ENODATA &&
-                   strstr(e.text, "incidents.csv"),
+        OK(dog_nodes_train(n, DOG_NODES_FAILURE, 1, 0, &m, &e) == -ENODATA && strstr(e.text, "incidents.csv"),
            "%s", e.text);
         struct said s = say(n, DOG_NODES_FAILURE, NULL);
         OK(s.count == 800 && !s.list[0].has_skill[0] && s.list[0].p[1] > 0 &&
@@ -437,5 +595,7 @@ int main(void)
                          TEST(reading_survives_every_lack_of_memory),
                          TEST(an_outcome_is_what_the_scorer_calls_it),
                          TEST(a_job_at_the_same_time_each_day_is_foreseen_and_the_future_is_not_read),
+                         TEST(a_training_of_nodes_goes_on_where_it_was_stopped),
+                         TEST(what_nodes_tell_is_kept_and_learned_from),
                          TEST(without_incidents_nothing_is_learned_and_everything_predicted));
 }

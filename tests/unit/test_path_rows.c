@@ -250,8 +250,15 @@ static void another_promise_is_another_judgement(void)
         struct dog_err e = {0};
         traces_make(&t);
         NEED(dog_path_recipe_copies(&t, &e) == 0, "%s", e.text);
-        NEED(t.count == 5 && t.list[3].origin == 2 && t.list[4].origin == 2,
+        NEED(t.count == 9 && t.list[3].origin == 2 && t.list[4].origin == 2,
              "two copies of the one with rates");
+        for (int i = 5; i < t.count; i++) {
+                const struct dog_path_trace *own = &t.list[i];
+                const struct dog_path_trace *from = &t.list[own->origin];
+                OK(own->origin == (i - 5) / 2 && own->step_ms == 1000 && from->step_ms == 500 &&
+                           own->point[7].rtt_ms == from->point[14 + (i - 5) % 2].rtt_ms,
+                   "of pings, what one a second would have seen, at each phase");
+        }
         int bad[3] = {0};
         for (int i = 0; i < t.list[2].length * 2; i++) {
                 bad[0] += t.list[3].point[i].is_bad;

@@ -1,18 +1,20 @@
 /*
  * Trees for paths in the daemon: files that are refused, training on what was measured here, and who serves
- * (P13: performance of all paths is fed back into the model). The telemetry is made: a round trip of 55 to 58
- * ms comes three seconds before a breach, longer and shorter ones come to nothing.
+ * (P13, F2: performance of all paths is kept and fed back into the model). The telemetry is made: a round
+ * trip of 55 to 58 ms comes three seconds before a breach, longer and shorter ones come to nothing.
  */
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
 #include "check.h"
 #include "core/loop.h"
+#include "daemon/node_trees.h"
 #include "daemon/trees.h"
 #include "kinds/twin/twin.h"
 #include "learn/path_contest.h"
 #include "learn/path_store.h"
 #include "learn/model_file.h"
+#include "learn/path_rows.h"
 #include "learn/path_train.h"
 
 #include <errno.h>
@@ -122,7 +124,7 @@ static struct dog_model *trained_on(struct dog_path_traces *traces)
         o.folds = 2;
         o.effort = 0.15;
         NEED(dog_path_train_new(&train, traces, &o, &e) == 0, "%s", e.text);
-        while ((rc = dog_path_train_step(train, &e)) > 0)
+        while ((rc = dog_gbt_jobs_step(dog_path_train_jobs(train), &e)) > 0)
                 ;
         NEED(rc == 0 && dog_path_train_finish(train, 1, &m, &e) == 0, "%s", e.text);
         dog_path_train_free(train);
@@ -131,17 +133,24 @@ static struct dog_model *trained_on(struct dog_path_traces *traces)
 
 /* ---- telemetry ---- */
 
+/* Where telemetry is cut: each ten minutes of the clock. */
+static int64_t whole_minutes(void)
+{
+        return dog_clock_wall_ns() / (600 * DOG_S) * (600 * DOG_S);
+}
+
 static void telemetry_is_cut_into_traces_and_judged(void)
 {
         const char *file = file_of("cut.db");
-        int64_t to_ns = dog_clock_wall_ns() / DOG_S * DOG_S;
+        int64_t to_ns = whole_minutes();
         struct dog_path_traces t;
         telemetry_store(file, to_ns, 1800, OMEN_BAND, 1800, OMEN_BAND);
         traces_of(&t, file, to_ns - 3600 * DOG_S, to_ns);
-        OK(t.count == 6 && t.list[0].paths == 2 && t.list[0].length == 600, "an hour makes six: %d", t.count);
+        OK(t.count == 6 && t.list[0].paths == 2 && t.list[0].length == 2400, "an hour makes six: %d",
+           t.count);
         long bad = 0;
         for (int i = 0; i < t.count; i++)
-                for (int k = 0; k < 2 * 600; k++) {
+                for (int k = 0; k < 2 * 2400; k++) {
                         const struct dog_path_point *q = &t.list[i].point[k];
                         bad += q->is_bad;
                         OK(!q->is_seen || q->is_bad == (q->rtt_ms > 100), "judged by the promise: %g",
@@ -155,9 +164,13 @@ static void telemetry_is_cut_into_traces_and_judged(void)
         struct dog_err e = {0};
         struct dog_path_wanted w = {.tunnel = "t", .promise = dog_promise_default()};
         NEED(dog_store_open(&o, &store, &e) == 0, "%s", e.text);
-        OK(dog_path_store_traces(&t, store, &w, 1, to_ns - 3600 * DOG_S, to_ns, 2000, &e) == 0 &&
-                   t.count == 2,
-           "of much, some: %d", t.count);
+        OK(dog_path_store_traces(&t, store, &w, 1, to_ns - 3600 * DOG_S, to_ns, 4000, &e) == 0 &&
+                   t.count == 3 && t.points == 3600,
+           "of much, each second: %d traces of %ld samples", t.count, t.points);
+        dog_path_traces_free(&t);
+        OK(dog_path_store_traces(&t, store, NULL, 0, to_ns - 3600 * DOG_S, to_ns, 1000000, &e) == 0 &&
+                   t.count == 6 && t.list[0].rtt_factor > 1,
+           "every tunnel, by the limits of recordings: %d", t.count);
         dog_path_traces_free(&t);
         w.tunnel = "nobody";
         OK(dog_path_store_traces(&t, store, &w, 1, to_ns - 3600 * DOG_S, to_ns, 2000, &e) == -ENODATA,
@@ -168,13 +181,54 @@ static void telemetry_is_cut_into_traces_and_judged(void)
         dog_store_close(store);
 }
 
+/* F2: a path that carries traffic is probed four times a second, its neighbour once. */
+static void each_path_keeps_the_pace_at_which_it_was_probed(void)
+{
+        const char *file = file_of("pace.db");
+        struct dog_store_options o = {.path = file, .size_max_bytes = 200 << 20};
+        struct dog_store *store = NULL;
+        struct dog_path_traces t;
+        struct dog_err e = {0};
+        int64_t to_ns = whole_minutes();
+        NEED(dog_store_open(&o, &store, &e) == 0, "%s", e.text);
+        int fast = dog_store_series(store, "path/t/p0/rtt_ms");
+        int slow = dog_store_series(store, "path/t/p1/rtt_ms");
+        for (int i = 0; i < 4 * 600; i++) {
+                /* Probes do not come on the grid. */
+                int64_t at_ns = to_ns - 600 * DOG_S + i * 250 * DOG_MS + 60 * DOG_MS;
+                dog_store_sample(store, fast, at_ns, i % 40 == 7 ? 300 : 20);
+                if (i % 4 == 1)
+                        dog_store_sample(store, slow, at_ns, i % 200 == 41 ? 300 : 20);
+        }
+        NEED(dog_store_sync(store, &e) == 0, "%s", e.text);
+        dog_store_close(store);
+        traces_of(&t, file, to_ns - 600 * DOG_S, to_ns);
+        NEED(t.count == 1 && t.points == 2400 + 600, "%d traces of %ld samples", t.count, t.points);
+        const struct dog_path_trace *one = &t.list[0];
+        OK(dog_path_trace_next(one, 0, 406) == 1 && dog_path_trace_next(one, 0, 407) == 0, "the next of one");
+        OK(dog_path_trace_next(one, 1, 437) == 1 && dog_path_trace_next(one, 1, 433) == 0,
+           "the next of the other comes four steps later");
+        OK(dog_path_trace_outcome(one, 1, 437, 4) == 1 && dog_path_trace_outcome(one, 1, 433, 4) == 0 &&
+                   dog_path_trace_outcome(one, 1, 433, 20) == 1,
+           "and a second with one sample of it is a second that was watched");
+        struct dog_path_rows_options r = dog_path_rows_default();
+        struct dog_table *table;
+        NEED(dog_path_rows_make(&table, &t, &r, &e) == 0, "%s", e.text);
+        size_t known[2] = {0};
+        for (size_t i = 0; i < table->rows; i++)
+                known[dog_path_row_id(table->id[i]).path] += dog_table_label(table, i, DOG_RISK_H0) >= 0;
+        OK(known[0] > 2300 && known[1] > 570, "rows to learn from: %zu and %zu", known[0], known[1]);
+        dog_table_free(table);
+        dog_path_traces_free(&t);
+}
+
 /* ---- who is better ---- */
 
 /* P13: trees of another world do not serve in the place of those of this one. Weighed by their record they do
  * little harm, so that "better than none" would prove nothing. */
 static void the_better_one_serves_and_the_worse_one_does_not(void)
 {
-        int64_t to_ns = dog_clock_wall_ns() / DOG_S * DOG_S;
+        int64_t to_ns = whole_minutes();
         struct dog_path_traces learn[2];
         struct dog_path_traces newest[2];
         struct dog_model *m[2];
@@ -364,6 +418,31 @@ static void a_file_that_is_not_fit_is_refused_with_one_sentence(void)
         free(bytes);
 }
 
+/* F2, O3: what was trained on the store stands beside it, and is served from there. */
+static void trees_of_nodes_beside_the_store_are_served(void)
+{
+        static struct node_trees t;
+        struct dog_err e = {0};
+        uint8_t *bytes = NULL;
+        size_t size = 0;
+        NEED(dog_file_take(MODELS "/node.model", 64 << 20, &bytes, &size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(!t.failure && !t.overload, "nothing stands there, nothing is installed");
+        node_trees_close(&t);
+        NEED(dog_file_replace(file_of("nodes.db.node.model"), bytes, size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(t.failure && t.trees.failure == t.failure->trees && !t.overload,
+           "failures by it, overload as before");
+        node_trees_close(&t);
+        bytes[size / 2] ^= 1;
+        told[0] = 0;
+        NEED(dog_file_replace(file_of("nodes.db.node.model"), bytes, size, &e) == 0, "%s", e.text);
+        node_trees_open(&t, file_of("nodes.db"), note, NULL);
+        OK(!t.failure && strstr(told, "damaged"), "a flipped bit is told: %s", told);
+        node_trees_close(&t);
+        free(bytes);
+}
+
 /* ---- in the core ---- */
 
 /* P8, P13, O3: the trees are heard in a group, weighed, and asked for their reasons; without, all is as
@@ -459,12 +538,13 @@ int main(void)
         snprintf(folder, sizeof(folder), "/tmp/test_trees_XXXXXX");
         if (!mkdtemp(folder))
                 return 1;
-        int rc = CHECK_RUN(TEST(telemetry_is_cut_into_traces_and_judged),
-                           TEST(the_better_one_serves_and_the_worse_one_does_not),
-                           TEST(training_serves_only_what_is_better_on_the_newest),
-                           TEST(too_little_telemetry_is_said),
-                           TEST(a_file_that_is_not_fit_is_refused_with_one_sentence),
-                           TEST(trees_are_a_voice_in_the_core));
+        int rc = CHECK_RUN(
+                TEST(telemetry_is_cut_into_traces_and_judged),
+                TEST(each_path_keeps_the_pace_at_which_it_was_probed),
+                TEST(the_better_one_serves_and_the_worse_one_does_not),
+                TEST(training_serves_only_what_is_better_on_the_newest), TEST(too_little_telemetry_is_said),
+                TEST(a_file_that_is_not_fit_is_refused_with_one_sentence),
+                TEST(trees_of_nodes_beside_the_store_are_served), TEST(trees_are_a_voice_in_the_core));
         char command[96];
         snprintf(command, sizeof(command), "rm -rf %s", folder);
         return system(command) == 0 ? rc : 1;

@@ -84,6 +84,8 @@ static void machine_answers(struct machine *m, bool is_answering, int64_t now_ns
         m->has_answered |= is_answering;
         if (!is_answering)
                 node_failed(m, now_ns);
+        if (!is_first && m->service->settings.failed)
+                m->service->settings.failed(m->service->settings.user, m->index, !is_answering, now_ns);
         if (is_first && now_ns < m->service->settle_ns) {
                 /* A decider before us may have called it dead: it is not. */
                 SEATS_OF(m->service, m->index, a, k)

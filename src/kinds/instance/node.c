@@ -43,6 +43,12 @@ enum { NODE_METRICS = sizeof(node_vital) / sizeof(node_vital[0]) };
 static const float node_failure[DOG_NODE_HORIZONS] = {0.0003F, 0.0008F, 0.003F};
 static const float node_overload[DOG_NODE_HORIZONS] = {0.004F, 0.01F, 0.04F};
 
+unsigned instance_node_vitals(const enum dog_vital **list)
+{
+        *list = node_vital;
+        return NODE_METRICS;
+}
+
 int node_open(struct instance_service *s)
 {
         struct dog_node_risk_metric *metric = calloc(NODE_METRICS, sizeof(*metric));
@@ -87,6 +93,8 @@ void node_vitals(struct machine *m, int64_t at_ns)
 {
         struct instance_service *s = m->service;
         float value[NODE_METRICS];
+        if (s->settings.vitals)
+                s->settings.vitals(s->settings.user, m->index, at_ns, &m->vitals);
         /* Only instances that report anything have a state: it is 200 KB. */
         if (!m->node) {
                 m->node = malloc(dog_node_risk_size(NODE_METRICS));

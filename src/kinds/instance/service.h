@@ -62,6 +62,9 @@ struct instance_address_plan {
         unsigned seats;
 };
 
+/** The vitals that a node is judged by: what is worth keeping of them. @return how many */
+unsigned instance_node_vitals(const enum dog_vital **list);
+
 struct instance_service;
 
 /** Something that an operator should know. Strings live only during the call. */
@@ -105,6 +108,10 @@ struct instance_service_settings {
 
         /** Every sample of an instance, before vips judge it; may be NULL. For whoever keeps telemetry. */
         void (*sample)(void *user, unsigned machine, const struct dog_sample *s);
+        /** What the host of an instance tells of itself, as it tells it; may be NULL. */
+        void (*vitals)(void *user, unsigned machine, int64_t at_ns, const struct dog_vitals *v);
+        /** An instance fell silent, or answers again; may be NULL. */
+        void (*failed)(void *user, unsigned machine, bool is_failed, int64_t at_ns);
         /** Poll this descriptor for POLLIN and/or POLLOUT; 0: no more, it is closed right after. */
         void (*watch)(void *user, int fd, short events);
         void (*news)(void *user, const struct instance_news *n);
