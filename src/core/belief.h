@@ -5,6 +5,7 @@
  */
 #include "models/ensemble.h"
 #include "models/modes.h"
+#include "models/shift.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,12 @@ struct dog_voice {
         float weight;
 };
 
+/** The change of level that was told last; see core/level.h. */
+struct dog_level_told {
+        uint8_t level; /**< enum dog_level; DOG_LEVEL_COUNT: none */
+        struct dog_shift shift;
+};
+
 #define DOG_HINT_NONE 0 /**< nothing but the model speaks; other numbers are the kind's: dog_kind.hint */
 struct dog_belief {
         int64_t made_ns;
@@ -55,6 +62,7 @@ struct dog_belief {
         struct dog_reason_share driver[DOG_DRIVERS]; /**< of p_breach[0], the largest first; only in the
                                                         ledger: dog_group_explain() */
         struct dog_voice voice[DOG_EXPERTS];         /**< by enum dog_expert */
+        struct dog_level_told told;                  /**< for people; nothing is decided by it */
         struct dog_mode_chance mode[DOG_MODES];      /**< at the middle horizon, by enum dog_mode */
 };
 

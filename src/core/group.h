@@ -132,7 +132,8 @@ struct dog_group {
         uint16_t share;          /**< spread: of new traffic that gets a copy, of DOG_SHARE_ONE */
         double risk_usual;       /**< spread: what the middle risk of new traffic is in the long run */
         float joint_with;        /**< dependence of the members' failures, -1..1, learned */
-        uint16_t model_news;     /**< bit i: member i's model was disarmed or re-armed since the last step */
+        uint16_t news; /**< bit i: member i's model was disarmed or re-armed, or a level of its changed,
+                          since the last step */
         struct dog_insight insight;   /**< what the members learn together */
         struct dog_path_track *track; /**< one a member, owned by the group; NULL: no trees */
 

@@ -34,6 +34,7 @@ enum dog_stage {
         X(ALERT_OVER, "alert-over", "at least one member keeps the promise again")                           \
         X(DISARMED, "disarmed", "the model lost against persistence over 200 outcomes and is not used")      \
         X(REARMED, "rearmed", "the model beats persistence again")                                           \
+        X(CHANGED, "changed", "a level changed and stays")                                                   \
         X(FAILED, "failed", "a hook of the kind failed; the plan was not carried out")                       \
         X(REFLEX, "reflex", "the data plane moved the traffic by itself")
 
@@ -48,8 +49,9 @@ struct dog_event {
         enum dog_event_type type;
         int64_t at_ns;
         const struct dog_group *group;
-        uint16_t member;  /**< UINT16_MAX: the whole group */
-        const char *text; /**< more, or NULL; lives only during the call */
+        uint16_t member;                   /**< UINT16_MAX: the whole group */
+        const char *text;                  /**< more, or NULL; lives only during the call */
+        const struct dog_level_told *told; /**< CHANGED: what; else NULL; lives only during the call */
 };
 
 /** "alert-over" */

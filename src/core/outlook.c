@@ -61,6 +61,7 @@ void dog_outlook_init(struct dog_outlook *o, const struct dog_policy *policy)
         dog_path_risk_init(&o->risk, NULL);
         dog_modes_init(&o->modes);
         dog_brier_init(&o->brier);
+        dog_levels_init(&o->levels);
 }
 
 /* RFC 3550, 6.4.1: J += (|D| - J) / 16. */
@@ -214,6 +215,8 @@ enum dog_outlook_news dog_outlook_observe(struct dog_outlook *o, struct dog_insi
         double median_ms =
                 promise->rtt_factor > 0 ? dog_window_median(&o->median, now->at_ns, 5) : (double)NAN;
         o->verdict = dog_promise_judge(promise, now, median_ms, rate_1s_kbps);
+        dog_levels_observe(&o->levels, promise, now, fmax(promise->rtt_ms, promise->rtt_factor * median_ms),
+                           rate_1s_kbps);
         if (promise->rtt_factor > 0)
                 dog_window_learn(&o->median, now->value[DOG_SIGNAL_RTT], now->at_ns);
 
@@ -307,6 +310,7 @@ struct dog_belief dog_outlook_believe(struct dog_outlook *o, const struct dog_in
                 dog_modes_step(&o->modes, &shared->modes, b.p_breach[1], now_ns, b.mode);
         else
                 dog_modes_predict(&o->modes, &shared->modes, b.p_breach[1], b.mode);
+        b.told = dog_levels_told(&o->levels);
         b.score = belief_score(o, &b, promise, &rate[0]);
         b.health = dog_belief_health(&b);
         return b;

@@ -5,6 +5,7 @@
  * a member's past is ten times the rest, so it lies beside, and only where there are trees.
  */
 #include "core/belief.h"
+#include "core/level.h"
 #include "core/policy.h"
 #include "core/promise.h"
 
@@ -39,6 +40,7 @@ struct dog_outlook {
         uint8_t disarmed, rearmed;     /**< bit per model: news that nobody has taken yet */
         int64_t radio_ns;              /**< time of `radio`; 0: the member's radio told nothing */
         float radio[DOG_RADIO_INPUTS]; /**< what its modem or dish tells; see models/radio_features.h */
+        struct dog_levels levels;      /**< which changes people hear of */
 };
 
 /** What members of one group learn together: the risk model's weights, and how failures go together. */

@@ -39,8 +39,8 @@ void dog_group_sample(struct dog_group *g, unsigned member, const struct dog_sam
                 g->tally.late_samples++;
                 return;
         }
-        if (news != DOG_OUTLOOK_TAKEN || m->outlook.disarmed || m->outlook.rearmed)
-                g->model_news |= bit(member);
+        if (news != DOG_OUTLOOK_TAKEN || m->outlook.disarmed || m->outlook.rearmed || m->outlook.levels.news)
+                g->news |= bit(member);
         m->outlook.has_news |= news != DOG_OUTLOOK_TAKEN;
         /* A sample that is all loss says the member was asked and did not answer. */
         double loss = s->value[DOG_SIGNAL_LOSS];
@@ -143,6 +143,26 @@ static void member_model_news(struct dog_loop *l, struct dog_group *g, uint16_t 
         o->has_news = false;
 }
 
+static void member_level_news(struct dog_loop *l, struct dog_group *g, uint16_t m, int64_t now_ns)
+{
+        struct dog_levels *levels = &g->member[m].outlook.levels;
+        char text[160];
+        for (uint8_t i = 0; i < DOG_LEVEL_COUNT; i++) {
+                struct dog_level_told told = {.level = i, .shift = levels->told[i]};
+                struct dog_event e = {.type = DOG_EVENT_CHANGED,
+                                      .at_ns = now_ns,
+                                      .group = g,
+                                      .member = m,
+                                      .text = text,
+                                      .told = &told};
+                if (!(levels->news & (1U << i)) || !l->options.event)
+                        continue;
+                dog_level_text(&told, NULL, text, sizeof(text));
+                l->options.event(l->options.user, &e);
+        }
+        levels->news = 0;
+}
+
 void dog_stage_observe(struct dog_loop *l, int64_t now_ns)
 {
         for (size_t i = 0; i < l->due_count; i++) {
@@ -151,10 +171,12 @@ void dog_stage_observe(struct dog_loop *l, int64_t now_ns)
                         g->kind->observe(g, now_ns);
                 for (uint16_t m = 0; m < g->members; m++) {
                         member_liveness(l, g, m, now_ns);
-                        if (g->model_news & bit(m))
-                                member_model_news(l, g, m, now_ns);
+                        if (!(g->news & bit(m)))
+                                continue;
+                        member_model_news(l, g, m, now_ns);
+                        member_level_news(l, g, m, now_ns);
                 }
-                g->model_news = 0;
+                g->news = 0;
                 group_account(g, now_ns);
         }
 }

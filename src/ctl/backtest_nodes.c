@@ -365,7 +365,7 @@ static void run_print(const struct nodes_run *r)
                             "it be "
                             "crossed?",
                             0);
-        backtest_words_tell(o);
+        backtest_end_tell(o, r->args);
 }
 
 int backtest_nodes(struct ctl *ctl, const struct backtest_args *a, int kind)

@@ -401,10 +401,10 @@ static int race_print(const struct race *r)
                                 r->traces.repeated);
                 fputs("\n\n", o->to);
                 worth_say(o, worth);
-                race_say_own(r);
-                backtest_words_tell(o);
                 if (json_array_size(worth) == 0)
                         fputs("No trace has two paths: there was nothing to steer.\n", o->to);
+                race_say_own(r);
+                backtest_end_tell(o, r->args);
         }
         json_decref(scores);
         json_decref(worth);

@@ -79,6 +79,9 @@ int ctl_file_close(FILE *to, const char *name, const char *what, int code);
 
 void ctl_vips_print(const struct ctl *ctl, const json_t *rows);
 void ctl_instances_print(const struct ctl *ctl, const json_t *rows);
+/** What is believed of one instance and its host, and why. @return an exit status; EXIT_USAGE for an unknown
+ * name */
+int ctl_instance_explain(struct ctl *ctl, const char *name);
 
 int command_check(struct ctl *ctl, int argc, char **argv);
 int command_status(struct ctl *ctl, int argc, char **argv);
@@ -98,8 +101,8 @@ int command_demo(struct ctl *ctl, int argc, char **argv);
 int command_train(struct ctl *ctl, int argc, char **argv);
 int command_backtest(struct ctl *ctl, int argc, char **argv);
 
-extern const struct out_word words_paths[], words_forecast[], words_explain[], words_scores[],
-        words_steering[], words_incidents[];
+extern const struct out_word words_paths[], words_instances[], words_forecast[], words_explain[],
+        words_scores[], words_steering[], words_incidents[];
 extern const struct option_row option_status[], option_events[], option_replay[], option_demo[],
         option_forecast[], option_check[], option_conns[], option_drain[], option_promote[], option_vips[],
         option_forgive[], option_train[], option_backtest[];

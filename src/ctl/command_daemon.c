@@ -388,6 +388,10 @@ static void forecast_block(const struct out *o, const json_t *rows, size_t at, s
         if (text[0] && strcmp(say_word(near, "model"), "none") != 0)
                 snprintf(text + strlen(text), sizeof(text) - strlen(text), " (%s)", say_word(near, "model"));
         forecast_line(o, "because", text);
+        if (json_is_string(json_object_get(near, "changed")))
+                forecast_line(o, "changed", say_word(near, "changed"));
+        if (json_is_object(json_object_get(near, "node")))
+                forecast_line(o, "host", say_word(json_object_get(near, "node"), "text"));
         reasons_voices_text(json_object_get(near, "voices"), text, sizeof(text));
         if (!json_is_true(json_object_get(near, "is_armed")))
                 snprintf(text, sizeof(text), "disarmed: what is, is taken for what will be");
@@ -586,9 +590,7 @@ int command_explain(struct ctl *ctl, int argc, char **argv)
                 unsigned long long id = strtoull(digits, &end, 10);
                 if (*end || end == digits) {
                         json_decref(question);
-                        return ctl_fail(EXIT_USAGE,
-                                        "\"%s\" is not a decision: write d-12, as events shows them",
-                                        argv[0]);
+                        return ctl_instance_explain(ctl, argv[0]);
                 }
                 json_object_set_new(question, "id", json_integer((json_int_t)id));
         }

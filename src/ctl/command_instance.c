@@ -88,6 +88,44 @@ int command_vips(struct ctl *ctl, int argc, char **argv)
 
 /* ---- instances ---- */
 
+const struct out_word words_instances[] = {
+        {"HEALTH", "100 is well: the score, times the chance that the promise is kept within 5 s"},
+        {"RISK", "the chance that the promise breaks within 1, 5 and 30 s"},
+        {"SERVES", "connections that it carries; STANDBY: connections for which it is the live copy"},
+        {"OVER/FAIL",
+         "the chances that a metric of the host crosses its limit, and that it fails, within 15 min; "
+         "~: no forecast that is better than how often that happens, which is said instead"},
+        {"WHY", "what speaks against it: sundog explain INSTANCE says more"},
+        {NULL, NULL},
+};
+
+/* "34%", "~0.1%" */
+static void node_chance(char *to, size_t room, const json_t *node, const char *what, const char *skill,
+                        size_t h)
+{
+        double p = json_number_value(json_array_get(json_object_get(node, what), h));
+        bool has_skill = json_is_true(json_array_get(json_object_get(node, skill), h));
+        bool is_known = json_is_number(json_array_get(json_object_get(node, what), h));
+        if (!is_known)
+                say_append(to, room, "-");
+        else
+                say_append(to, room, "%s%.*f%%", has_skill || p >= 1 ? "" : "~", p < 0.0995 ? 1 : 0, 100 * p);
+}
+
+/* Both within 15 min; "-" without anything that the host told lately. */
+static void node_cell(const json_t *row, char *to, size_t room)
+{
+        const json_t *node = json_object_get(row, "node");
+        to[0] = 0;
+        if (!json_is_object(node) || isnan(say_number(row, "vitals_age_s"))) {
+                snprintf(to, room, "-");
+                return;
+        }
+        node_chance(to, room, node, "overload", "overload_has_skill", 1);
+        say_append(to, room, "/");
+        node_chance(to, room, node, "failure", "failure_has_skill", 1);
+}
+
 /* Columns that join several numbers, for the table only. */
 static json_t *instances_for_people(const json_t *rows)
 {
@@ -127,6 +165,9 @@ static json_t *instances_for_people(const json_t *rows)
                 json_t *copy = json_copy((json_t *)(uintptr_t)row);
                 json_object_set_new(copy, "path", json_string(path));
                 json_object_set_new(copy, "answer", json_string(answers));
+                char node[32];
+                node_cell(row, node, sizeof(node));
+                json_object_set_new(copy, "node", json_string(node));
                 json_object_set_new(copy, "host", json_string(host));
                 json_object_set_new(copy, "risk", json_string(risk));
                 json_array_append_new(list, copy);
@@ -145,6 +186,7 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
                                                    {.key = "serves", .is_right = true},
                                                    {.key = "stands_by", .title = "STANDBY", .is_right = true},
                                                    {.key = "host", .title = "CPU/MEM/STALL", .spare = 1},
+                                                   {.key = "node", .title = "OVER/FAIL", .spare = 2},
                                                    {.key = "why"},
                                                    {.key = NULL}};
         /* Without agents there is nothing to say of hosts, and a terminal is only so wide. */
@@ -155,7 +197,8 @@ void ctl_instances_print(const struct ctl *ctl, const json_t *rows)
         const json_t *one;
         json_array_foreach(rows, k, one) is_host |= !isnan(say_number(one, "cpu"));
         for (size_t i = 0; i < ARRAY_SIZE(column); i++)
-                if (is_host || !column[i].key || strcmp(column[i].key, "host") != 0)
+                if (is_host || !column[i].key ||
+                    (strcmp(column[i].key, "host") != 0 && strcmp(column[i].key, "node") != 0))
                         shown[columns++] = column[i];
         if (ctl->out.format != OUT_TABLE) {
                 out_rows(&ctl->out, rows, column);
@@ -174,6 +217,95 @@ int command_instances(struct ctl *ctl, int argc, char **argv)
         json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "instances"), &code);
         if (rows)
                 ctl_instances_print(ctl, rows);
+        json_decref(rows);
+        return code;
+}
+
+static void explain_line(const struct out *o, const char *label, const char *text)
+{
+        fprintf(o->to, "%-9s ", label);
+        out_wrapped(o, text, 10);
+}
+
+/* "5 min 1.2%, 15 min 2.0%, 60 min 6%", with a ~ and a word where that is no forecast. */
+static void explain_chances(const struct out *o, const json_t *node, const char *what, const char *skill)
+{
+        static const char *const horizon[] = {"5 min", "15 min", "60 min"};
+        char text[200] = "";
+        bool is_base = false;
+        for (size_t h = 0; h < ARRAY_SIZE(horizon); h++) {
+                say_append(text, sizeof(text), "%s%s ", h ? ", " : "", horizon[h]);
+                node_chance(text, sizeof(text), node, what, skill, h);
+        }
+        is_base = strchr(text, '~') != NULL;
+        say_append(text, sizeof(text), "%s", is_base ? " (~: no skill here, how often it happens)" : "");
+        explain_line(o, what, text);
+}
+
+static void explain_print(const struct out *o, const json_t *row)
+{
+        char text[300];
+        const json_t *node = json_object_get(row, "node");
+        fprintf(o->to, "%s%s%s %s   health %.0f\n", out_colour(o, "bold"), say_word(row, "instance"),
+                out_colour(o, "plain"), say_word(row, "state"), say_number(row, "health"));
+        snprintf(text, sizeof(text),
+                 "to break its promise: 1 s %.1f%%, 5 s %.1f%%, 30 s %.1f%%; what drives that: "
+                 "sundog forecast %s",
+                 100 * say_number(row, "p_near"), 100 * say_number(row, "p_middle"),
+                 100 * say_number(row, "p_far"), say_word(row, "instance"));
+        explain_line(o, "risk", text);
+        snprintf(text, sizeof(text),
+                 "%.0f%% of new connections where it gets most; serves %.0f, stands by for %.0f",
+                 100 * say_number(row, "weight"), say_number(row, "serves"), say_number(row, "stands_by"));
+        explain_line(o, "weight", text);
+        if (say_word(row, "why")[0])
+                explain_line(o, "why", say_word(row, "why"));
+        if (!json_is_object(node)) {
+                explain_line(o, "host", "nothing is known of it: no agent and no exporter has told anything");
+                return;
+        }
+        if (isnan(say_number(row, "vitals_age_s")))
+                explain_line(o, "host", "it has told nothing lately; what follows is old");
+        explain_line(o, "host", say_word(node, "text"));
+        explain_chances(o, node, "overload", "overload_has_skill");
+        explain_chances(o, node, "failure", "failure_has_skill");
+        size_t i;
+        const json_t *mode;
+        text[0] = 0;
+        json_array_foreach(json_object_get(node, "modes"), i, mode)
+        {
+                double p = say_number(mode, "p_15min");
+                say_append(text, sizeof(text), "%s%s ", i ? ", " : "", say_word(mode, "mode"));
+                if (isnan(p))
+                        say_append(text, sizeof(text), "not measured");
+                else
+                        say_append(text, sizeof(text), "%s%.*f%%",
+                                   json_is_true(json_object_get(mode, "has_skill")) || p >= 1 ? "" : "~",
+                                   p < 0.0995 ? 1 : 0, 100 * p);
+        }
+        say_append(text, sizeof(text), ", within 15 min");
+        explain_line(o, "how", text);
+}
+
+int ctl_instance_explain(struct ctl *ctl, const char *name)
+{
+        int code;
+        json_t *rows = ctl_ask(ctl, json_pack("{s:s}", "ask", "instances"), &code);
+        if (!rows)
+                return code;
+        size_t i;
+        const json_t *row, *found = NULL;
+        json_array_foreach(rows, i, row) if (strcmp(say_word(row, "instance"), name) == 0) found = row;
+        if (!found)
+                code = ctl_fail(EXIT_USAGE,
+                                "\"%s\" is neither a decision (d-12, as events shows them) nor an instance; "
+                                "of a path: "
+                                "sundog forecast %s",
+                                name, name);
+        else if (ctl->out.format != OUT_TABLE)
+                out_object(&ctl->out, found);
+        else
+                explain_print(&ctl->out, found);
         json_decref(rows);
         return code;
 }

@@ -21,6 +21,7 @@ struct replay_args {
         const char *family;
         const char *store;
         int64_t since_ns;
+        unsigned pace;
         bool decisions, each, spread;
         const char *model;
 };
@@ -46,6 +47,9 @@ const struct option_row option_replay[] = {
          "stay this long after a move (2s)"},
         {"delay", "TIME", OPTION_TIME, offsetof(struct replay_args, delay_ns),
          "from a sample until a decision made of it acts (200ms)"},
+        {"pace", "N", OPTION_COUNT, offsetof(struct replay_args, pace),
+         "of a path that carries nothing see each N-th sample only, as the daemon's probes do with 4 (1: "
+         "all)"},
         {"family", "NAME", OPTION_TEXT, offsetof(struct replay_args, family),
          "of a folder, only traces of this family"},
         {"spread", NULL, OPTION_FLAG, offsetof(struct replay_args, spread),
@@ -74,6 +78,7 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
         o->policy.margin = a->margin;
         o->policy.hold_ns = a->hold_ns;
         o->delay_ns = a->delay_ns;
+        o->pace = a->pace;
         o->has_decisions = a->decisions;
         o->policy.spread = a->spread;
         static const char *const mode[] = {"auto", "always", "never"};
@@ -126,6 +131,8 @@ static void result_add(struct replay_result *to, const struct replay_result *fro
         for (int g = 0; g < DOG_GRADE_COUNT; g++)
                 to->grade[g] += from->grade[g];
         to->unjudged_s += from->unjudged_s;
+        to->changed += from->changed;
+        to->measured_s += from->measured_s;
         if (from->decisions)
                 json_array_extend(to->decisions, from->decisions);
 }
@@ -230,8 +237,10 @@ static json_t *session_report(const struct session *s)
         for (int g = DOG_GRADE_HELPED; g < DOG_GRADE_COUNT; g++)
                 json_object_set_new(grades, dog_grade_name((enum dog_grade)g),
                                     json_integer((json_int_t)s->total.grade[g]));
-        json_t *report = json_pack("{s:i, s:o, s:o, s:f}", "traces", (int)s->traces, "policies", policies,
-                                   "grades", grades, "unjudged_s", s->total.unjudged_s);
+        json_t *report =
+                json_pack("{s:i, s:o, s:o, s:f, s:I, s:f}", "traces", (int)s->traces, "policies", policies,
+                          "grades", grades, "unjudged_s", s->total.unjudged_s, "changes_told",
+                          (json_int_t)s->total.changed, "measured_s", s->total.measured_s);
         json_object_set_new(report, "model", s->trained ? json_string(s->model) : json_null());
         if (s->each)
                 json_object_set(report, "each", s->each);
@@ -295,6 +304,8 @@ static void session_print(const struct session *s)
                         (unsigned long long)s->total.grade[DOG_GRADE_HELPED],
                         (unsigned long long)s->total.grade[DOG_GRADE_NEUTRAL],
                         (unsigned long long)s->total.grade[DOG_GRADE_HURT]);
+                fprintf(o->to, "%llu changes of level told, in %.1f h of paths\n",
+                        (unsigned long long)s->total.changed, s->total.measured_s / 3600);
                 fprintf(o->to, "forecast by %s%s\n",
                         s->trained ? "the online logistic and the trees of " : "the online logistic alone",
                         s->trained ? s->model : "");

@@ -249,9 +249,13 @@ static void out_table(const struct out *o, const json_t *rows, const struct out_
         json_array_foreach(rows, i, row) layout_row(o, &l, row);
         if (json_array_size(rows) == 0)
                 fprintf(o->to, "%s(none)%s\n", out_colour(o, "dim"), out_colour(o, "plain"));
-        if (l.spared[0])
-                fprintf(o->to, "%s(no room for %s: a wider terminal, or -o json)%s\n", out_colour(o, "dim"),
-                        l.spared, out_colour(o, "plain"));
+        if (l.spared[0]) {
+                char text[CELL_MAX + 64];
+                snprintf(text, sizeof(text), "(no room for %s: a wider terminal, or -o json)", l.spared);
+                fputs(out_colour(o, "dim"), o->to);
+                out_wrapped(o, text, 0);
+                fputs(out_colour(o, "plain"), o->to);
+        }
 }
 
 static void out_json(const struct out *o, const json_t *value, size_t flags)

@@ -380,6 +380,55 @@ static void player_told(void *user, const struct dog_ledger_row *row, bool is_gr
         json_array_append_new(p->result->decisions, d);
 }
 
+static void player_event(void *user, const struct dog_event *e)
+{
+        struct player *p = user;
+        p->result->changed += e->type == DOG_EVENT_CHANGED;
+}
+
+/* Would the daemon have measured it? The path that carries traffic is probed more often than the others. */
+static bool slot_is_probed(const struct dog_group *g, const struct replay_options *o, size_t slot,
+                           unsigned path)
+{
+        return o->pace <= 1 || !g->is_started || (g->hot & 1U << path) || (slot + path) % o->pace == 0;
+}
+
+/* Who judges where not every sample is seen: the same promise, over all samples. */
+struct judge {
+        struct dog_insight insight;
+        struct dog_outlook outlook[DOG_MEMBERS_MAX];
+};
+
+static struct judge *judge_new(const struct dog_group *g)
+{
+        struct judge *j = calloc(1, sizeof(*j));
+        if (!j)
+                return NULL;
+        dog_insight_init(&j->insight, &g->policy);
+        for (unsigned p = 0; p < g->members; p++)
+                dog_outlook_init(&j->outlook[p], &g->policy);
+        return j;
+}
+
+/* Hand over what was measured in one slot, and note what broke the promise. */
+static void slot_play(struct dog_group *g, const struct replay_trace *t, const struct replay_options *o,
+                      struct judge *judge, size_t slot, bool *bad)
+{
+        for (unsigned p = 0; p < t->paths; p++) {
+                size_t at = slot * t->paths + p;
+                if (!t->is_there[at])
+                        continue;
+                if (slot_is_probed(g, o, slot, p))
+                        dog_group_sample(g, p, &t->sample[at]);
+                struct dog_outlook *by = &g->member[p].outlook;
+                if (judge) {
+                        by = &judge->outlook[p];
+                        dog_outlook_observe(by, &judge->insight, &g->promise, &g->policy, &t->sample[at]);
+                }
+                bad[at] = by->verdict.is_bad;
+        }
+}
+
 int replay_run(const struct replay_trace *t, const struct replay_options *o, struct replay_result *result,
                struct dog_err *e)
 {
@@ -389,10 +438,12 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         kind.period_ns = t->step_ns;
         kind.close = NULL;
         kind.observe = NULL;
-        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){.budget = {.copies_share = 1}});
         struct dog_group *g = dog_group_new(t->name, &kind, t->paths);
         bool *bad = calloc(t->slots * t->paths, sizeof(*bad));
+        struct judge *judge = NULL;
         struct player player = {.trace = t, .result = result, .group = g, .has_decisions = o->has_decisions};
+        struct dog_loop *loop = dog_loop_new(&(struct dog_loop_options){
+                .budget = {.copies_share = 1}, .event = player_event, .user = &player});
         int rc = player_begin(&player, o);
         if (result->decisions == NULL && o->has_decisions)
                 result->decisions = json_array();
@@ -423,15 +474,17 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
                 rc = dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
                 goto out;
         }
+        if (o->pace > 1 && !(judge = judge_new(g))) {
+                rc = dog_err_set(e, -ENOMEM, "%s: out of memory", t->name);
+                goto out;
+        }
+        for (unsigned p = 0; p < t->paths && judge; p++)
+                g->member[p].patience_ns = (int64_t)o->pace * t->step_ns + g->policy.dead_ns;
         dog_ledger_listen(dog_loop_ledger(loop), player_told, &player);
         for (size_t k = 0; k < t->slots; k++) {
-                for (unsigned p = 0; p < t->paths; p++) {
-                        size_t at = k * t->paths + p;
-                        if (!t->is_there[at])
-                                continue;
-                        dog_group_sample(g, p, &t->sample[at]);
-                        bad[at] = g->member[p].outlook.verdict.is_bad;
-                }
+                for (unsigned p = 0; p < t->paths; p++)
+                        result->measured_s += t->is_there[k * t->paths + p] ? (double)t->step_ns / 1e9 : 0;
+                slot_play(g, t, o, judge, k, bad);
                 dog_loop_step(loop, (int64_t)k * t->step_ns);
                 player_note(&player, k);
         }
@@ -443,6 +496,7 @@ int replay_run(const struct replay_trace *t, const struct replay_options *o, str
         simple_policies(t, o, bad, delay, result->score);
 out:
         dog_loop_free(loop);
+        free(judge);
         free(bad);
         player_end(&player);
         return rc;

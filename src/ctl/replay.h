@@ -16,8 +16,10 @@ struct replay_options {
         struct dog_promise promise; /**< rate_kbps 0: take the trace's need */
         struct dog_policy policy;   /**< spread: new traffic goes to several columns at once, by weight */
         int64_t delay_ns;           /**< from a sample's time until a decision made of it carries traffic */
-        int64_t since_ms, until_ms; /**< only this part of every trace counts; until 0: to the end */
-        bool has_decisions;         /**< collect every decision */
+        unsigned pace; /**< of who carries nothing only each so-many-th sample is seen, as live probes
+                          are; judged is by all of them. 0, 1: all */
+        int64_t since_ms, until_ms;         /**< only this part of every trace counts; until 0: to the end */
+        bool has_decisions;                 /**< collect every decision */
         const struct dog_path_model *trees; /**< as the daemon would have; NULL: the online logistic alone */
 };
 
@@ -76,6 +78,8 @@ struct replay_score {
 struct replay_result {
         struct replay_score score[REPLAY_POLICY_COUNT];
         uint64_t grade[DOG_GRADE_COUNT]; /**< of Sundog's decisions */
+        uint64_t changed;                /**< changes of level that people would have been told */
+        double measured_s;               /**< of all paths together */
         double unjudged_s;               /**< nothing that carried the traffic was measured */
         json_t *decisions;               /**< array, or NULL; the caller's */
 };

@@ -15,6 +15,7 @@ static int command_version(struct ctl *ctl, int argc, char **argv);
 /* Lists of words that a command's help explains. */
 static const struct out_word *const words_of_paths[] = {words_paths, NULL};
 static const struct out_word *const words_of_forecast[] = {words_forecast, NULL};
+static const struct out_word *const words_of_instances[] = {words_instances, NULL};
 static const struct out_word *const words_of_explain[] = {words_explain, NULL};
 static const struct out_word *const words_of_backtest[] = {words_scores, words_steering, words_incidents,
                                                            NULL};
@@ -27,7 +28,7 @@ static const struct command commands[] = {
         {"vips", "", "every virtual address: who gets new connections, how many are protected", command_vips,
          option_vips, NULL},
         {"instances", "", "every server: health, risk ahead, load, what it serves and stands by for",
-         command_instances, NULL, NULL},
+         command_instances, NULL, words_of_instances},
         {"conns", "", "protected connections: who serves them, who stands by, how far behind", command_conns,
          option_conns, NULL},
         {"drain", "INSTANCE", "empty a server: its connections are carried over; says when it may be stopped",
@@ -40,7 +41,9 @@ static const struct command commands[] = {
          command_forecast, option_forecast, words_of_forecast},
         {"feeds", "", "what others announce: maintenance, weather, events; how fresh it is, what comes next",
          command_feeds, NULL, NULL},
-        {"explain", "[d-N]", "why a decision was made and what came of it; without a number the newest",
+        {"explain", "[d-N|INSTANCE]",
+         "why a decision was made and what came of it, without a number the newest; or how a server and its "
+         "host are",
          command_explain, NULL, words_of_explain},
         {"events", "", "decisions, their grades, alerts; -f goes on as they happen", command_events,
          option_events, NULL},

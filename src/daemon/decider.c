@@ -31,7 +31,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { EVENTS_KEPT = 256, LINKS_MAX = 32 };
+enum { EVENTS_KEPT = 256, LINKS_MAX = 32, TOLD_KEPT = 16 };
 
 #define DECIDER_REST_NS (DOG_MS / 10) /* between two turns, however much is due */
 
@@ -75,6 +75,13 @@ struct watch {
         struct watch *next;
 };
 
+/* A change of level that was told. */
+struct told {
+        int64_t since_ns;
+        unsigned level;
+        char member[DOG_NAME_MAX];
+};
+
 struct decider {
         const struct dog_config *config;
         struct dog_hands_client *hands;
@@ -106,6 +113,8 @@ struct decider {
         struct dog_api *api;
         int64_t started_ns;
         json_t *events; /* the newest EVENTS_KEPT, oldest first */
+        struct told told[TOLD_KEPT];
+        size_t told_at;
         json_t *notes;
         int status;
 };
@@ -234,19 +243,58 @@ static void decider_ledger(void *user, const struct dog_ledger_row *row, bool is
                 decision_new(d, row, g);
 }
 
+/* What has changed, since when: the sentence gets a time of day, the object its numbers. */
+static void event_told(const struct dog_event *e, json_t *more, char *text, size_t room)
+{
+        const struct dog_level_told *t = e->told;
+        double scale = dog_level_scale(t->level);
+        int64_t since_ns = wall_of(t->shift.since_ns);
+        time_t since_s = (time_t)(since_ns / DOG_S);
+        struct tm tm;
+        char time[16] = "";
+        if (localtime_r(&since_s, &tm))
+                strftime(time, sizeof(time), "%H:%M:%S", &tm);
+        snprintf(text + strlen(text), room - strlen(text), " (since %s)", time);
+        json_object_update_new(
+                more, json_pack("{s:s, s:s, s:f, s:f, s:f, s:I}", "signal", dog_level_name(t->level), "unit",
+                                dog_level_unit(t->level), "level_was", scale * (double)t->shift.from, "level",
+                                scale * (double)t->shift.to, "promise", scale * (double)t->shift.limit,
+                                "since_wall_ns", (json_int_t)since_ns));
+}
+
+/* Every class of a tunnel sees the same change of a path: people need it once, by the first that it matters
+ * to. */
+static bool event_is_told(struct decider *d, const struct dog_event *e)
+{
+        struct told now = {.level = e->told->level, .since_ns = e->told->shift.since_ns};
+        snprintf(now.member, sizeof(now.member), "%s", e->group->member[e->member].name);
+        for (size_t i = 0; i < TOLD_KEPT; i++)
+                if (d->told[i].since_ns == now.since_ns && d->told[i].level == now.level &&
+                    strcmp(d->told[i].member, now.member) == 0)
+                        return true;
+        d->told[d->told_at++ % TOLD_KEPT] = now;
+        return false;
+}
+
 static void decider_event(void *user, const struct dog_event *e)
 {
         struct decider *d = user;
         char text[400];
         const char *member = e->member < e->group->members ? e->group->member[e->member].name : NULL;
+        if (e->told && event_is_told(d, e))
+                return;
+        json_t *more = member ? json_pack("{s:s}", "member", member) : NULL;
+        /* What a level did says that it changed. */
+        const char *help = e->told ? "" : dog_event_help(e->type);
         snprintf(text, sizeof(text), "%s%s%s: %s%s%s", e->group->name, member ? " on " : "",
-                 member ? member : "", dog_event_help(e->type), e->text ? ": " : "", e->text ? e->text : "");
+                 member ? member : "", help, *help && e->text ? ": " : "", e->text ? e->text : "");
         dog_log(e->type == DOG_EVENT_FAILED || e->type == DOG_EVENT_ALERT ? DOG_LOG_WARN : DOG_LOG_INFO,
                 "group=%s event=%s%s%s%s%s", e->group->name, dog_event_name(e->type),
                 member ? " member=" : "", member ? member : "", e->text ? " text=" : "",
                 e->text ? e->text : "");
-        decider_tell(d, e->at_ns, dog_event_name(e->type), e->group->name,
-                     member ? json_pack("{s:s}", "member", member) : NULL, text);
+        if (e->told && more)
+                event_told(e, more, text, sizeof(text));
+        decider_tell(d, e->at_ns, dog_event_name(e->type), e->group->name, more, text);
 }
 
 static void decider_sample(void *user, unsigned path, const struct dog_sample *s)
@@ -508,7 +556,9 @@ static json_t *decider_answer(void *user, const json_t *question, struct dog_err
         if (strcmp(ask, "paths") == 0)
                 return view_paths(&v, now_ns);
         if (strcmp(ask, "forecast") == 0)
-                return view_forecast(&v, json_string_value(json_object_get(question, "path")), now_ns);
+                return view_forecast_hosts(
+                        &vi, view_forecast(&v, json_string_value(json_object_get(question, "path")), now_ns),
+                        now_ns);
         if (strcmp(ask, "events") == 0)
                 return answer_events(d, question);
         if (strcmp(ask, "explain") == 0)
@@ -1232,13 +1282,16 @@ int decider_policy(const struct dog_config *config, struct dog_hands_policy *pol
                 if (rc < 0)
                         return rc;
         }
-        int rc = config->feeds ? dog_hands_policy_helper(policy,
-                                                         &(struct dog_hands_helper){.name = FEEDS_HELPER,
-                                                                                    .user = config->user,
-                                                                                    .run = feeds_fetch,
-                                                                                    .data = config},
-                                                         e)
-                               : 0;
+        int rc = config->feeds
+                         ? dog_hands_policy_helper(
+                                   policy,
+                                   &(struct dog_hands_helper){
+                                           .name = FEEDS_HELPER,
+                                           .user = config->user && config->user[0] ? config->user : NULL,
+                                           .run = feeds_fetch,
+                                           .data = config},
+                                   e)
+                         : 0;
         return rc < 0 ? rc : front_policy(config, policy, e);
 }
 

@@ -33,16 +33,16 @@ static json_t *weights_json(const struct dog_group *g, const uint8_t weight[DOG_
 
 static json_t *belief_json(const struct dog_group *g, const struct dog_belief *b)
 {
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o}",
-                         "p_next", say_real((double)b->p_next), "p_near",
-                         say_real((double)b->p_breach[0]), "p_middle", say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]),
-                         "rtt_ms", say_real((double)b->rtt_ms[0].mean), "rtt_spread_ms",
-                         say_real((double)b->rtt_ms[0].spread), "loss", say_real((double)b->loss[0].mean),
-                         "score", say_real((double)b->score), "is_bad", (int)b->is_bad, "is_armed",
-                         (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced", b->announced,
-                         "caution", say_real((double)b->caution), "model", reasons_model(b->speaker),
-                         "drivers", reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes",
-                         reasons_modes(g, b));
+        return json_pack(
+                "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:o}",
+                "p_next", say_real((double)b->p_next), "p_near", say_real((double)b->p_breach[0]), "p_middle",
+                say_real((double)b->p_breach[1]), "p_far", say_real((double)b->p_breach[2]), "rtt_ms",
+                say_real((double)b->rtt_ms[0].mean), "rtt_spread_ms", say_real((double)b->rtt_ms[0].spread),
+                "loss", say_real((double)b->loss[0].mean), "score", say_real((double)b->score), "is_bad",
+                (int)b->is_bad, "is_armed", (int)b->is_armed, "hint", dog_hint_text(g, b->hint), "announced",
+                b->announced, "caution", say_real((double)b->caution), "model", reasons_model(b->speaker),
+                "drivers", reasons_drivers(b->driver), "voices", reasons_voices(b->voice), "modes",
+                reasons_modes(g, b), "changed", reasons_change(b, b->made_ns, "before"));
 }
 
 /* What such chances have meant so far, at each horizon. */
@@ -198,6 +198,8 @@ static void say_belief(struct text *t, const char *who, const json_t *d, const j
 {
         say(t, "%s: %.0f%% to break the promise within ", who, 100 * say_number(b, "p_near"));
         say_near(t, d);
+        if (isfinite(say_number(b, "p_next")))
+                say(t, " (%.0f%% at the next sample)", 100 * say_number(b, "p_next"));
         if (isfinite(say_number(b, "rtt_ms")))
                 say(t, ", rtt %.1f ±%.1f ms", say_number(b, "rtt_ms"), say_number(b, "rtt_spread_ms"));
         if (isfinite(say_number(b, "loss")))
@@ -220,6 +222,8 @@ static void say_reasons(struct text *t, const json_t *b)
         reasons_drivers_text(json_object_get(b, "drivers"), text, sizeof(text));
         if (text[0])
                 say(t, "\ndrivers   %s (%s, in log-odds)", text, say_word(b, "model"));
+        if (json_is_string(json_object_get(b, "changed")))
+                say(t, "\nchanged   %s", say_word(b, "changed"));
         reasons_voices_text(json_object_get(b, "voices"), text, sizeof(text));
         if (text[0])
                 say(t, "\nvoices    %s", text);

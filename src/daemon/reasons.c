@@ -1,4 +1,6 @@
 #include "daemon/reasons.h"
+
+#include "base/clock.h"
 #include "daemon/say.h"
 
 #include <stdarg.h>
@@ -51,6 +53,19 @@ json_t *reasons_calibration(const struct dog_reliability *r, double p)
         return json_pack("{s:s, s:o, s:o, s:I}", "text", dog_reliability_text(r, bin, text), "said",
                          say_real(r->said[bin] / n), "happened", say_real(r->happened[bin] / n), "n",
                          (json_int_t)r->count[bin]);
+}
+
+json_t *reasons_change(const struct dog_belief *b, int64_t at_ns, const char *when)
+{
+        enum { LATELY_S = 900 };
+        char text[200], ago[40];
+        int64_t age_s = (at_ns - b->told.shift.since_ns) / DOG_S;
+        if (b->told.level >= DOG_LEVEL_COUNT || age_s < 0 || age_s > LATELY_S)
+                return json_null();
+        snprintf(ago, sizeof(ago), "%lld %s %s", (long long)(age_s < 120 ? age_s : age_s / 60),
+                 age_s < 120 ? "s" : "min", when);
+        dog_level_text(&b->told, ago, text, sizeof(text));
+        return json_string(text);
 }
 
 json_t *reasons_modes(const struct dog_group *g, const struct dog_belief *b)

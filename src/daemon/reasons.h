@@ -5,6 +5,7 @@
  *     "drivers":     [{"feature", "log_odds"}], largest first
  *     "voices":      [{"name", "p", "weight"}], heaviest first, those that are heard
  *     "calibration": {"text", "said", "happened", "n"}: what such a chance has meant so far
+ *     "changed":     a sentence: the level that changed lately, or null
  *     "modes":       [{"mode", "p", "has_skill", "skill", "events"}], at the middle horizon
  */
 #include "core/group.h"
@@ -16,6 +17,9 @@ json_t *reasons_voices(const struct dog_voice voice[DOG_EXPERTS]);
 /** "trees", "online logistic", "none" */
 const char *reasons_model(int speaker);
 json_t *reasons_calibration(const struct dog_reliability *r, double p);
+/** "round trip rose from 41 to 68 ms, 12s ago, and stays there; ...", what was told last; null when nothing
+ * was within a quarter of an hour of at_ns. @param when  "ago", "before" */
+json_t *reasons_change(const struct dog_belief *b, int64_t at_ns, const char *when);
 json_t *reasons_modes(const struct dog_group *g, const struct dog_belief *b);
 
 /** "margin falling +1.2, broken now -0.4", "" without reasons; `to` holds `room` bytes. */

@@ -417,9 +417,11 @@ static json_t *forecast_row(const struct dog_group *g, unsigned m, int h, int64_
         json_object_set_new(row, "voices", reasons_voices(r.voice));
         json_object_set_new(row, "calibration",
                             reasons_calibration(&g->insight.reliability[h], (double)b->p_breach[h]));
-        /* How it fails is said for the middle horizon alone. */
+        /* How it fails is said for the middle horizon alone, what changed once. */
         if (h == 1)
                 json_object_set_new(row, "modes", reasons_modes(g, b));
+        if (h == 0)
+                json_object_set_new(row, "changed", reasons_change(b, now_ns, "ago"));
         return row;
 }
 

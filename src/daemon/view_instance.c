@@ -303,9 +303,10 @@ static json_t *instance_node(const struct instance_machine_view *m)
                                                        dog_node_mode_word((enum dog_node_mode)i), "p_15min",
                                                        say_real((double)w->mode[i]), "has_skill",
                                                        (int)w->has_mode_skill[i]));
-        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "overload", overload, "overload_has_skill",
-                         overload_skill, "failure", failure, "failure_has_skill", failure_skill, "health",
-                         say_real((double)w->health), "modes", modes, "text", m->node_text);
+        return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "overload", overload,
+                         "overload_has_skill", overload_skill, "failure", failure, "failure_has_skill",
+                         failure_skill, "health", say_real((double)w->health), "unusual",
+                         say_real((double)w->unusual), "modes", modes, "text", m->node_text);
 }
 
 static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t now_ns)
@@ -329,6 +330,12 @@ static json_t *instance_row(const struct view_instance *v, unsigned i, int64_t n
         if (!*why && strcmp(m.source, "agent") == 0 && !m.agent.is_heard)
                 why = m.agent.dropped[DOG_AGENT_BAD_TAG] ? "its agent has another key"
                                                          : "its agent is not heard";
+        /* What the front suspects, and what the host says of itself. */
+        char both[400];
+        if (m.has_vitals && m.node_trouble[0]) {
+                snprintf(both, sizeof(both), "%s%s%s", why, *why ? "; " : "", m.node_trouble);
+                why = both;
+        }
         bool is_there = b && m.has_answered;
         json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:s}", "instance", set->name, "address", address,
                                 "device", set->device, "state", instance_state(&m, &s), "why", why);
@@ -370,6 +377,25 @@ json_t *view_instances(const struct view_instance *v, int64_t now_ns)
         json_t *rows = json_array();
         for (unsigned i = 0; v->service && i < v->config->instances; i++)
                 json_array_append_new(rows, instance_row(v, i, now_ns));
+        return rows;
+}
+
+json_t *view_forecast_hosts(const struct view_instance *v, json_t *rows, int64_t now_ns)
+{
+        for (unsigned i = 0; v->service && i < v->config->instances; i++) {
+                struct instance_machine_view m = instance_service_machine(v->service, i, now_ns);
+                const char *vip = "";
+                size_t k;
+                json_t *row;
+                json_array_foreach(rows, k, row)
+                {
+                        if (!m.has_node || strcmp(say_word(row, "path"), v->config->instance[i].name) != 0 ||
+                            strcmp(say_word(row, "class"), vip) == 0)
+                                continue;
+                        vip = say_word(row, "class");
+                        json_object_set_new(row, "node", instance_node(&m));
+                }
+        }
         return rows;
 }
 

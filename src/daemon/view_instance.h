@@ -17,6 +17,9 @@ struct view_instance {
 
 json_t *view_vips(const struct view_instance *v, int64_t now_ns);
 json_t *view_instances(const struct view_instance *v, int64_t now_ns);
+/** Adds "node", what is said of its host, to the first row of each instance and vip of a forecast; gives it
+ * back. */
+json_t *view_forecast_hosts(const struct view_instance *v, json_t *rows, int64_t now_ns);
 /** @param question  may have "vip", "instance" (names) and "most" */
 json_t *view_conns(const struct view_instance *v, const json_t *question, int64_t now_ns, struct dog_err *e);
 /** What is known of classes of requests. @param question  may have "vip" */

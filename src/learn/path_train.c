@@ -249,6 +249,8 @@ static int job_begin(struct dog_path_train *t, struct job *j, struct dog_err *e)
         p.min_child = rows / 2000 < p.min_child ? rows / 2000 : p.min_child;
         int rc = job_bins(t, j, e);
         if (rc == 0)
+                rc = train_wait(t, e);
+        if (rc == 0)
                 rc = dog_gbt_trainer_new(&t->trainer, t->bins, job_target(j), &p, e);
         if (rc == -ENODATA)
                 return 0;

@@ -220,6 +220,11 @@ float dog_node_health(const struct dog_node *n);
  * their own past nor the last hour explains. Near 0 in all but about one minute of a day.
  */
 float dog_node_alarm(const struct dog_node *n);
+/**
+ * How unusual the newest observation is in all ways, 0..1: a half as rare as one in a hundred outside
+ * incidents, 0.9 as one in a thousand, on recorded servers of three kinds alike. 0 before there is a history.
+ */
+float dog_node_unusual(const struct dog_node *n);
 /** Words of a feature: 0 <= i < the count. */
 const char *dog_node_feature_words(unsigned i);
 const char *dog_node_overload_words(unsigned i);

@@ -27,9 +27,9 @@ struct dog_node_risk {
         unsigned failed;
         struct dog_node_word word;
         int64_t when_s[RISK_PENDING];
-        uint64_t said;                             /* entries ever */
-        uint64_t taken[DOG_NODE_HORIZONS];         /* of them, those whose outcome is known */
-        size_t node_at, sum_at, count_at, said_at; /* octets from the beginning */
+        uint64_t said;                                       /* entries ever */
+        uint64_t taken[DOG_NODE_HORIZONS];                   /* of them, those whose outcome is known */
+        size_t node_at, sum_at, count_at, above_at, said_at; /* octets from the beginning */
 };
 
 static size_t risk_round(size_t size)
@@ -42,11 +42,13 @@ static size_t risk_place(struct dog_node_risk *r, unsigned metrics)
         size_t node = risk_round(sizeof(struct dog_node_risk));
         size_t sum = node + risk_round(dog_node_size(metrics));
         size_t count = sum + risk_round(metrics * sizeof(double));
-        size_t said = count + risk_round(metrics * sizeof(uint32_t));
+        size_t above = count + risk_round(metrics * sizeof(uint32_t));
+        size_t said = above + risk_round(metrics * sizeof(int64_t));
         if (r) {
                 r->node_at = node;
                 r->sum_at = sum;
                 r->count_at = count;
+                r->above_at = above;
                 r->said_at = said;
         }
         return said + risk_round((size_t)RISK_PENDING * (metrics + 1) * sizeof(struct risk_said));
@@ -90,8 +92,11 @@ void dog_node_risk_init(struct dog_node_risk *r, const struct dog_node_risk_conf
         risk_place(r, c->metrics);
         struct dog_node *n = risk_at(r, r->node_at);
         dog_node_init(n, c->metrics);
-        for (unsigned k = 0; k < c->metrics; k++)
+        int64_t *above_s = risk_at(r, r->above_at);
+        for (unsigned k = 0; k < c->metrics; k++) {
                 dog_node_limit(n, k, c->metric[k].limit);
+                above_s[k] = INT64_MIN;
+        }
         for (int h = 0; h < DOG_NODE_HORIZONS; h++) {
                 dog_node_grade_init(&r->failure[h], &c->failure_shape[h], c->metrics);
                 dog_node_grade_init(&r->overload[h], &c->overload_shape[h], c->metrics);
@@ -167,6 +172,13 @@ static void risk_take(struct dog_node_risk *r, const struct dog_node_risk_config
 
 /* ---- a period is full ---------------------------------------------------------------------------- */
 
+static enum dog_node_mode risk_mode(enum dog_node_role role)
+{
+        return role == DOG_NODE_DEVICE    ? DOG_NODE_MODE_DEVICE_OVERLOAD
+               : role == DOG_NODE_TRAFFIC ? DOG_NODE_MODE_CONGESTION
+                                          : DOG_NODE_MODE_LINK_FAILURE;
+}
+
 static void risk_overload(struct dog_node_risk *r, const struct dog_node_risk_config *c, unsigned entry)
 {
         const struct dog_node *n = risk_at(r, r->node_at);
@@ -204,10 +216,7 @@ static void risk_overload(struct dog_node_risk *r, const struct dog_node_risk_co
                         w->overload[h] = fmaxf(p, w->overload[h]);
                         if (h != 1)
                                 continue;
-                        enum dog_node_mode mode =
-                                c->metric[k].role == DOG_NODE_DEVICE    ? DOG_NODE_MODE_DEVICE_OVERLOAD
-                                : c->metric[k].role == DOG_NODE_TRAFFIC ? DOG_NODE_MODE_CONGESTION
-                                                                        : DOG_NODE_MODE_LINK_FAILURE;
+                        enum dog_node_mode mode = risk_mode(c->metric[k].role);
                         if (mode == DOG_NODE_MODE_LINK_FAILURE)
                                 p = is_above ? 1 : dog_node_grade_base(&r->link);
                         w->mode[mode] = fmaxf(p, w->mode[mode]);
@@ -265,6 +274,7 @@ static void risk_judge(struct dog_node_risk *r, const struct dog_node_risk_confi
         struct dog_node_word *w = &r->word;
         w->t_s = t_s;
         w->health = dog_node_health(n);
+        w->unusual = dog_node_unusual(n);
         float alarm = dog_node_alarm(n), before = 0;
         if (c->failure)
                 dog_gbt_log_odds_all(c->failure, dog_node_features(n), raw);
@@ -303,19 +313,36 @@ bool dog_node_risk_observe(struct dog_node_risk *r, const struct dog_node_risk_c
         }
         double *sum = risk_at(r, r->sum_at);
         uint32_t *count = risk_at(r, r->count_at);
-        for (unsigned k = 0; k < r->metrics; k++)
-                if (isfinite(value[k])) {
-                        sum[k] += (double)value[k];
-                        count[k]++;
-                }
+        int64_t *above_s = risk_at(r, r->above_at);
+        for (unsigned k = 0; k < r->metrics; k++) {
+                if (!isfinite(value[k]))
+                        continue;
+                sum[k] += (double)value[k];
+                count[k]++;
+                if (!(value[k] > c->metric[k].limit))
+                        above_s[k] = INT64_MIN;
+                else if (above_s[k] == INT64_MIN)
+                        above_s[k] = t_s;
+        }
         r->filled++;
         r->t_s = t_s;
         return is_new;
 }
 
-void dog_node_risk_word(const struct dog_node_risk *r, struct dog_node_word *to)
+void dog_node_risk_word(const struct dog_node_risk *r, const struct dog_node_risk_config *c,
+                        struct dog_node_word *to)
 {
+        const int64_t *above_s = (const int64_t *)((const char *)r + r->above_at);
         *to = r->word;
+        for (unsigned k = 0; k < r->metrics; k++) {
+                if (above_s[k] == INT64_MIN || r->t_s - above_s[k] < DOG_NODE_ABOVE_S)
+                        continue;
+                for (int h = 0; h < DOG_NODE_HORIZONS; h++)
+                        to->overload[h] = 1;
+                to->mode[risk_mode(c->metric[k].role)] = 1;
+                to->nearest = (int)k;
+                to->t_s = r->t_s;
+        }
 }
 
 uint64_t dog_node_risk_dropped(const struct dog_node_risk *r)
@@ -333,23 +360,44 @@ const char *dog_node_mode_word(enum dog_node_mode m)
         return m < DOG_NODE_MODE_COUNT ? word[m] : "?";
 }
 
+/* "memory: drifting away"; "nothing is unusual" */
+static void risk_driver_words(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
+                              size_t size)
+{
+        if (!w->driver)
+                snprintf(to, size, "nothing is unusual");
+        else if (w->driver_metric >= 0)
+                snprintf(to, size, "%s: %s", c->metric[w->driver_metric].name, w->driver);
+        else
+                snprintf(to, size, "%s", w->driver);
+}
+
+int dog_node_word_trouble(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
+                          size_t size)
+{
+        char why[160];
+        if (w->nearest >= 0 && w->overload[1] >= 1)
+                return snprintf(to, size, "%s is above its limit", c->metric[w->nearest].name);
+        if (w->unusual < 0.5F || !w->driver)
+                return snprintf(to, size, "%s", "");
+        risk_driver_words(w, c, why, sizeof(why));
+        return snprintf(to, size, "unusual: %s", why);
+}
+
 int dog_node_word_text(const struct dog_node_word *w, const struct dog_node_risk_config *c, char *to,
                        size_t size)
 {
         if (w->t_s == INT64_MIN)
                 return snprintf(to, size, "nothing is known yet: the first minute is not over");
-        char near[128] = "no metric has a limit yet", why[160] = "nothing is unusual";
+        char near[128] = "no metric has a limit yet", why[160];
         if (w->nearest >= 0 && w->overload[1] >= 1)
                 snprintf(near, sizeof(near), "%s is above its limit", c->metric[w->nearest].name);
         else if (w->nearest >= 0)
                 snprintf(near, sizeof(near), "%s may cross its limit within 15 min (%.1f %%%s)",
                          c->metric[w->nearest].name, (double)w->overload[1] * 100,
                          w->has_overload_skill[1] ? "" : ", its usual rate: no skill here");
-        if (w->driver && w->driver_metric >= 0)
-                snprintf(why, sizeof(why), "%s: %s", c->metric[w->driver_metric].name, w->driver);
-        else if (w->driver)
-                snprintf(why, sizeof(why), "%s", w->driver);
-        return snprintf(to, size, "health %.2f; %s; failure within 15 min %.2f %%%s; %s", (double)w->health,
-                        near, (double)w->failure[1] * 100,
+        risk_driver_words(w, c, why, sizeof(why));
+        return snprintf(to, size, "health %.2f, unusual %.2f; %s; failure within 15 min %.2f %%%s; %s",
+                        (double)w->health, (double)w->unusual, near, (double)w->failure[1] * 100,
                         w->has_failure_skill[1] ? "" : " (base rate: no skill)", why);
 }

@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { DOG_NODE_ABOVE_S = 10 };
+
 /** What a metric is about; decides which failure mode it counts for. */
 enum dog_node_role {
         DOG_NODE_DEVICE,  /**< processor, memory, disk, files: the device is overloaded */
@@ -66,6 +68,7 @@ struct dog_node_word {
         float failure[DOG_NODE_HORIZONS];
         bool has_overload_skill[DOG_NODE_HORIZONS], has_failure_skill[DOG_NODE_HORIZONS];
         float health;                    /**< 0..1; 1 while there is no history */
+        float unusual;                   /**< 0..1: dog_node_unusual() of the newest period */
         float mode[DOG_NODE_MODE_COUNT]; /**< chance within 15 min; NaN: nothing of the kind is measured */
         bool has_mode_skill[DOG_NODE_MODE_COUNT]; /**< link failure never has any: there is nothing to learn
                                                      it from */
@@ -88,10 +91,20 @@ bool dog_node_risk_observe(struct dog_node_risk *r, const struct dog_node_risk_c
                            const float *value);
 /** The node has failed now, or a promise was broken by it: what its calibration learns from. */
 void dog_node_risk_failed(struct dog_node_risk *r, int64_t t_s);
-/** The newest word. */
-void dog_node_risk_word(const struct dog_node_risk *r, struct dog_node_word *to);
+/**
+ * The newest word. What has been above the limit that was given for it for DOG_NODE_ABOVE_S without a break
+ * is said at once, and does not wait for the period to end.
+ */
+void dog_node_risk_word(const struct dog_node_risk *r, const struct dog_node_risk_config *config,
+                        struct dog_node_word *to);
 /** Observations whose time did not advance. */
 uint64_t dog_node_risk_dropped(const struct dog_node_risk *r);
+/**
+ * What speaks against the node, in a few words: "cpu is above its limit", "unusual: memory: drifting away";
+ * "" when nothing does. @return as snprintf
+ */
+int dog_node_word_trouble(const struct dog_node_word *w, const struct dog_node_risk_config *config, char *to,
+                          size_t size);
 /** One sentence for people about a word: "memory may cross its limit within 15 min (34 %); ...". */
 int dog_node_word_text(const struct dog_node_word *w, const struct dog_node_risk_config *config, char *to,
                        size_t size);

@@ -347,12 +347,19 @@ struct world {
         struct dog_loop *loop;
         struct dog_group *g;
         unsigned events[DOG_EVENT_COUNT];
+        struct dog_level_told told; /* with the last event */
+        char text[200];
         uint64_t sum; /* of every ledger row, as it was told */
 };
 
 static void world_event(void *user, const struct dog_event *e)
 {
-        ((struct world *)user)->events[e->type]++;
+        struct world *w = user;
+        w->events[e->type]++;
+        if (!e->told)
+                return;
+        w->told = *e->told;
+        snprintf(w->text, sizeof(w->text), "%s: %s", e->group->member[e->member].name, e->text);
 }
 
 static void world_told(void *user, const struct dog_ledger_row *row, bool is_graded)
@@ -572,6 +579,36 @@ static void a_model_that_loses_to_persistence_disarms_itself(void)
         dog_loop_free(w.loop);
 }
 
+/* P13, F4: an unused path is watched as well; what changed is an event, and stands beside what is believed.
+ */
+static void a_path_that_turned_slow_for_good_is_told(void)
+{
+        struct world w;
+        struct dog_rng r;
+        world_open(&w, 2);
+        w.g->promise.rtt_ms = 150;
+        dog_rng_init(&r, 4);
+        for (int64_t t = 0; t < 400 * DOG_S; t += 100 * DOG_MS) {
+                world_sample(&w, 0, t, 30 + 2 * dog_rng_normal(&r), 0);
+                world_sample(&w, 1, t, (t < 300 * DOG_S ? 41 : 68) + 2 * dog_rng_normal(&r), 0);
+                dog_loop_step(w.loop, t);
+                if (t == 299 * DOG_S)
+                        OK(w.events[DOG_EVENT_CHANGED] == 0 &&
+                                   w.g->member[1].belief.told.level == DOG_LEVEL_COUNT,
+                           "nothing yet");
+                if (t == 320 * DOG_S)
+                        OK(w.events[DOG_EVENT_CHANGED] == 1, "told within 20 s");
+        }
+        OK(w.events[DOG_EVENT_CHANGED] == 1 && w.g->active == 0, "once: %u", w.events[DOG_EVENT_CHANGED]);
+        OK(strncmp(w.text, "m1: round trip rose from 4", 26) == 0 && strstr(w.text, "at most 150 ms"), "%s",
+           w.text);
+        OK(w.g->member[1].belief.told.level == DOG_LEVEL_RTT &&
+                   w.g->member[0].belief.told.level == DOG_LEVEL_COUNT &&
+                   llabs((long long)(w.told.shift.since_ns - 300 * DOG_S)) <= 2 * DOG_S,
+           "beside the belief of this one, since %.0f s", (double)w.told.shift.since_ns / 1e9);
+        dog_loop_free(w.loop);
+}
+
 int main(void)
 {
         return CHECK_RUN(
@@ -591,5 +628,6 @@ int main(void)
                 TEST(a_dead_member_is_left_and_comes_back_slowly), TEST(all_bad_raises_one_alert_and_ends_it),
                 TEST(a_sample_from_the_past_is_counted_and_dropped),
                 TEST(what_a_radio_tells_belongs_to_its_sample), TEST(a_budget_is_kept_in_the_long_run),
-                TEST(a_model_that_loses_to_persistence_disarms_itself));
+                TEST(a_model_that_loses_to_persistence_disarms_itself),
+                TEST(a_path_that_turned_slow_for_good_is_told));
 }

@@ -10,7 +10,6 @@
 #include "core/loop.h"
 #include "kinds/twin/twin.h"
 #include "models/arima.h"
-#include "models/changepoint.h"
 #include "models/ets.h"
 #include "models/modes.h"
 #include "models/node_risk.h"
@@ -19,6 +18,7 @@
 #include "models/quantile.h"
 #include "models/radio_features.h"
 #include "models/series.h"
+#include "models/shift.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -167,7 +167,24 @@ static uint64_t change_step(void *state, const struct moment *m)
         struct dog_changepoint *c = state;
         struct dog_level_change change = {0};
         bool is_change = dog_changepoint_learn(c, (double)m->rate_kbps, m->t_ns, &change);
-        float said[] = {(float)is_change, change.from_level, change.to_level, dog_changepoint_chance(c, 5)};
+        float said[] = {(float)is_change, change.from_level, change.to_level, c->told_level};
+        return told(1, said, ARRAY_SIZE(said));
+}
+
+static void *shift_begin(void)
+{
+        struct dog_shift_watch *w = room(sizeof(*w));
+        dog_shift_init(w);
+        return w;
+}
+
+static uint64_t shift_step(void *state, const struct moment *m)
+{
+        static const struct dog_shift_config c = {.block_ns = DOG_S, .last_ns = 5 * DOG_S, .is_floor = true};
+        struct dog_shift_watch *w = state;
+        struct dog_shift shift = {0};
+        bool is_told = dog_shift_learn(w, &c, m->rate_kbps, 2000, m->t_ns, &shift);
+        float said[] = {(float)is_told, shift.from, shift.to, w->known, w->level.told_level};
         return told(1, said, ARRAY_SIZE(said));
 }
 
@@ -382,10 +399,10 @@ static uint64_t node_step(void *state, const struct moment *m)
         if (m->is_bad)
                 dog_node_risk_failed(n->risk, t_s);
         dog_node_risk_observe(n->risk, &node_config, t_s, m->metric);
-        dog_node_risk_word(n->risk, &w);
+        dog_node_risk_word(n->risk, &node_config, &w);
         uint64_t sum = told(told(1, said, ARRAY_SIZE(said)), w.overload, DOG_NODE_HORIZONS);
         sum = told(told(sum, w.failure, DOG_NODE_HORIZONS), w.mode, DOG_NODE_MODE_COUNT);
-        return told(sum, &w.health, 1);
+        return told(told(sum, &w.health, 1), &w.unusual, 1);
 }
 
 static void node_end(void *state)
@@ -400,6 +417,7 @@ static const struct model models[] = {
         {"series: all eight rows and their ensemble", series_begin, series_step, free},
         {"ARIMA and ETS, fitted to what was seen", fitted_begin, fitted_step, free},
         {"change points", change_begin, change_step, free},
+        {"changes that are told", shift_begin, shift_step, free},
         {"a quantile and the median of a minute", quantile_begin, quantile_step, free},
         {"modes of failure", modes_begin, modes_step, free},
         {"what a radio tells", radio_begin, radio_step, free},

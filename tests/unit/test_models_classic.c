@@ -1,12 +1,13 @@
-/* P7: ARIMA and ETS forecast a path from its history. F4: time-series analysis and anomaly detection. */
+/* P7: ARIMA and ETS forecast a path from its history. F4: time-series analysis; P13: what every path's
+ * own past says about it now. */
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/rng.h"
 #include "check.h"
-#include "models/anomaly.h"
 #include "models/arima.h"
 #include "models/changepoint.h"
 #include "models/ets.h"
+#include "models/shift.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -274,12 +275,9 @@ static void change_detection_stands_bad_days(void)
         struct dog_changepoint c;
         struct dog_changepoint before;
         struct dog_level_change one;
-        struct dog_cusum s;
         static const double wild[] = {1e14, -1e14, 0, 1e-30, 5, 1e14, 5};
         dog_changepoint_init(&c);
-        dog_cusum_init(&s);
         OK(!dog_changepoint_learn(&c, (double)NAN, DOG_S, &one) && c.count == 0, "NaN is not measured");
-        OK(dog_changepoint_chance(&c, 5) <= 0, "nothing is known");
         dog_changepoint_learn(&c, 5, DOG_S, &one);
         before = c;
         dog_changepoint_learn(&c, 9, DOG_S, &one);
@@ -287,123 +285,140 @@ static void change_detection_stands_bad_days(void)
         OK(memcmp(&before, &c, sizeof(c)) == 0, "time that does not advance is dropped");
         for (int i = 0; i < 700; i++) {
                 dog_changepoint_learn(&c, wild[i % 7], (i + 2) * DOG_S, &one);
-                dog_cusum_learn(&s, wild[i % 7]);
-                float chance = dog_changepoint_chance(&c, 5);
-                OK(chance >= 0 && chance <= 1, "a chance, at value %d: %g", i, (double)chance);
-        }
-        OK(dog_cusum_learn(&s, (double)NAN) == 0, "NaN is not measured");
-}
-
-/* F4: Page's chart tells the direction, within a few values, and seldom for nothing. */
-static void cusum_tells_which_way(void)
-{
-        for (int way = -1; way <= 1; way++) {
-                struct dog_cusum c;
-                struct dog_rng rng;
-                int first = 0;
-                int false_ones = 0;
-                int at = 0;
-                dog_rng_init(&rng, 77);
-                dog_cusum_init(&c);
-                for (int i = 0; i < 1100; i++) {
-                        int said = dog_cusum_learn(&c, 10 + (i >= 1000 ? 2 * way : 0) + dog_rng_normal(&rng));
-                        false_ones += i < 1000 && said;
-                        if (i >= 1000 && said && !first) {
-                                first = said;
-                                at = i - 1000;
-                        }
-                }
-                OK(first == way, "moved %d, told %d", way, first);
-                OK(false_ones <= 1 && at < 15, "%d false in 1,000; after %d values", false_ones, at);
+                OK(isfinite(c.told_level) && c.noise > 0 && c.runs <= DOG_CHANGE_RUNS, "finite, at value %d",
+                   i);
         }
 }
 
-/* Twelve metrics that move with two hidden loads. */
-static void metrics_at(float value[12], struct dog_rng *rng, int i)
-{
-        double load = sin(i * 0.02) + 0.1 * dog_rng_normal(rng);
-        double other = cos(i * 0.033) + 0.1 * dog_rng_normal(rng);
-        for (int k = 0; k < 12; k++)
-                value[k] =
-                        (float)((k + 1) * 100 * ((k % 2 ? load : other) + 0.1 * dog_rng_normal(rng)) + 1000);
-}
-
-/* F4 */
-static void an_odd_sample_stands_out_even_when_each_metric_is_usual(void)
-{
-        struct dog_anomaly a;
+/* Noise about a level, spikes and losses; fed as a path's probes are, five a second. */
+struct shift_run {
+        struct dog_shift_watch w;
+        struct dog_shift last;
         struct dog_rng rng;
-        float value[12];
-        double usual = 0;
-        int alarms = 0;
-        dog_rng_init(&rng, 8);
-        dog_anomaly_init(&a, 12, 1000);
+        unsigned told;
+        int64_t told_ns;
+};
+
+static const struct dog_shift_config shift_rtt = {.block_ns = DOG_S, .last_ns = 10 * DOG_S};
+
+static void shift_feed(struct shift_run *r, int64_t from_s, int64_t to_s, double level)
+{
+        for (int64_t t = from_s * DOG_S; t < to_s * DOG_S; t += 200 * DOG_MS) {
+                double value = level + 3 * dog_rng_normal(&r->rng);
+                if (dog_rng_below(&r->rng, 100) == 0)
+                        value += 200 * dog_rng_unit(&r->rng);
+                if (!dog_shift_learn(&r->w, &shift_rtt, dog_rng_below(&r->rng, 200) ? (float)value : NAN, 150,
+                                     t, &r->last))
+                        continue;
+                r->told++;
+                r->told_ns = t;
+        }
+}
+
+/* F4, P13 */
+static void a_lasting_change_is_told_within_seconds(void)
+{
+        static const struct {
+                double from, to;
+                unsigned told;
+                const char *say;
+        } row[] = {
+                {41, 68, 1, "a fifth of the limit: told"},
+                {68, 41, 1, "and the way back"},
+                {41, 55, 0, "a tenth of it matters to nobody"},
+                {140, 170, 1, "over the limit"},
+                {300, 400, 0, "broken is broken"},
+                {41, 41, 0, "nothing happened"},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
+                struct shift_run r = {0};
+                dog_rng_init(&r.rng, 5 + i);
+                dog_shift_init(&r.w);
+                shift_feed(&r, 0, 600, row[i].from);
+                OK(r.told == 0, "%s: nothing before", row[i].say);
+                shift_feed(&r, 600, 900, row[i].to);
+                OK(r.told == row[i].told, "%s: told %u times", row[i].say, r.told);
+                if (!r.told)
+                        continue;
+                OK(r.told_ns <= 620 * DOG_S, "%s: after %.1f s", row[i].say, (double)r.told_ns / 1e9 - 600);
+                OK(NEAR((double)r.last.from, row[i].from, 4) && NEAR((double)r.last.to, row[i].to, 6) &&
+                           llabs((long long)(r.last.since_ns - 600 * DOG_S)) <= 2 * DOG_S,
+                   "%s: from %.0f to %.0f since %.0f s", row[i].say, (double)r.last.from, (double)r.last.to,
+                   (double)r.last.since_ns / 1e9);
+        }
+}
+
+/* F4: what does not last, what always happens, and what nobody could read. */
+static void changes_that_are_no_news_are_not_told(void)
+{
+        struct shift_run r = {0};
+        dog_rng_init(&r.rng, 9);
+        dog_shift_init(&r.w);
+        for (int64_t t = 0; t < 7200; t += 600) {
+                shift_feed(&r, t, t + 594, 41);
+                shift_feed(&r, t + 594, t + 600, 130);
+        }
+        OK(r.told == 0, "six seconds every ten minutes do not last: told %u times", r.told);
+
+        struct shift_run s = {0};
+        dog_rng_init(&s.rng, 10);
+        dog_shift_init(&s.w);
+        for (int64_t t = 0; t < 6 * 3600; t += 40)
+                shift_feed(&s, t, t + 40, t / 40 % 2 ? 41 : 90);
+        OK(s.told <= 4, "a path that always wanders: told %u times in 6 hours", s.told);
+
+        struct shift_run day = {0};
+        dog_rng_init(&day.rng, 11);
+        dog_shift_init(&day.w);
+        shift_feed(&day, 0, 24 * 3600, 41);
+        OK(day.told == 0, "a quiet day: told %u times", day.told);
+}
+
+/* A prediction knows no future, and no value is too bad. */
+static void shifts_are_the_same_bits_and_stand_bad_days(void)
+{
+        static const float wild[] = {NAN, INFINITY, -5, 0, 1e30F, 40, -1e14F};
+        static const struct dog_shift_config rate = {
+                .block_ns = DOG_S, .last_ns = 10 * DOG_S, .is_floor = true};
+        struct shift_run a = {0}, b = {0};
+        struct dog_shift out;
+        dog_rng_init(&a.rng, 3);
+        dog_rng_init(&b.rng, 3);
+        dog_shift_init(&a.w);
+        dog_shift_init(&b.w);
+        shift_feed(&a, 0, 300, 41);
+        struct dog_shift_watch at_300 = a.w;
+        shift_feed(&a, 300, 400, 90);
+        shift_feed(&b, 0, 300, 41);
+        OK(memcmp(&at_300, &b.w, sizeof(b.w)) == 0, "what comes later changes nothing");
+        OK(!dog_shift_learn(&b.w, &shift_rtt, 40, 0, 301 * DOG_S, &out) &&
+                   memcmp(&at_300, &b.w, sizeof(b.w)) == 0,
+           "without a promise nothing is watched");
         for (int i = 0; i < 3000; i++) {
-                metrics_at(value, &rng, i);
-                struct dog_anomaly_score s = dog_anomaly_learn(&a, value);
-                OK(i >= DOG_ANOMALY_WARM ? s.score >= 0 && s.score <= 1 : isnan(s.score), "sample %d", i);
-                usual += i >= 1000 ? (double)s.together / 2000 : 0;
-                alarms += i >= 1000 && s.score > 0.5F;
+                dog_shift_learn(&b.w, i % 2 ? &rate : &shift_rtt, wild[i % 7], 150,
+                                (302 + i - (i % 50 == 7 ? 20 : 0)) * DOG_S, &out);
+                OK(isfinite(b.w.credit) && isfinite(b.w.squares) && isfinite(b.w.known),
+                   "finite, at value %d", i);
         }
-        OK(alarms <= 40, "%d of 2,000 usual samples look odd", alarms);
-        struct dog_anomaly at_rest = a;
-        /* One metric far away. */
-        metrics_at(value, &rng, 3000);
-        value[4] += 20000;
-        struct dog_anomaly_score s = dog_anomaly_learn(&a, value);
-        OK(s.score > 0.5F && s.metric == 4 && s.level > 10, "score %g, metric %u, level %g", (double)s.score,
-           s.metric, (double)s.level);
-        /* Each within its range, but half of them against the other half. */
-        a = at_rest;
-        metrics_at(value, &rng, 3000);
-        for (int k = 1; k < 12; k += 4)
-                value[k] = 2000 - value[k];
-        s = dog_anomaly_learn(&a, value);
-        OK((double)s.together > usual + 1.5, "together %g, usually %g", (double)s.together, usual);
-        OK(s.level < 6, "each alone is no wonder: %g", (double)s.level);
-}
-
-static void anomaly_stands_bad_days(void)
-{
-        struct dog_anomaly a;
-        struct dog_anomaly b;
-        struct dog_rng rng;
-        float value[DOG_ANOMALY_METRICS];
-        dog_rng_init(&rng, 2);
-        dog_anomaly_init(&a, 1000, NAN);
-        OK(a.metrics == DOG_ANOMALY_METRICS && a.memory >= 50, "bounded");
-        for (int i = 0; i < 600; i++) {
-                for (int k = 0; k < DOG_ANOMALY_METRICS; k++)
-                        value[k] = k % 5 == 0   ? NAN
-                                   : k % 5 == 1 ? 7
-                                   : k % 5 == 2 ? (i % 90 == 50 ? 1e14F : 1)
-                                   : k % 5 == 3 ? (i % 40 == 3 ? INFINITY : (float)i)
-                                                : (float)dog_rng_normal(&rng);
-                b = a;
-                struct dog_anomaly_score s = dog_anomaly_learn(&a, value);
-                OK(i < DOG_ANOMALY_WARM || (s.score >= 0 && s.score <= 1), "sample %d: %g", i,
-                   (double)s.score);
-                struct dog_anomaly_score t = dog_anomaly_learn(&b, value);
-                OK(memcmp(&a, &b, sizeof(a)) == 0 && memcmp(&s.score, &t.score, sizeof(float)) == 0,
-                   "same bits");
-        }
-        dog_anomaly_init(&a, 1, 100);
-        for (int i = 0; i < 100; i++) {
-                value[0] = (float)dog_rng_normal(&rng);
-                dog_anomaly_learn(&a, value);
-        }
-        value[0] = 50;
-        OK(dog_anomaly_learn(&a, value).level > 10, "one metric alone works too");
+        struct dog_shift_watch w;
+        unsigned told = 0;
+        dog_shift_init(&w);
+        for (int i = 0; i < 900; i++)
+                told += dog_shift_learn(&w, &rate, i < 600 ? 40e3F + (float)(i % 7) : 6e3F + (float)(i % 7),
+                                        5e3F, i * DOG_S, &out);
+        OK(told == 1 && NEAR((double)out.to, 6e3, 100), "a rate that falls towards its least: told %u times",
+           told);
 }
 
 int main(void)
 {
-        return CHECK_RUN(
-                TEST(arima_finds_what_was_simulated), TEST(arima_coefficients_are_near_the_truth),
-                TEST(arima_moves_on_without_a_fit), TEST(ets_chooses_its_kind),
-                TEST(one_wild_value_moves_ets_little), TEST(bad_days_of_the_fitted_models),
-                TEST(a_fit_is_the_same_bits_and_knows_no_future),
-                TEST(a_new_level_is_told_once_and_in_numbers), TEST(spikes_and_noise_are_no_new_level),
-                TEST(change_detection_stands_bad_days), TEST(cusum_tells_which_way),
-                TEST(an_odd_sample_stands_out_even_when_each_metric_is_usual), TEST(anomaly_stands_bad_days));
+        return CHECK_RUN(TEST(arima_finds_what_was_simulated), TEST(arima_coefficients_are_near_the_truth),
+                         TEST(arima_moves_on_without_a_fit), TEST(ets_chooses_its_kind),
+                         TEST(one_wild_value_moves_ets_little), TEST(bad_days_of_the_fitted_models),
+                         TEST(a_fit_is_the_same_bits_and_knows_no_future),
+                         TEST(a_new_level_is_told_once_and_in_numbers),
+                         TEST(spikes_and_noise_are_no_new_level), TEST(change_detection_stands_bad_days),
+                         TEST(a_lasting_change_is_told_within_seconds),
+                         TEST(changes_that_are_no_news_are_not_told),
+                         TEST(shifts_are_the_same_bits_and_stand_bad_days));
 }

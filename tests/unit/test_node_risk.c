@@ -311,7 +311,7 @@ static void the_live_word_says_what_may_happen_how_sure_it_is_and_why(void)
         NEED(r, "memory");
         dog_node_risk_init(r, &c);
         struct dog_node_word w;
-        dog_node_risk_word(r, &w);
+        dog_node_risk_word(r, &c, &w);
         char text[400];
         OK(w.t_s == INT64_MIN && w.health == 1 && isnan(w.overload[0]) && w.failure[1] > 0,
            "before the first minute");
@@ -328,7 +328,7 @@ static void the_live_word_says_what_may_happen_how_sure_it_is_and_why(void)
                                        1e6F + 1e4F * (float)dog_rng_normal(&rng), 0};
                 words += dog_node_risk_observe(r, &c, t, value);
         }
-        dog_node_risk_word(r, &w);
+        dog_node_risk_word(r, &c, &w);
         OK(words > 2870 && words <= 2880, "a word a minute: %d (I14)", words);
         OK(!w.has_failure_skill[1] && !w.has_overload_skill[1], "no trees: no skill, and it says so (F5)");
         OK(w.overload[2] > 0.1F && w.overload[2] < 0.8F,
@@ -350,18 +350,31 @@ static void the_live_word_says_what_may_happen_how_sure_it_is_and_why(void)
                                 dog_node_risk_failed(r, t);
                         dog_node_risk_observe(r, &c, t, value);
                 }
-        dog_node_risk_word(r, &w);
+        dog_node_risk_word(r, &c, &w);
         OK(w.failure[2] > 3 * before, "failures are learned from: %.4f, before %.4f (I2)",
            (double)w.failure[2], (double)before);
+
+        /* F4, I14: what is above its limit is said after ten seconds, not at the end of the minute; one value
+         * is none. */
+        for (int64_t begun = t; t < begun + 30; t += 5) {
+                const float value[] = {t == begun || t >= begun + 10 ? 0.97F : 0.4F, 0.6F, 1e6F, 0};
+                dog_node_risk_observe(r, &c, t, value);
+                dog_node_risk_word(r, &c, &w);
+                OK((w.overload[0] == 1) == (t >= begun + 20), "%d s: %.3f", (int)(t - begun),
+                   (double)w.overload[0]);
+        }
+        dog_node_word_text(&w, &c, text, sizeof(text));
+        OK(strstr(text, "cpu is above its limit") && w.mode[DOG_NODE_MODE_DEVICE_OVERLOAD] == 1, "%s", text);
 
         /* A link errs, the processor is full. */
         for (int k = 0; k < 60; k++, t += 5) {
                 const float value[] = {0.99F, 0.6F, 3e6F, 40};
                 dog_node_risk_observe(r, &c, t, value);
         }
-        dog_node_risk_word(r, &w);
+        dog_node_risk_word(r, &c, &w);
         OK(w.mode[DOG_NODE_MODE_LINK_FAILURE] == 1 && w.overload[0] == 1, "above its limit is certain");
         OK(w.driver, "and there is a reason");
+        OK(w.unusual > 0.5F && w.unusual <= 1, "it is unusual: %.2f (F4)", (double)w.unusual);
         dog_node_word_text(&w, &c, text, sizeof(text));
         OK(strstr(text, "above its limit") && strstr(text, "no skill"), "%s", text);
 
@@ -371,7 +384,7 @@ static void the_live_word_says_what_may_happen_how_sure_it_is_and_why(void)
            "dropped and counted");
         dog_node_risk_observe(r, &c, t + 100000, calm);
         dog_node_risk_observe(r, &c, t + 100060, calm);
-        dog_node_risk_word(r, &w);
+        dog_node_risk_word(r, &c, &w);
         OK(w.t_s > t && w.health >= 0 && w.health <= 1, "after a day of silence it goes on");
         free(r);
 }

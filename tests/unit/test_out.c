@@ -49,11 +49,11 @@ static void a_narrow_terminal_loses_what_can_be_spared_first(void)
            "40 are enough");
         OK(strcmp(shown(rows, 39, OUT_TABLE), "NAME     RTT  WHY\n"
                                               "p1    12.3ms  answers are late now\n"
-                                              "(no room for LOAD: a wider terminal, or -o json)\n") == 0,
+                                              "(no room for LOAD: a wider terminal, or\n-o json)\n") == 0,
            "39: the load, the most spare, goes");
         OK(strcmp(shown(rows, 30, OUT_TABLE), "NAME  WHY\n"
                                               "p1    answers are late now\n"
-                                              "(no room for LOAD, RTT: a wider terminal, or -o json)\n") == 0,
+                                              "(no room for LOAD, RTT: a\nwider terminal, or -o json)\n") == 0,
            "30: the round trip too");
         OK(strstr(shown(rows, 10, OUT_TABLE), "answers") && strstr(shown(rows, 10, OUT_TABLE), "p1"),
            "what cannot be spared stays, however narrow");

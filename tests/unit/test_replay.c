@@ -90,7 +90,50 @@ static void instances_of_a_store_are_replayed_as_a_spread_group(void)
         unlink(side);
 }
 
+/* O3: seeing less of who carries nothing changes what is decided, not what is judged. */
+static void idle_paths_can_be_seen_as_rarely_as_live(void)
+{
+        enum { SLOTS = 600, PATHS = 2 };
+        static struct dog_sample sample[SLOTS * PATHS];
+        static bool is_there[SLOTS * PATHS];
+        struct replay_trace t = {.name = "made",
+                                 .paths = PATHS,
+                                 .path = {"a", "b"},
+                                 .step_ns = 200 * DOG_MS,
+                                 .slots = SLOTS,
+                                 .sample = sample,
+                                 .is_there = is_there};
+        for (int k = 0; k < SLOTS; k++)
+                for (int p = 0; p < PATHS; p++) {
+                        sample[k * PATHS + p] = dog_sample_at(k * t.step_ns);
+                        /* The one is slow for ten seconds of each forty, the other twenty seconds later. */
+                        bool is_slow = (k + 100 * p) % 200 < 50;
+                        sample[k * PATHS + p].value[DOG_SIGNAL_RTT] = is_slow ? 300 : 30;
+                        is_there[k * PATHS + p] = true;
+                }
+        struct replay_options o = replay_options_default();
+        o.promise.rtt_factor = 0;
+        struct dog_err e = {0};
+        double any_s[3];
+        double sundog_s[3];
+        const unsigned pace[] = {1, 4, 25};
+        for (int i = 0; i < 3; i++) {
+                struct replay_result r = {0};
+                o.pace = pace[i];
+                NEED(replay_run(&t, &o, &r, &e) == 0, "%s", e.text);
+                any_s[i] = r.score[REPLAY_ANY].bad_s;
+                sundog_s[i] = r.score[REPLAY_SUNDOG].bad_s;
+                OK(r.unjudged_s < 1 && r.score[REPLAY_SUNDOG].served_s > 100, "pace %u: all is judged",
+                   pace[i]);
+        }
+        OK(NEAR(any_s[0], any_s[1], 1e-9) && NEAR(any_s[0], any_s[2], 1e-9) && any_s[0] > 29,
+           "what broke is what was recorded: %.1f s", any_s[0]);
+        OK(sundog_s[0] < 5 && sundog_s[1] < 5, "left in time: %.1f, %.1f s", sundog_s[0], sundog_s[1]);
+        OK(sundog_s[2] >= sundog_s[0], "seeing less is no better: %.1f s", sundog_s[2]);
+}
+
 int main(void)
 {
-        return CHECK_RUN(TEST(instances_of_a_store_are_replayed_as_a_spread_group));
+        return CHECK_RUN(TEST(instances_of_a_store_are_replayed_as_a_spread_group),
+                         TEST(idle_paths_can_be_seen_as_rarely_as_live));
 }

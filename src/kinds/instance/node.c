@@ -110,6 +110,7 @@ void node_view(const struct machine *m, struct instance_machine_view *v)
         v->has_node = m->node != NULL;
         if (!m->node)
                 return;
-        dog_node_risk_word(m->node, &v->node);
+        dog_node_risk_word(m->node, &m->service->node, &v->node);
         dog_node_word_text(&v->node, &m->service->node, v->node_text, sizeof(v->node_text));
+        dog_node_word_trouble(&v->node, &m->service->node, v->node_trouble, sizeof(v->node_trouble));
 }

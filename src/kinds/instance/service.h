@@ -225,6 +225,7 @@ struct instance_machine_view {
         bool has_node;             /**< the host has told vitals */
         struct dog_node_word node; /**< I2, F5: overload, failure, health, modes */
         char node_text[400];       /**< the same as one sentence */
+        char node_trouble[200];    /**< what speaks against it; "" when nothing does */
 };
 struct instance_machine_view instance_service_machine(struct instance_service *s, unsigned machine,
                                                       int64_t now_ns);
