@@ -17,8 +17,8 @@ lab= watch=
 trap 'rm -f "$said"; [ -z "$watch" ] || kill "$watch" 2>/dev/null' EXIT
 trap 'exec 9>&-; [ -z "$lab" ] || kill $lab; wait $lab; exit 1' INT TERM
 
-# Ticks of all processors since the start: all, idle (man 5 proc).
-ticks() { awk '$1 == "cpu" { for (i = 2; i <= 9; i++) all += $i; print all, $5 + $6 }' /proc/stat; }
+# Ticks of all processors since the start: all; idle, or taken by who is nice and gives way (man 5 proc).
+ticks() { awk '$1 == "cpu" { for (i = 2; i <= 9; i++) all += $i; print all, $3 + $5 + $6 }' /proc/stat; }
 
 # Says at the end by how many milliseconds a sleep of 10 was late at worst.
 watch_stalls() {

@@ -400,6 +400,12 @@ TESTS = [
     nodes_and_overload_are_judged_by_the_same_commands, a_training_of_nodes_that_is_stopped_goes_on_where_it_was,
 ]
 
+# That the bytes are the same is a matter of the arithmetic, and takes ten times as long under sanitizers: the other build shows it,
+# and unit/nodes and unit/model_file walk the same code.
+SAME_BYTES = (two_trainings_give_the_same_bytes_on_any_number_of_threads, a_training_that_is_stopped_goes_on_where_it_was,
+              a_training_of_nodes_that_is_stopped_goes_on_where_it_was)
+if os.environ.get("SUNDOG_SANITIZED"):
+    TESTS = [t for t in TESTS if t not in SAME_BYTES]
 print("1..%d" % len(TESTS))
 failed = 0
 for number, test in enumerate(TESTS, 1):

@@ -885,7 +885,6 @@ static void a_balancer_is_lost(enum failure failure, double loss, int n, uint32_
 {
         const char *only = getenv("INSTANCE_SEED");
         int wrong = 0, taken = 0;
-        n = CHECK_ROUNDS(n);
         *unprotected = *promoted = 0;
         for (int i = 0; i < n; i++) {
                 uint64_t seed = (uint64_t)i * 100 + (uint64_t)failure + 7000000;

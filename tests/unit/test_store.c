@@ -673,10 +673,12 @@ static void a_file_that_disappears_is_begun_anew(void)
         folder_remove();
 }
 
+static bool stepper_ends;
+
 static void *stepper(void *context)
 {
         struct dog_store *s = context;
-        for (int i = 0; i < 8; i++)
+        while (!__atomic_load_n(&stepper_ends, __ATOMIC_ACQUIRE))
                 dog_store_sync(s, NULL);
         return NULL;
 }
@@ -689,18 +691,19 @@ static void a_slow_disk_does_not_make_anyone_wait(void) /* T12 */
         dog_store_sample(s, series, T0, 1);
         decide(s, 1, "plan 1");
         dog_store_sync(s, NULL);
-        fault_vfs.sync_ms = 50;
+        /* Long beside what a busy machine makes a thread wait. */
+        fault_vfs.sync_ms = 200;
+        stepper_ends = false;
         pthread_t thread;
         NEED(pthread_create(&thread, NULL, stepper, s) == 0, "a thread");
         int64_t worst_add = 0;
         int64_t worst_read = 0;
-        int64_t end = dog_clock_mono_ns() + 350 * DOG_MS;
+        int64_t end = dog_clock_mono_ns() + 900 * DOG_MS;
         uint64_t id = 1;
         int64_t t = T0;
         while (dog_clock_mono_ns() < end) {
                 char plan[32];
                 snprintf(plan, sizeof(plan), "plan %llu", (unsigned long long)++id);
-                int64_t a = dog_clock_cpu_ns();
                 int64_t wall = dog_clock_mono_ns();
                 decide(s, id, plan);
                 dog_store_sample(s, series, t += DOG_S, 1);
@@ -712,16 +715,16 @@ static void a_slow_disk_does_not_make_anyone_wait(void) /* T12 */
                 took = dog_clock_mono_ns() - wall;
                 worst_read = took > worst_read ? took : worst_read;
                 OK(seen.n >= 1, "the newest point is there");
-                (void)a;
                 usleep(1000);
         }
+        __atomic_store_n(&stepper_ends, true, __ATOMIC_RELEASE);
         pthread_join(thread, NULL);
         struct dog_store_status status = status_of(s);
-        fprintf(stderr, "# fsync of 50 ms: worst step %.1f ms, worst add %.3f ms, worst read %.3f ms\n",
+        fprintf(stderr, "# fsync of 200 ms: worst step %.1f ms, worst add %.3f ms, worst read %.3f ms\n",
                 (double)status.step_worst_ns / 1e6, (double)worst_add / 1e6, (double)worst_read / 1e6);
-        OK(status.step_worst_ns >= 50 * DOG_MS, "the disk was slow");
-        OK(worst_add < 45 * DOG_MS, "adding did not wait for an fsync: %.1f ms", (double)worst_add / 1e6);
-        OK(worst_read < 45 * DOG_MS, "nor did reading: %.1f ms", (double)worst_read / 1e6);
+        OK(status.step_worst_ns >= 200 * DOG_MS, "the disk was slow");
+        OK(worst_add < 150 * DOG_MS, "adding did not wait for an fsync: %.1f ms", (double)worst_add / 1e6);
+        OK(worst_read < 150 * DOG_MS, "nor did reading: %.1f ms", (double)worst_read / 1e6);
         fault_vfs.sync_ms = 0;
         dog_store_sync(s, NULL);
         OK(decisions(s) == id && seen.wrong == 0, "%zu of %llu rows", seen.rows, (unsigned long long)id);
