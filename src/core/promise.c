@@ -35,13 +35,10 @@ struct dog_verdict dog_promise_judge(const struct dog_promise *p, const struct d
 
         double loss = s->value[DOG_SIGNAL_LOSS];
         if (p->loss_ratio > 0 && !isnan(loss)) {
-                /* Some loss is a part of the way to the limit; none says nothing about how near it is, unless
-                 * loss is all that is promised. */
-                if (loss >= p->loss_ratio)
-                        verdict_take(&v, DOG_SIGNAL_LOSS, (double)DOG_MARGIN_LOST * loss, true);
-                else if (loss > 0 || isnan(v.margin))
+                /* None lost counts only where loss is all that is promised. */
+                if (loss > 0 || isnan(v.margin))
                         verdict_take(&v, DOG_SIGNAL_LOSS, (double)dog_margin_loss(loss, p->loss_ratio),
-                                     false);
+                                     loss >= p->loss_ratio);
         }
         if (p->rate_kbps > 0 && !isnan(rate_1s_kbps))
                 verdict_take(&v, DOG_SIGNAL_RATE, (double)dog_margin_rate(rate_1s_kbps, p->rate_kbps),

@@ -9,7 +9,6 @@
 #include <string.h>
 
 DOG_WORDS(dog_forecaster_word, enum dog_forecaster_kind, DOG_FORECASTERS, DOG_COLUMN_2)
-DOG_WORDS(dog_forecaster_help, enum dog_forecaster_kind, DOG_FORECASTERS, DOG_COLUMN_3)
 
 /* ---- what was said ---- */
 

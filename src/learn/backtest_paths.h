@@ -22,7 +22,6 @@ enum dog_forecaster_kind {
                 DOG_FORECASTER_COUNT
 };
 const char *dog_forecaster_word(enum dog_forecaster_kind kind);
-const char *dog_forecaster_help(enum dog_forecaster_kind kind);
 
 struct dog_forecaster {
         enum dog_forecaster_kind kind;

@@ -207,9 +207,8 @@ static void paths_judge(struct dog_path_traces *all, struct dog_path_trace *t, i
                         continue;
                 bool is_lost = t->loss_ratio > 0 && (double)q->loss >= t->loss_ratio;
                 q->is_bad = q->is_bad_seen = is_lost;
-                if (is_lost)
-                        part[0] = q->loss >= 1 ? DOG_MARGIN_LOST
-                                               : dog_margin_loss((double)q->loss, t->loss_ratio);
+                if (t->loss_ratio > 0 && q->loss > 0)
+                        part[0] = dog_margin_loss((double)q->loss, t->loss_ratio);
                 if (q->rtt_ms == q->rtt_ms) {
                         double kept = paths_limit(t, dog_window_median(&window, t_ns, 5));
                         double exact = paths_limit(t, paths_median_before(t, row, k));

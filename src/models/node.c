@@ -429,26 +429,6 @@ void dog_node_overload_features(const struct dog_node *n, unsigned metric, float
 
 /* ---- names -------------------------------------------------------------------------------------- */
 
-const char *dog_node_feature_words(unsigned i)
-{
-        static const char *const words[] = {
-#define X(name, text) text,
-                DOG_NODE_FEATURES(X)
-#undef X
-        };
-        return i < DOG_NODE_FEATURE_COUNT ? words[i] : "?";
-}
-
-const char *dog_node_overload_words(unsigned i)
-{
-        static const char *const words[] = {
-#define X(name, text) text,
-                DOG_NODE_OVERLOAD_FEATURES(X)
-#undef X
-        };
-        return i < DOG_NODE_OVERLOAD_COUNT ? words[i] : "?";
-}
-
 const char *dog_node_feature_name(unsigned i)
 {
         static const char *const name[] = {

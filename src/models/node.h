@@ -225,9 +225,6 @@ float dog_node_alarm(const struct dog_node *n);
  * incidents, 0.9 as one in a thousand, on recorded servers of three kinds alike. 0 before there is a history.
  */
 float dog_node_unusual(const struct dog_node *n);
-/** Words of a feature: 0 <= i < the count. */
-const char *dog_node_feature_words(unsigned i);
-const char *dog_node_overload_words(unsigned i);
 /** Short names, for tables and model files: "odd_ahead_15". */
 const char *dog_node_feature_name(unsigned i);
 const char *dog_node_overload_name(unsigned i);

@@ -64,7 +64,7 @@ float dog_margin_loss(double loss, double limit)
                 return NAN;
         if (loss < limit)
                 return (float)(1 - loss / limit);
-        return (float)((double)DOG_MARGIN_LOST * (loss - limit) / (1 - limit));
+        return (float)((double)DOG_MARGIN_LOST * loss);
 }
 
 float dog_margin_least(const float *margin, int count)
@@ -764,16 +764,6 @@ const char *dog_risk_feature_name(int i)
 #undef X
         };
         return i >= 0 && i < DOG_RISK_FEATURES ? name[i] : "unknown";
-}
-
-const char *dog_risk_loaded_name(int i)
-{
-        static const char *const name[DOG_RISK_LOADED] = {
-#define X(id, words, prior) words,
-                DOG_RISK_LOADED_LIST(X)
-#undef X
-        };
-        return i >= 0 && i < DOG_RISK_LOADED ? name[i] : "unknown";
 }
 
 const char *dog_risk_group_name(int g)

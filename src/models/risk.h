@@ -44,7 +44,9 @@ enum dog_risk_target { DOG_RISK_H0, DOG_RISK_H1, DOG_RISK_H2, DOG_RISK_NEXT, DOG
  */
 float dog_margin_rtt(double rtt_ms, double limit_ms);      /**< -ln(rtt / limit); also for jitter */
 float dog_margin_rate(double rate_kbps, double need_kbps); /**< log10((rate + 50) / need) */
-float dog_margin_loss(double loss, double limit);          /**< 0 loss: 1; at the limit 0; all lost -2.5 */
+/** Nothing lost: 1, falling to 0 below the limit; from the limit on broken: -2.5 times what is lost. Beside
+ * other promises no loss says nothing about how near the limit is, so ask only when something was lost. */
+float dog_margin_loss(double loss, double limit);
 float dog_margin_least(const float *margin, int count);
 
 #define DOG_RISK_LAGS    16
@@ -155,8 +157,6 @@ int dog_risk_drivers(const struct dog_risk_model *m, const struct dog_risk_belie
 
 /** Names of the groups that drivers speak of: 0 <= g < DOG_RISK_GROUPS. */
 const char *dog_risk_group_name(int g);
-/** "processor nearly full"; 0 <= i < DOG_RISK_LOADED. */
-const char *dog_risk_loaded_name(int i);
 /** Names of features, for tables: 0 <= i < DOG_RISK_FEATURES. */
 const char *dog_risk_feature_name(int i);
 

@@ -51,21 +51,11 @@ struct dog_feeds {
         void *user;
 };
 
-static const char *const fault_word[] = {[DOG_FEED_FINE] = "fine",
-#define X(name, w, text) [DOG_FEED_FAULT_##name] = (w),
-                                         DOG_FEED_FAULTS(X)
-#undef X
-};
 static const char *const fault_text[] = {[DOG_FEED_FINE] = "read",
-#define X(name, w, text) [DOG_FEED_FAULT_##name] = (text),
+#define X(name, text) [DOG_FEED_FAULT_##name] = (text),
                                          DOG_FEED_FAULTS(X)
 #undef X
 };
-
-const char *dog_feed_fault_word(enum dog_feed_fault f)
-{
-        return f < DOG_FEED_FAULT_COUNT ? fault_word[f] : "?";
-}
 
 const char *dog_feed_fault_text(enum dog_feed_fault f)
 {

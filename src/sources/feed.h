@@ -44,28 +44,27 @@ struct dog_feed_settings {
         unsigned affected; /**< 1..DOG_FEED_NAMES */
 };
 
-/** Why a fetch brought nothing. X(name, word, sentence) */
+/** Why a fetch brought nothing. X(name, sentence) */
 #define DOG_FEED_FAULTS(X)                                                                                   \
-        X(CONNECT, "connect", "the server cannot be reached")                                                \
-        X(TIMEOUT, "timeout", "it took longer than it may")                                                  \
-        X(STATUS, "status", "the server answered with an error")                                             \
-        X(REDIRECT, "redirect", "it sends us elsewhere too often, or to where we do not go")                 \
-        X(TOO_LONG, "too-long", "it is longer than max_bytes")                                               \
-        X(TYPE, "type", "the server says that it is something else")                                         \
-        X(TLS, "tls", "the server could not prove who it is")                                                \
-        X(FILE, "file", "the file cannot be read")                                                           \
-        X(MALFORMED, "malformed", "it is not in its format")                                                 \
-        X(READER, "reader", "the process that read it died")                                                 \
-        X(MEMORY, "memory", "no memory for it")
+        X(CONNECT, "the server cannot be reached")                                                           \
+        X(TIMEOUT, "it took longer than it may")                                                             \
+        X(STATUS, "the server answered with an error")                                                       \
+        X(REDIRECT, "it sends us elsewhere too often, or to where we do not go")                             \
+        X(TOO_LONG, "it is longer than max_bytes")                                                           \
+        X(TYPE, "the server says that it is something else")                                                 \
+        X(TLS, "the server could not prove who it is")                                                       \
+        X(FILE, "the file cannot be read")                                                                   \
+        X(MALFORMED, "it is not in its format")                                                              \
+        X(READER, "the process that read it died")                                                           \
+        X(MEMORY, "no memory for it")
 
 enum dog_feed_fault {
         DOG_FEED_FINE,
-#define X(name, word, text) DOG_FEED_FAULT_##name,
+#define X(name, text) DOG_FEED_FAULT_##name,
         DOG_FEED_FAULTS(X)
 #undef X
                 DOG_FEED_FAULT_COUNT
 };
-const char *dog_feed_fault_word(enum dog_feed_fault f);
 const char *dog_feed_fault_text(enum dog_feed_fault f);
 const char *dog_feed_kind_word(enum dog_feed_kind k);
 
