@@ -78,6 +78,8 @@ static int args_apply(const struct replay_args *a, struct replay_options *o)
         o->policy.margin = a->margin;
         o->policy.hold_ns = a->hold_ns;
         o->delay_ns = a->delay_ns;
+        if (a->pace == 0)
+                return ctl_fail(EXIT_USAGE, "--pace 0: each 0th sample is none; write 1 to see all, or more");
         o->pace = a->pace;
         o->has_decisions = a->decisions;
         o->policy.spread = a->spread;
@@ -342,6 +344,7 @@ int command_replay(struct ctl *ctl, int argc, char **argv)
 {
         struct session s = {.ctl = ctl, .options = replay_options_default()};
         struct replay_args a = {.rtt_ns = 100 * DOG_MS,
+                                .pace = 1,
                                 .delay_ns = s.options.delay_ns,
                                 .hold_ns = s.options.policy.hold_ns,
                                 .rtt_factor = 2,

@@ -299,6 +299,7 @@ def outputs_that_cannot_be_written_are_named():  # P13
 
 
 def wrong_usage_says_what_to_write():
+    sundog("replay", "--pace", "0", FOLDER, code=2, say="--pace 0: ")
     rows = [
         (("train",), "--out"), (("train", "--out", place("x")), "--data"), (("backtest",), "--data"),
         (("train", "--kind", "moon", "--data", WORK, "--out", place("x")), "path, node or overload"),
